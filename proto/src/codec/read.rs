@@ -1,0 +1,232 @@
+//! Untyped values -> messages, collecting every mistake with its path.
+//!
+//! Used by the codec only. It must not stop at a mistake, nor panic on any tree.
+
+use std::fmt::Write as _;
+
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor};
+use prost_reflect::{ReflectMessage as _, Value as Field};
+use serde_json::{Map, Value};
+
+use super::{FieldError, Strictness, duration, write};
+
+/// Deepest nesting that is read; our own messages need 8.
+const MAX_DEPTH: usize = 32;
+
+/// Walks one document.
+pub(super) struct Reader {
+    strictness: Strictness,
+    path: String,
+    depth: usize,
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl Reader {
+    pub(super) fn new(strictness: Strictness) -> Self {
+        Self { strictness, path: String::new(), depth: 0, errors: Vec::new() }
+    }
+
+    /// Notes a mistake at the current path.
+    pub(super) fn fail(&mut self, cause: impl Into<String>) {
+        self.errors.push(FieldError::new(self.path.clone(), cause));
+    }
+
+    /// Runs `read` one step down the path.
+    fn at<T>(&mut self, step: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        if length > 0 && !step.starts_with('[') {
+            self.path.push('.');
+        }
+        self.path.push_str(step);
+        let result = read(self);
+        self.path.truncate(length);
+        result
+    }
+
+    /// A message of the given type; what was wrong is absent in it.
+    pub(super) fn message(&mut self, descriptor: &MessageDescriptor, value: &Value) -> DynamicMessage {
+        let mut message = DynamicMessage::new(descriptor.clone());
+        let Value::Object(members) = value else {
+            self.fail(format!("expected a mapping, got {}", describe(value)));
+            return message;
+        };
+        if self.depth == MAX_DEPTH {
+            self.fail(format!("nested deeper than {MAX_DEPTH} levels"));
+            return message;
+        }
+        self.depth += 1;
+        for (name, member) in members {
+            self.at(name, |reader| reader.member(descriptor, &mut message, name, member));
+        }
+        self.depth -= 1;
+        self.check_oneofs(descriptor, members);
+        message
+    }
+
+    fn member(&mut self, descriptor: &MessageDescriptor, message: &mut DynamicMessage, name: &str, member: &Value) {
+        let field = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
+        let Some(field) = field else {
+            if self.strictness == Strictness::Strict {
+                self.fail(unknown("field", name, descriptor.fields().map(|f| f.json_name().to_owned())));
+            }
+            return;
+        };
+        // As in protobuf JSON: null is the absent field.
+        if !member.is_null()
+            && let Some(value) = self.field(&field, member)
+        {
+            message.set_field(&field, value);
+        }
+    }
+
+    fn field(&mut self, field: &FieldDescriptor, value: &Value) -> Option<Field> {
+        if field.is_map() {
+            return self.map(field, value);
+        }
+        if !field.is_list() {
+            return self.single(field, value);
+        }
+        let Value::Array(items) = value else {
+            self.fail(format!("expected a list, got {}", describe(value)));
+            return None;
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let read = self.at(&format!("[{index}]"), |reader| reader.single(field, item));
+            // A hole keeps the place, so that the paths of later findings stay true.
+            list.push(read.unwrap_or_else(|| Field::default_value(&field.kind())));
+        }
+        Some(Field::List(list))
+    }
+
+    /// Maps in the contract are of text to something.
+    fn map(&mut self, field: &FieldDescriptor, value: &Value) -> Option<Field> {
+        let (Value::Object(entries), Kind::Message(entry)) = (value, field.kind()) else {
+            self.fail(format!("expected a mapping, got {}", describe(value)));
+            return None;
+        };
+        let of = entry.map_entry_value_field();
+        let mut map = std::collections::HashMap::with_capacity(entries.len());
+        for (key, value) in entries {
+            if let Some(value) = self.at(key, |reader| reader.single(&of, value)) {
+                map.insert(MapKey::String(key.clone()), value);
+            }
+        }
+        Some(Field::Map(map))
+    }
+
+    fn single(&mut self, field: &FieldDescriptor, value: &Value) -> Option<Field> {
+        match field.kind() {
+            Kind::Message(m) if m.full_name() == "google.protobuf.Duration" => self.duration(value),
+            Kind::Message(m) if m.full_name() == "google.protobuf.Timestamp" => self.timestamp(&m, value),
+            Kind::Message(m) => Some(Field::Message(self.message(&m, value))),
+            Kind::Enum(names) => self.enumeration(&names, value),
+            Kind::String => self.expect(value, "text", |v| v.as_str().map(|s| Field::String(s.to_owned()))),
+            Kind::Bool => self.expect(value, "true or false", |v| v.as_bool().map(Field::Bool)),
+            Kind::Double => self.expect(value, "a number", |v| v.as_f64().map(Field::F64)),
+            Kind::Uint32 => {
+                self.whole(value, u64::from(u32::MAX)).map(|n| Field::U32(n.try_into().unwrap_or(u32::MAX)))
+            }
+            Kind::Uint64 => self.whole(value, u64::MAX).map(Field::U64),
+            other => {
+                self.fail(format!("fields of type {other:?} are not part of this contract"));
+                None
+            }
+        }
+    }
+
+    fn expect(&mut self, value: &Value, what: &str, read: impl FnOnce(&Value) -> Option<Field>) -> Option<Field> {
+        let found = read(value);
+        if found.is_none() {
+            let hint =
+                if what == "text" && !value.is_array() && !value.is_object() { "; put it in quotes" } else { "" };
+            self.fail(format!("expected {what}, got {}{hint}", describe(value)));
+        }
+        found
+    }
+
+    /// A whole number; as text too, since canonical JSON writes 64-bit numbers so.
+    fn whole(&mut self, value: &Value, max: u64) -> Option<u64> {
+        let number = value.as_u64().or_else(|| value.as_str().and_then(|s| s.parse().ok()));
+        if number.is_none_or(|n| n > max) {
+            self.fail(format!("expected a whole number from 0 to {max}, got {}", describe(value)));
+            return None;
+        }
+        number
+    }
+
+    fn duration(&mut self, value: &Value) -> Option<Field> {
+        let Some(d) = value.as_str().and_then(duration::parse) else {
+            self.fail(format!("expected a duration such as 300s, 50us or 1h30m, got {}", describe(value)));
+            return None;
+        };
+        let mut message = DynamicMessage::new(d.descriptor());
+        message.transcode_from(&d).ok()?;
+        Some(Field::Message(message))
+    }
+
+    fn timestamp(&mut self, descriptor: &MessageDescriptor, value: &Value) -> Option<Field> {
+        match DynamicMessage::deserialize(descriptor.clone(), value) {
+            Ok(message) => Some(Field::Message(message)),
+            Err(_) => {
+                self.fail(format!("expected a time such as 2026-01-31T12:00:00Z, got {}", describe(value)));
+                None
+            }
+        }
+    }
+
+    /// The full name of a value, or what follows the enum's prefix.
+    fn enumeration(&mut self, names: &EnumDescriptor, value: &Value) -> Option<Field> {
+        let prefix = write::prefix(names);
+        let text = value.as_str().unwrap_or_default();
+        let found = names.get_value_by_name(text).or_else(|| names.get_value_by_name(&format!("{prefix}{text}")));
+        match found {
+            Some(found) => Some(Field::EnumNumber(found.number())),
+            None if self.strictness == Strictness::Lenient => None,
+            None => {
+                let short = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
+                let known: Vec<_> = names.values().skip(1).map(|v| short(v.name())).collect();
+                self.fail(format!("expected one of {}, got {}", known.join(", "), describe(value)));
+                None
+            }
+        }
+    }
+
+    /// At most one member of each oneof may be present.
+    fn check_oneofs(&mut self, descriptor: &MessageDescriptor, members: &Map<String, Value>) {
+        let present = |f: &FieldDescriptor| members.get(f.json_name()).is_some_and(|v| !v.is_null());
+        for oneof in descriptor.oneofs().filter(|o| !o.is_synthetic()) {
+            let found: Vec<_> = oneof.fields().filter(present).map(|f| f.json_name().to_owned()).collect();
+            if found.len() > 1 {
+                self.fail(format!("only one of {} may be given", found.join(", ")));
+            }
+        }
+    }
+}
+
+/// Names a value as its writer would, cut to a readable length.
+fn describe(value: &Value) -> String {
+    const SHOWN: usize = 40;
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::String(s) if s.chars().count() > SHOWN => format!("{:?}...", s.chars().take(SHOWN).collect::<String>()),
+        Value::String(s) => format!("{s:?}"),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "a mapping".into(),
+    }
+}
+
+/// "unknown field", with the nearest known name where one is near.
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
+    let mut text = format!("unknown {what}");
+    let nearest = known.map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min();
+    if let Some((far, nearest)) = nearest
+        && far <= name.chars().count().max(3) / 3
+    {
+        // Writing into a String does not fail.
+        let _ = write!(text, "; did you mean {nearest}?");
+    }
+    text
+}

@@ -1,0 +1,297 @@
+//! The one validity rule: a pool as written -> a plan that cannot be wrong, or every mistake with its path.
+//!
+//! Used by `echoctl` before it sends, by control before it stores, and by a node before it applies. Pure; defaults live
+//! here and nowhere else. A field of the contract whose feature is not built yet is refused, never ignored.
+
+mod listener;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{self, FieldError, FieldErrors};
+use crate::ids::{ListenerName, PoolName};
+use crate::{API_VERSION, v1};
+
+/// Nodes of a pool that names no number.
+pub const DEFAULT_REPLICAS: u32 = 3;
+/// Most nodes a pool may ask for.
+pub const MAX_REPLICAS: u32 = 100_000;
+/// Most listeners of a pool.
+pub const MAX_LISTENERS: usize = 64;
+/// Largest template, in bytes of canonical JSON: nodes read it embedded in their assignment.
+pub const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
+/// Connections of a node that names no limit.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 15_000;
+/// Largest connection limit.
+pub const MAX_CONNECTIONS: u32 = 1_000_000;
+/// Idle timeout where none is given.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time that nodes have to answer a rollout where none is given.
+pub const DEFAULT_ACK_DEADLINE: Duration = Duration::from_secs(30);
+/// Drain deadline where none is given.
+pub const DEFAULT_DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest duration of any setting: a day.
+pub const MAX_DURATION: Duration = Duration::from_secs(86_400);
+/// Bytes taken by one read of an echo that names no number, and the most it may name.
+pub const MAX_READ: u32 = 65_536;
+/// Longest banner, in bytes.
+pub const MAX_BANNER_BYTES: usize = 4_096;
+/// What greet sends where no banner is given: the greeting of the lesson server it descends from.
+pub const DEFAULT_BANNER: &str = "欢迎访问小服务器!\r\n";
+
+/// Shown for a field whose feature does not exist yet.
+const UNSUPPORTED: &str = "not supported by this version";
+
+/// A valid pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// Its name.
+    pub name: PoolName,
+    /// Nodes wanted.
+    pub replicas: u32,
+    /// What each node serves.
+    pub template: Plan,
+    /// Time that nodes have to answer a rollout.
+    pub ack_deadline: Duration,
+}
+
+/// A valid template: what a node serves. Immutable; shared by all shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of the file; names are unique, as are (protocol, address, port) with a fixed port.
+    pub listeners: Vec<ListenerPlan>,
+    /// Bounds of the whole node.
+    pub limits: LimitsPlan,
+    /// How it leaves.
+    pub drain: DrainPlan,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerPlan {
+    /// Unique in the plan.
+    pub name: ListenerName,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Address to bind; `None` is the node's own.
+    pub address: Option<IpAddr>,
+    /// Port to bind; 0 is any free one.
+    pub port: u16,
+    /// What it does.
+    pub service: ServicePlan,
+}
+
+/// Transport of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// As in `network.transport`: `tcp` or `udp`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// What a listener does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServicePlan {
+    /// RFC 862.
+    Echo {
+        /// Bytes taken by one read, 1 to [`MAX_READ`]; TCP only.
+        max_read: usize,
+        /// Answer the first read, then close; TCP only.
+        once: bool,
+    },
+    /// RFC 863.
+    Discard,
+    /// Send a banner on connect, then close; TCP only.
+    Greet {
+        /// 1 to [`MAX_BANNER_BYTES`] bytes.
+        banner: Arc<[u8]>,
+    },
+}
+
+/// Bounds of a node; changed live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsPlan {
+    /// TCP connections over all listeners.
+    pub max_connections: u32,
+    /// A TCP connection without traffic for so long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// How a node leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// Open connections are closed after so long.
+    pub deadline: Duration,
+}
+
+/// Checks a whole pool.
+///
+/// # Errors
+/// Every mistake, with its path from the root of the file.
+pub fn check_pool(pool: &v1::Pool) -> Result<PoolPlan, FieldErrors> {
+    let mut check = Check::default();
+    check.header(pool);
+    let name = check.name(pool);
+    let spec = pool.spec.clone().unwrap_or_default();
+    let replicas = spec.replicas.unwrap_or(DEFAULT_REPLICAS);
+    check.at_most("spec.replicas", replicas.into(), MAX_REPLICAS.into());
+    if spec.autoscale.is_some() {
+        check.fail("spec.autoscale", UNSUPPORTED);
+    }
+    let ack_deadline = check.rollout(&spec.rollout.unwrap_or_default());
+    let template = check.template("spec.template", &spec.template.unwrap_or_default());
+    match (check.errors.is_empty(), name) {
+        (true, Some(name)) => Ok(PoolPlan { name, replicas, template, ack_deadline }),
+        _ => Err(FieldErrors(check.errors)),
+    }
+}
+
+/// Checks a template by itself, as a node finds it in its assignment.
+///
+/// # Errors
+/// Every mistake, with its path from the template.
+pub fn check_template(template: &v1::PoolTemplate) -> Result<Plan, FieldErrors> {
+    let mut check = Check::default();
+    let plan = check.template("", template);
+    if check.errors.is_empty() { Ok(plan) } else { Err(FieldErrors(check.errors)) }
+}
+
+/// Reads and checks a pool from an untyped document: mistakes of form and of content in one answer.
+///
+/// # Errors
+/// Every mistake; what is only a consequence of an unreadable field is left out.
+pub fn read_pool(document: &serde_json::Value) -> Result<(v1::Pool, PoolPlan), FieldErrors> {
+    let decoded = codec::decode::<v1::Pool>(document, codec::Strictness::Strict);
+    let mut errors = decoded.errors;
+    match check_pool(&decoded.message) {
+        Ok(plan) if errors.is_empty() => return Ok((decoded.message, plan)),
+        Ok(_) => {}
+        Err(FieldErrors(found)) => {
+            let unreadable: Vec<String> = errors.iter().map(|e| e.path.clone()).collect();
+            let consequence = |e: &FieldError| unreadable.iter().any(|path| covers(path, &e.path));
+            errors.extend(found.into_iter().filter(|e| !consequence(e)));
+        }
+    }
+    Err(FieldErrors(errors))
+}
+
+/// Whether a mistake at `outer` explains one at `inner`.
+fn covers(outer: &str, inner: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Collects mistakes.
+#[derive(Default)]
+struct Check {
+    errors: Vec<FieldError>,
+}
+
+impl Check {
+    fn fail(&mut self, path: &str, cause: impl Into<String>) {
+        self.errors.push(FieldError::new(path.trim_start_matches('.'), cause));
+    }
+
+    fn header(&mut self, pool: &v1::Pool) {
+        if pool.api_version != API_VERSION {
+            self.fail("apiVersion", format!("expected {API_VERSION}, got {:?}", pool.api_version));
+        }
+        if pool.kind != "Pool" {
+            self.fail("kind", format!("expected Pool, got {:?}", pool.kind));
+        }
+    }
+
+    fn name(&mut self, pool: &v1::Pool) -> Option<PoolName> {
+        let name = pool.metadata.as_ref().map_or("", |m| m.name.as_str());
+        match name.parse() {
+            Ok(name) => Some(name),
+            Err(e) => {
+                self.fail("metadata.name", format!("{e}"));
+                None
+            }
+        }
+    }
+
+    fn rollout(&mut self, policy: &v1::RolloutPolicy) -> Duration {
+        let later = [
+            ("canary", policy.canary.is_some()),
+            ("waves", !policy.waves.is_empty()),
+            ("minHealthy", policy.min_healthy.is_some()),
+            ("autoRevert", policy.auto_revert.is_some()),
+        ];
+        for (field, _) in later.into_iter().filter(|(_, given)| *given) {
+            self.fail(&format!("spec.rollout.{field}"), UNSUPPORTED);
+        }
+        self.duration("spec.rollout.ackDeadline", policy.ack_deadline, DEFAULT_ACK_DEADLINE)
+    }
+
+    fn template(&mut self, path: &str, template: &v1::PoolTemplate) -> Plan {
+        let bytes = codec::to_json(template).len();
+        if bytes > MAX_TEMPLATE_BYTES {
+            self.fail(path, format!("{bytes} bytes as JSON; at most {MAX_TEMPLATE_BYTES} fit an assignment"));
+        }
+        if template.busy_poll.is_some() {
+            self.fail(&format!("{path}.busyPoll"), UNSUPPORTED);
+        }
+        Plan {
+            listeners: self.listeners(&format!("{path}.listeners"), &template.listeners),
+            limits: self.limits(&format!("{path}.limits"), &template.limits.unwrap_or_default()),
+            drain: self.drain(&format!("{path}.drain"), &template.drain.unwrap_or_default()),
+        }
+    }
+
+    fn limits(&mut self, path: &str, limits: &v1::Limits) -> LimitsPlan {
+        let max_connections = limits.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
+        let field = format!("{path}.maxConnections");
+        self.at_most(&field, max_connections.into(), MAX_CONNECTIONS.into());
+        if max_connections == 0 {
+            self.fail(&field, "must be at least 1");
+        }
+        let field = format!("{path}.idleTimeout");
+        let idle_timeout = self.duration(&field, limits.idle_timeout, DEFAULT_IDLE_TIMEOUT);
+        if idle_timeout < Duration::from_millis(1) {
+            self.fail(&field, "must be at least 1ms");
+        }
+        LimitsPlan { max_connections, idle_timeout }
+    }
+
+    fn drain(&mut self, path: &str, drain: &v1::DrainPolicy) -> DrainPlan {
+        for (field, given) in [("lameDuck", drain.lame_duck.is_some()), ("udpQuiet", drain.udp_quiet.is_some())] {
+            if given {
+                self.fail(&format!("{path}.{field}"), UNSUPPORTED);
+            }
+        }
+        DrainPlan { deadline: self.duration(&format!("{path}.deadline"), drain.deadline, DEFAULT_DRAIN_DEADLINE) }
+    }
+
+    fn at_most(&mut self, path: &str, value: u64, max: u64) {
+        if value > max {
+            self.fail(path, format!("{value} is too large; at most {max}"));
+        }
+    }
+
+    fn duration(&mut self, path: &str, given: Option<prost_types::Duration>, default: Duration) -> Duration {
+        let Some(given) = given else { return default };
+        match Duration::try_from(given) {
+            Ok(duration) if duration <= MAX_DURATION => duration,
+            _ => {
+                self.fail(path, format!("must be between 0s and {}s", MAX_DURATION.as_secs()));
+                default
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Listeners: names, ports, services, and which of them can't stand together.
+//!
+//! Part of the validity rule; called by [`super::Check::template`] only.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::{
+    Check, DEFAULT_BANNER, ListenerPlan, MAX_BANNER_BYTES, MAX_LISTENERS, MAX_READ, Protocol, ServicePlan, UNSUPPORTED,
+};
+use crate::ids::ListenerName;
+use crate::v1;
+use v1::service::Kind;
+
+/// Linux' default `ip_local_port_range`: a client's socket may hold such a port when the node wants it.
+const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
+
+impl Check {
+    pub(super) fn listeners(&mut self, path: &str, listeners: &[v1::Listener]) -> Vec<ListenerPlan> {
+        if listeners.is_empty() {
+            self.fail(path, "at least one listener is needed");
+        }
+        if listeners.len() > MAX_LISTENERS {
+            self.fail(path, format!("{} listeners; at most {MAX_LISTENERS}", listeners.len()));
+        }
+        let mut plans = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.iter().enumerate().take(MAX_LISTENERS) {
+            plans.extend(self.listener(&format!("{path}[{index}]"), listener));
+        }
+        self.unique_names(path, listeners);
+        self.unique_ports(path, listeners);
+        plans
+    }
+
+    fn listener(&mut self, path: &str, listener: &v1::Listener) -> Option<ListenerPlan> {
+        let name = listener.name.parse::<ListenerName>();
+        if let Err(e) = &name {
+            self.fail(&format!("{path}.name"), e.to_string());
+        }
+        let protocol = protocol(listener);
+        if protocol.is_none() {
+            self.fail(&format!("{path}.protocol"), "required: TCP or UDP");
+        }
+        let address = self.address(path, listener);
+        let port = self.port(path, listener, protocol);
+        let service = self.service(path, listener, protocol);
+        Some(ListenerPlan { name: name.ok()?, protocol: protocol?, address, port: port?, service: service? })
+    }
+
+    fn address(&mut self, path: &str, listener: &v1::Listener) -> Option<IpAddr> {
+        if listener.address.is_empty() {
+            return None;
+        }
+        let parsed = listener.address.parse::<IpAddr>();
+        match parsed {
+            Ok(address) if address.is_multicast() => {
+                self.fail(&format!("{path}.address"), format!("{address} is a multicast address"));
+            }
+            Ok(_) => {}
+            Err(_) => {
+                self.fail(&format!("{path}.address"), format!("expected an IP address, got {:?}", listener.address));
+            }
+        }
+        parsed.ok()
+    }
+
+    fn port(&mut self, path: &str, listener: &v1::Listener, protocol: Option<Protocol>) -> Option<u16> {
+        let path = format!("{path}.port");
+        let Ok(port) = u16::try_from(listener.port) else {
+            self.fail(&path, format!("{} is not a port; use 1 to 65535, or 0 for any free one", listener.port));
+            return None;
+        };
+        if protocol == Some(Protocol::Udp) && EPHEMERAL.contains(&port) && !listener.allow_ephemeral {
+            self.fail(&path, format!("{port} is an ephemeral port; choose another or set allowEphemeral: true"));
+        }
+        Some(port)
+    }
+
+    fn service(&mut self, path: &str, listener: &v1::Listener, protocol: Option<Protocol>) -> Option<ServicePlan> {
+        let path = format!("{path}.service");
+        let Some(kind) = listener.service.as_ref().and_then(|s| s.kind.as_ref()) else {
+            self.fail(&path, "required: one of echo, discard, greet");
+            return None;
+        };
+        let udp = protocol == Some(Protocol::Udp);
+        let plan = match kind {
+            Kind::Echo(echo) => self.echo(&format!("{path}.echo"), echo, udp),
+            Kind::Discard(_) => ServicePlan::Discard,
+            Kind::Greet(greet) => self.greet(&format!("{path}.greet"), greet, udp),
+            Kind::Chargen(_) => return self.unsupported(&path, "chargen"),
+            Kind::Daytime(_) => return self.unsupported(&path, "daytime"),
+            Kind::Time(_) => return self.unsupported(&path, "time"),
+            Kind::Whoami(_) => return self.unsupported(&path, "whoami"),
+        };
+        Some(plan)
+    }
+
+    fn unsupported(&mut self, path: &str, service: &str) -> Option<ServicePlan> {
+        self.fail(&format!("{path}.{service}"), UNSUPPORTED);
+        None
+    }
+
+    fn echo(&mut self, path: &str, echo: &v1::EchoService, udp: bool) -> ServicePlan {
+        let max_read = echo.max_read.unwrap_or(MAX_READ);
+        if !(1..=MAX_READ).contains(&max_read) {
+            self.fail(&format!("{path}.maxRead"), format!("{max_read} is out of range; use 1 to {MAX_READ} bytes"));
+        }
+        // A datagram is one message: a part of it, or a last one, means nothing.
+        if udp && echo.max_read.is_some() {
+            self.fail(&format!("{path}.maxRead"), "only for TCP");
+        }
+        if udp && echo.once {
+            self.fail(&format!("{path}.once"), "only for TCP");
+        }
+        ServicePlan::Echo { max_read: max_read as usize, once: echo.once }
+    }
+
+    fn greet(&mut self, path: &str, greet: &v1::GreetService, udp: bool) -> ServicePlan {
+        if udp {
+            self.fail(path, "only for TCP");
+        }
+        let banner = greet.banner.as_deref().unwrap_or(DEFAULT_BANNER).as_bytes();
+        if banner.is_empty() || banner.len() > MAX_BANNER_BYTES {
+            let found = banner.len();
+            self.fail(&format!("{path}.banner"), format!("{found} bytes; use 1 to {MAX_BANNER_BYTES}"));
+        }
+        ServicePlan::Greet { banner: banner.into() }
+    }
+
+    fn unique_names(&mut self, path: &str, listeners: &[v1::Listener]) {
+        let mut seen = HashSet::new();
+        for (index, listener) in listeners.iter().enumerate() {
+            if !listener.name.is_empty() && !seen.insert(&listener.name) {
+                self.fail(
+                    &format!("{path}[{index}].name"),
+                    format!("{:?} is taken by another listener", listener.name),
+                );
+            }
+        }
+    }
+
+    /// Two listeners on one port: also when only one of them names its address, which may be the node's.
+    fn unique_ports(&mut self, path: &str, listeners: &[v1::Listener]) {
+        let clash = |a: &v1::Listener, b: &v1::Listener| {
+            let open = |l: &v1::Listener| l.address.parse::<IpAddr>().map_or(true, |a| a.is_unspecified());
+            a.port != 0
+                && a.port == b.port
+                && protocol(a) == protocol(b)
+                && (open(a) || open(b) || a.address == b.address)
+        };
+        for (index, listener) in listeners.iter().enumerate().take(MAX_LISTENERS) {
+            let earlier = listeners.iter().take(index).find(|other| clash(listener, other));
+            if let Some(other) = earlier {
+                let what = protocol(listener).map_or("", Protocol::label).to_uppercase();
+                let cause = format!("{what} port {} is taken by listener {:?}", listener.port, other.name);
+                self.fail(&format!("{path}[{index}].port"), cause);
+            }
+        }
+    }
+}
+
+fn protocol(listener: &v1::Listener) -> Option<Protocol> {
+    match listener.protocol() {
+        v1::Protocol::Tcp => Some(Protocol::Tcp),
+        v1::Protocol::Udp => Some(Protocol::Udp),
+        v1::Protocol::Unspecified => None,
+    }
+}

@@ -146,12 +146,18 @@ fn dynamic<M: Message>(message: &M) -> DynamicMessage {
     dynamic
 }
 
-#[allow(clippy::expect_used)] // Both come from one protoc run; the tests below go through every message.
-fn descriptor<M: Message>() -> MessageDescriptor {
+/// Descriptors of the whole contract.
+#[allow(clippy::expect_used)] // protoc wrote both it and the code that the tests run.
+pub(crate) fn descriptors() -> &'static DescriptorPool {
     static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
         DescriptorPool::decode(crate::FILE_DESCRIPTOR_SET).expect("protoc wrote a descriptor set that it can't read")
     });
-    POOL.get_message_by_name(&M::full_name()).expect("a generated message is in the descriptor set")
+    &POOL
+}
+
+#[allow(clippy::expect_used)] // Both come from one protoc run; the tests below go through every record.
+fn descriptor<M: Message>() -> MessageDescriptor {
+    descriptors().get_message_by_name(&M::full_name()).expect("a generated message is in the descriptor set")
 }
 
 #[cfg(test)]

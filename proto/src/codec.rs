@@ -102,13 +102,23 @@ pub fn decode<M: Message>(value: &Value, strictness: Strictness) -> Decoded<M> {
 /// # Errors
 /// Every mistake in it, or that it is no JSON.
 pub fn from_json<M: Message>(json: &[u8], strictness: Strictness) -> Result<M, FieldErrors> {
+    decode_json(json, strictness).strictly()
+}
+
+/// Reads what can be read of one message from JSON, for who goes on with the part that was right.
+pub fn decode_json<M: Message>(json: &[u8], strictness: Strictness) -> Decoded<M> {
     let parsed = check_size(json.len()).and_then(|()| {
         serde_json::from_slice::<Value>(json).map_err(|e| FieldError::new("", format!("not JSON: {e}")))
     });
     match parsed {
-        Ok(value) => decode(&value, strictness).strictly(),
-        Err(error) => Err(FieldErrors(vec![error])),
+        Ok(value) => decode(&value, strictness),
+        Err(error) => Decoded { message: M::default(), errors: vec![error] },
     }
+}
+
+/// A duration as people write it in pool files and flags: `300s`, `50us`, `1h30m`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    duration::parse(text).and_then(|d| d.try_into().ok())
 }
 
 /// Canonical protobuf JSON, one line; the same message gives the same bytes.

@@ -1,1 +1,8 @@
-//! A worker of the echo cluster.
+//! A worker of the echo cluster: serves raw TCP and UDP, and registers in etcd.
+//!
+//! Two flows meet in one place. Data: socket -> shard -> service -> socket, all in [`data`]. Intent: etcd -> agent ->
+//! [`live`] -> shards. The data path must never wait for the other one.
+
+pub mod data;
+pub mod live;
+pub mod metrics;

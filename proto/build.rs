@@ -15,6 +15,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .file_descriptor_set_path(PathBuf::from(std::env::var("OUT_DIR")?).join("echo_v1.bin"))
         .compile_with_config(config, &files, &[PathBuf::from(".")])
-        .map_err(|e| format!("protoc failed; `make setup` installs protobuf-compiler: {e}"))?;
+        .map_err(|e| format!("protoc failed; `.ci/setup build` installs it: {e}"))?;
     Ok(())
 }

@@ -119,7 +119,14 @@ pub fn start(identity: Identity, logs: Logs) -> Result<Telemetry, TelemetryError
 
     // Only our own spans become traces: the libraries' would drown them.
     let ours = FilterFn::new(|metadata| metadata.is_span() && metadata.target().starts_with("echo"));
-    let traces = tracing_opentelemetry::layer().with_tracer(tracer.tracer("echo")).with_filter(ours);
+    // Places in our source, threads and busy time are of no use to an operator and double each span.
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(tracer.tracer("echo"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false)
+        .with_filter(ours);
     let lines = match logs {
         Logs::Off => None,
         Logs::Stderr => Some(stderr_lines()?),

@@ -1,0 +1,174 @@
+//! A whole cluster: etcd, one control with the process scaler, and the nodes it spawns.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::etcd::{free_port, own_loopback_address};
+use crate::wait::{ensure, eventually};
+use crate::{Echoctl, Etcd, Process, tools};
+
+/// Until a cluster serves; two seconds on an idle machine.
+pub const READY: Duration = Duration::from_secs(30);
+/// Until any one change has reached every node; well under a second on an idle machine.
+pub const SETTLED: Duration = Duration::from_secs(20);
+/// A lease short enough to watch it end.
+const LEASE_TTL: &str = "2s";
+
+/// A pool of `replicas` nodes with one TCP and one UDP echo, on any free port.
+pub fn pool_file(replicas: u32) -> String {
+    format!(
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  template:\n    listeners:\n    \
+         - {{name: echo-tcp, protocol: TCP, port: 0, service: {{echo: {{}}}}}}\n    \
+         - {{name: echo-udp, protocol: UDP, port: 0, service: {{echo: {{}}}}}}\n"
+    )
+}
+
+/// A running cluster; everything ends with it.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The control process.
+    pub control: Process,
+    /// Its etcd.
+    pub etcd: Etcd,
+    dir: PathBuf,
+    address: SocketAddr,
+    env: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Starts a cluster of `nodes` nodes and waits until they serve.
+    pub fn start(nodes: u32) -> Self {
+        Self::start_with(&pool_file(nodes), &[])
+    }
+
+    /// Starts a cluster with this pool file, and these variables in every process' environment.
+    pub fn start_with(pool: &str, env: &[(&str, &str)]) -> Self {
+        let dir = tools::scratch("cluster");
+        std::fs::write(dir.join("pool.yaml"), pool).expect("can write a pool file");
+        let etcd = Etcd::start(&dir);
+        let ip = own_loopback_address();
+        let address = SocketAddr::from((ip, free_port(ip)));
+        let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let control = spawn_control(&dir, etcd.url(), address, &env);
+        let cluster = Self { control, etcd, dir, address, env };
+        cluster.wait_ready();
+        cluster
+    }
+
+    /// The admin command line of this cluster.
+    pub fn echoctl(&self) -> Echoctl {
+        let echoctl = Echoctl::new(&format!("http://{}", self.address));
+        self.env.iter().fold(echoctl, |echoctl, (name, value)| echoctl.env(name, value))
+    }
+
+    /// Where control serves gRPC.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A file of this cluster's folder, written.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).expect("can write a file");
+        path.display().to_string()
+    }
+
+    /// The folder that holds its logs and state.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Kills control and starts another in its place.
+    pub fn restart_control(&mut self) {
+        self.control.kill();
+        self.control = spawn_control(&self.dir, self.etcd.url(), self.address, &self.env);
+    }
+
+    /// All nodes as `get nodes -o json` tells them.
+    ///
+    /// # Errors
+    /// What echoctl printed, when it fails.
+    pub fn nodes(&self) -> Result<Vec<Value>, String> {
+        self.echoctl().items("get nodes")
+    }
+
+    /// Waits until the pool has exactly `count` nodes, all ready and in sync.
+    #[track_caller]
+    pub fn wait_nodes(&self, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} nodes serve"), READY, || {
+            let nodes = self.nodes()?;
+            let states: Vec<_> = nodes.iter().map(|n| (text(n, "/status/phase"), text(n, "/status/sync"))).collect();
+            let good = states.iter().all(|(phase, sync)| phase == "NODE_PHASE_READY" && sync == "SYNC_STATE_SYNCED");
+            ensure(nodes.len() == count && good, || format!("{states:?}"))?;
+            Ok::<_, String>(nodes)
+        })
+    }
+
+    /// The process id of a node, from the scaler's own file.
+    pub fn node_pid(&self, node: &str) -> u32 {
+        let path = self.dir.join(format!("nodes/{node}.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let value: Value = serde_json::from_str(&text).expect("the scaler writes JSON");
+        value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("the scaler notes the pid")
+    }
+
+    fn wait_ready(&self) {
+        let wanted = eventually("the pool is stored", READY, || {
+            let pools = self.echoctl().items("get pools")?;
+            pools.first().and_then(|pool| pool.pointer("/spec/replicas")?.as_u64()).ok_or("no pool yet".to_owned())
+        });
+        self.wait_nodes(usize::try_from(wanted).expect("a test's pool is small"));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // The nodes end with control's lifeline; then nobody writes to the folder any more.
+        let nodes: Vec<u32> = self.nodes().unwrap_or_default().iter().map(|n| self.node_pid(&name(n))).collect();
+        self.control.signal(Signal::SIGKILL);
+        self.control.cut_lifeline();
+        for node in nodes {
+            crate::process::gone(node, SETTLED);
+        }
+        self.etcd.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn spawn_control(dir: &Path, etcd: &str, address: SocketAddr, env: &[(String, String)]) -> Process {
+    let mut command = Command::new(tools::ours("echo-control"));
+    command.envs(env.iter().cloned());
+    command.args(["--grpc", &address.to_string(), "--http", "127.0.0.1:0", "--etcd", etcd, "--scaler", "process"]);
+    command.arg("--state-dir").arg(dir).arg("--bootstrap-pool").arg(dir.join("pool.yaml"));
+    command.args(["--lifeline", "--node-grpc-port", "0", "--node-http-port", "0", "--node-lease-ttl", LEASE_TTL]);
+    Process::start("control", dir, command)
+}
+
+/// Text at a JSON pointer; empty when it is not there.
+pub fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The name of an object.
+pub fn name(object: &Value) -> String {
+    text(object, "/metadata/name")
+}
+
+/// Where a node's listener is really bound.
+///
+/// # Panics
+/// When the node has no such listener.
+#[track_caller]
+pub fn bound(node: &Value, listener: &str) -> SocketAddr {
+    let listeners = node.pointer("/status/listeners").and_then(Value::as_array).cloned().unwrap_or_default();
+    let found = listeners.iter().find(|l| l["name"] == listener).unwrap_or_else(|| panic!("no {listener} in {node}"));
+    text(found, "/address").parse().expect("a bound address is ip:port")
+}

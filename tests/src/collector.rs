@@ -1,0 +1,100 @@
+//! A real OTLP collector (rotel), and what it received.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::etcd::{free_port, own_loopback_address};
+use crate::wait::{ensure, eventually};
+use crate::{Process, tools};
+
+/// Until the collector listens; well under a second on an idle machine.
+const READY: Duration = Duration::from_secs(20);
+
+/// A running collector that prints what it receives.
+#[derive(Debug)]
+pub struct Collector {
+    process: Process,
+    endpoint: String,
+}
+
+/// One span as the collector told it.
+#[derive(Debug, Clone, Default)]
+pub struct Span {
+    /// `service.name` of its resource.
+    pub service: String,
+    /// `service.instance.id` of its resource.
+    pub instance: String,
+    /// 32 hex digits.
+    pub trace: String,
+    /// 16 hex digits.
+    pub id: String,
+    /// 16 hex digits; empty for a root.
+    pub parent: String,
+    /// What was done.
+    pub name: String,
+}
+
+impl Collector {
+    /// Starts one and waits until it listens.
+    pub fn start(dir: &Path) -> Self {
+        let ip = own_loopback_address();
+        let (grpc, http) = (format!("{ip}:{}", free_port(ip)), format!("{ip}:{}", free_port(ip)));
+        let args = [
+            "start".to_owned(),
+            "--exporter=blackhole".into(),
+            "--debug-log=traces".into(),
+            "--debug-log=metrics".into(),
+            "--debug-log-verbosity=detailed".into(),
+            format!("--otlp-grpc-endpoint={grpc}"),
+            format!("--otlp-http-endpoint={http}"),
+            format!("--pid-file={}", dir.join("rotel.pid").display()),
+            format!("--log-file={}", dir.join("rotel-agent.log").display()),
+        ];
+        let program = tools::venv("lib/python3*/site-packages/rotel/rotel-agent");
+        let process = Process::start_foreign("rotel", dir, &program, &args);
+        eventually("the collector listens", READY, || std::net::TcpStream::connect(&grpc).map(drop));
+        Self { process, endpoint: format!("http://{grpc}") }
+    }
+
+    /// What `OTEL_EXPORTER_OTLP_ENDPOINT` must be.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// All spans so far, in the order of their arrival.
+    pub fn spans(&self) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut resource = Span::default();
+        for line in self.process.log().lines().map(str::trim) {
+            let value = |name: &str| line.strip_prefix(name).map(|rest| rest.trim_start_matches([' ', ':']).to_owned());
+            if line.starts_with("ResourceSpans #") {
+                resource = Span::default();
+            } else if line.starts_with("Span #") {
+                spans.push(resource.clone());
+            } else if let Some(text) = value("-> service.name: Str(") {
+                resource.service = text.trim_end_matches(')').into();
+            } else if let Some(text) = value("-> service.instance.id: Str(") {
+                resource.instance = text.trim_end_matches(')').into();
+            } else if let Some(span) = spans.last_mut() {
+                if let Some(text) = value("Trace ID") {
+                    span.trace = text;
+                } else if let Some(text) = value("Parent ID") {
+                    span.parent = text;
+                } else if let Some(text) = value("ID") {
+                    span.id = text;
+                } else if let Some(text) = value("Name") {
+                    span.name = text;
+                }
+            }
+        }
+        spans
+    }
+
+    /// Waits until the collector has received a metric of this name.
+    #[track_caller]
+    pub fn wait_metric(&self, name: &str, deadline: Duration) {
+        let line = format!("-> Name: {name}");
+        let found = || self.process.log().lines().any(|l| l.trim() == line);
+        eventually(&format!("metric {name} arrives"), deadline, || ensure(found(), || "not yet".into()));
+    }
+}

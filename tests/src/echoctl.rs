@@ -1,0 +1,80 @@
+//! The real `echoctl`, as an operator types it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tools;
+
+/// `echoctl` towards one control.
+#[derive(Debug, Clone)]
+pub struct Echoctl {
+    server: String,
+    env: Vec<(String, String)>,
+}
+
+/// What one call printed.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Exit code; 128 + n for a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Echoctl {
+    /// Talks to the control at `server`, a URL.
+    pub fn new(server: &str) -> Self {
+        Self { server: server.to_owned(), env: Vec::new() }
+    }
+
+    /// With one more variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it with words split at blanks.
+    pub fn run(&self, line: &str) -> Output {
+        self.run_args(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Runs it with these arguments.
+    pub fn run_args(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(tools::ours("echoctl"));
+        command.env("ECHO_SERVER", &self.server).envs(self.env.iter().cloned()).args(args);
+        let output = command.output().expect("echoctl runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or_else(|| {
+            use std::os::unix::process::ExitStatusExt as _;
+            128 + output.status.signal().unwrap_or(0)
+        });
+        Output { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// Runs it and returns standard output.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn ok(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert_eq!(output.code, 0, "echoctl {line}\n{}{}", output.stdout, output.stderr);
+        output.stdout
+    }
+
+    /// Runs it with `-o json` and returns the items of the list, or the object as the only item.
+    ///
+    /// # Errors
+    /// What it printed, when it fails.
+    pub fn items(&self, line: &str) -> Result<Vec<Value>, String> {
+        let output = self.run(&format!("{line} -o json"));
+        if output.code != 0 {
+            return Err(output.stderr);
+        }
+        let value: Value = serde_json::from_str(&output.stdout).map_err(|e| format!("{e}: {}", output.stdout))?;
+        Ok(value.get("items").and_then(Value::as_array).cloned().unwrap_or_else(|| vec![value]))
+    }
+}

@@ -1,0 +1,137 @@
+//! One process that a test started: on a lifeline, logging to a file, ended with the test.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::wait::{ensure, eventually};
+
+/// Lines of a log that a failed test shows.
+const TAIL: usize = 25;
+
+/// A running child.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    /// Its standard input: the pipe ends when this is dropped or the test dies.
+    lifeline: Option<ChildStdin>,
+}
+
+impl Process {
+    /// Starts `command` in its own process group, its output in `<dir>/<name>.log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(name: &str, dir: &Path, mut command: Command) -> Self {
+        let log = dir.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).expect("can write a log");
+        command.process_group(0).stdin(Stdio::piped());
+        command.stdout(file.try_clone().expect("can share a log")).stderr(file);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("can't start {name}: {e}"));
+        let lifeline = child.stdin.take();
+        Self { name: name.to_owned(), child, log, lifeline }
+    }
+
+    /// Starts a program that knows no lifeline: a shell between us kills it once its input ends.
+    pub fn start_foreign(name: &str, dir: &Path, program: &Path, args: &[String]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(r#""$@" </dev/null & child=$!; read -r _; kill -9 $child; wait $child"#);
+        shell.arg(name).arg(program).args(args);
+        Self::start(name, dir, shell)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a signal to it, and to the foreign program that a shell runs for us: its process group.
+    pub fn signal(&self, signal: Signal) {
+        // Already gone is as good as ended.
+        let _ = killpg(pid(self.child.id()), signal);
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it still runs at the deadline.
+    #[track_caller]
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        eventually(&format!("{} ends", self.name), deadline, || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(format!("still running\n{}", tail(&self.log))),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// Ends its standard input, as the death of its starter does.
+    pub fn cut_lifeline(&mut self) {
+        self.lifeline = None;
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        // Reaped already: its id may be another's by now.
+        if self.is_running() {
+            self.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {} ({})\n{}", self.name, self.log.display(), tail(&self.log));
+        }
+        self.kill();
+    }
+}
+
+/// Waits until a process that is not our child is gone.
+///
+/// # Panics
+/// When it is still there at the deadline.
+#[track_caller]
+pub fn gone(process: u32, deadline: Duration) {
+    eventually(&format!("process {process} is gone"), deadline, || ensure(!alive(process), || "still there".into()));
+}
+
+/// Whether a process exists and is no zombie.
+pub fn alive(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
+}
+
+/// Kills a process that is not our child, as an outsider would.
+pub fn kill_pid(process: u32, signal: Signal) {
+    let _ = kill(pid(process), signal);
+}
+
+fn pid(process: u32) -> Pid {
+    Pid::from_raw(process.try_into().expect("process ids are small"))
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}

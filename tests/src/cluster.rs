@@ -38,6 +38,7 @@ pub struct Cluster {
     dir: PathBuf,
     address: SocketAddr,
     env: Vec<(String, String)>,
+    retired: Vec<Process>,
 }
 
 impl Cluster {
@@ -55,7 +56,7 @@ impl Cluster {
         let address = SocketAddr::from((ip, free_port(ip)));
         let env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let control = spawn_control(&dir, etcd.url(), address, &env);
-        let cluster = Self { control, etcd, dir, address, env };
+        let cluster = Self { control, etcd, dir, address, env, retired: Vec::new() };
         cluster.wait_ready();
         cluster
     }
@@ -83,10 +84,11 @@ impl Cluster {
         &self.dir
     }
 
-    /// Kills control and starts another in its place.
-    pub fn restart_control(&mut self) {
-        self.control.kill();
-        self.control = spawn_control(&self.dir, self.etcd.url(), self.address, &self.env);
+    /// Starts another control in the place of the one that was killed.
+    pub fn replace_control(&mut self) {
+        let next = spawn_control(&self.dir, self.etcd.url(), self.address, &self.env);
+        // The nodes still hang on the lifeline that the dead one passed on to them.
+        self.retired.push(std::mem::replace(&mut self.control, next));
     }
 
     /// All nodes as `get nodes -o json` tells them.
@@ -135,6 +137,7 @@ impl Drop for Cluster {
         let nodes: Vec<u32> = self.nodes().unwrap_or_default().iter().map(|n| self.node_pid(&name(n))).collect();
         self.control.signal(Signal::SIGKILL);
         self.control.cut_lifeline();
+        self.retired.clear();
         for node in nodes {
             crate::process::gone(node, SETTLED);
         }

@@ -1,0 +1,105 @@
+//! Bad input and missing parts: one line with the likely cause and the next command.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
+
+#[track_caller]
+fn one_line(stderr: &str, parts: &[&str]) {
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+    }
+}
+
+#[test]
+fn control_that_does_not_run() {
+    let output = Echoctl::new("http://127.0.0.1:1").run("get nodes");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    one_line(&output.stderr, &["error: ", "http://127.0.0.1:1", "echoctl up", "--server"]);
+}
+
+#[test]
+fn objects_that_do_not_exist() {
+    let cluster = Cluster::start(1);
+    let cases = [
+        ("get nodes/node-99", "node-99", "echoctl get nodes"),
+        ("get pools/absent", "absent", "echoctl get pools"),
+        ("scale pool/absent --replicas 1", "absent", "echoctl get pools"),
+        ("rollout status pool/absent", "absent", "echoctl get pools"),
+        ("rollout undo pool/default --to-revision 99", "99", "1"),
+    ];
+    for (line, name, next) in cases {
+        let output = cluster.echoctl().run(line);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{line}");
+        one_line(&output.stderr, &["error: ", name, next]);
+    }
+}
+
+#[test]
+fn words_that_are_no_command() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    for line in ["gett nodes", "get nods", "scale pool/default", "scale pool/default --replicas many", "apply", ""] {
+        let output = echoctl.run(line);
+        assert_eq!(output.code, 2, "{line}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{line}: {output:?}");
+    }
+}
+
+#[test]
+fn files_that_are_no_pool() {
+    let dir = tools::scratch("files");
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    let cases: [(&str, &[u8]); 5] = [
+        ("empty", b""),
+        ("text", b"hello"),
+        ("binary", b"\x00\xff\xfe"),
+        ("other", b"apiVersion: v1\nkind: Pod\n"),
+        ("open", b"{"),
+    ];
+    for (name, bytes) in cases {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let output = echoctl.run(&format!("apply -f {} --dry-run=client", path.display()));
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{name}: {output:?}");
+        assert!(output.stderr.starts_with("error: ") && output.stderr.contains(name), "{name}: {}", output.stderr);
+    }
+    let absent = echoctl.run("apply -f /nonexistent/pool.yaml");
+    assert_eq!(absent.code, 1);
+    one_line(&absent.stderr, &["error: ", "/nonexistent/pool.yaml"]);
+}
+
+#[test]
+fn a_wrong_etcd_url_is_told_and_retried() {
+    let dir = tools::scratch("wrong-etcd");
+    let ip = own_loopback_address();
+    let etcd = format!("http://{ip}:{}", free_port(ip));
+    for (program, pool_flag) in [("echo-node", "--pool"), ("echo-control", "--cluster")] {
+        let mut command = Command::new(tools::ours(program));
+        command.args([pool_flag, "default", "--etcd", &etcd, "--lifeline"]);
+        command.args(["--grpc", &format!("{ip}:0"), "--http", &format!("{ip}:0")]);
+        let mut process = Process::start(program, &dir, command);
+        eventually(&format!("{program} names the URL"), Duration::from_secs(10), || {
+            let log = process.log();
+            let line = log.lines().find(|line| line.contains(&etcd) && line.contains("etcd"));
+            line.map(str::to_owned).filter(|l| l.contains("running")).ok_or(log)
+        });
+        assert!(process.is_running(), "{program} goes on trying");
+    }
+}
+
+#[test]
+fn settings_are_checked_all_at_once() {
+    for program in ["echo-node", "echo-control"] {
+        let mut command = Command::new(tools::ours(program));
+        let output = command.args(["--cluster", "No Such", "--grpc", "nowhere", "--etcd", "ftp://x"]).output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        for flag in ["--cluster", "--grpc", "--etcd"] {
+            assert!(text.contains(flag), "{program} {flag}: {text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Foreign programs understand us: a gRPC client that knows only reflection, and etcdctl.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::process::Command;
+
+use echo_tests::cluster::{name, text};
+use echo_tests::{Cluster, tools};
+use serde_json::Value;
+
+fn reflect(args: &[&str]) -> String {
+    let script = tools::workspace().join("tests/foreign/reflect.py");
+    let output = Command::new(tools::venv("bin/python")).arg(script).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_foreign_grpc_client_lists_and_calls() {
+    let cluster = Cluster::start(2);
+    let control = cluster.address().to_string();
+    let methods = reflect(&[&control]);
+    for method in ["echo.v1.Pools/Apply", "echo.v1.Nodes/List", "echo.v1.Events/List", "grpc.health.v1.Health/Check"] {
+        assert!(methods.lines().any(|m| m == method), "{method} is not in\n{methods}");
+    }
+    let health = reflect(&[&control, "grpc.health.v1.Health/Check"]);
+    assert_eq!(serde_json::from_str::<Value>(&health).unwrap()["status"], "SERVING");
+
+    let scaled = reflect(&[&control, "echo.v1.Pools/Scale", r#"{"name": "default", "replicas": 3}"#]);
+    assert_eq!(serde_json::from_str::<Value>(&scaled).unwrap()["previousReplicas"], 2);
+    let nodes = cluster.wait_nodes(3);
+
+    let agent = text(&nodes[2], "/status/agentAddress");
+    assert!(reflect(&[&agent]).lines().any(|m| m == "echo.v1.Agent/GetStatus"));
+    let status: Value = serde_json::from_str(&reflect(&[&agent, "echo.v1.Agent/GetStatus"])).unwrap();
+    assert_eq!(text(&status, "/node/metadata/name"), "node-3");
+    assert_eq!(text(&status, "/node/status/phase"), "NODE_PHASE_READY");
+}
+
+#[test]
+fn a_person_can_read_every_key_with_etcdctl() {
+    let cluster = Cluster::start(2);
+    let all = cluster.etcd.get_prefix("/echo/v1");
+    for (key, value) in &all {
+        let value: Value = serde_json::from_str(value).unwrap_or_else(|e| panic!("{key}: {e}: {value}"));
+        assert!(value.is_object(), "{key}: {value}");
+    }
+    let root = "/echo/v1/default/";
+    let expected = [
+        "assignments/default",
+        "leader",
+        "nodes/default/node-1",
+        "nodes/default/node-2",
+        "pools/default",
+        "revisions/default/0000000001",
+        "rollouts/default",
+    ];
+    let keys: Vec<_> = all.iter().filter_map(|(key, _)| key.strip_prefix(root)).collect();
+    for key in expected {
+        assert!(keys.contains(&key), "{key} is not in {keys:?}");
+    }
+    assert!(keys.iter().any(|k| k.starts_with("events/")), "{keys:?}");
+    let value = |key: &str| -> Value {
+        let found = all.iter().find(|(k, _)| k == &format!("{root}{key}")).unwrap();
+        serde_json::from_str(&found.1).unwrap()
+    };
+    for key in ["assignments/default", "pools/default", "nodes/default/node-1"] {
+        assert!(text(&value(key), "/trace/traceparent").starts_with("00-"), "{key}: {}", value(key));
+    }
+    assert_eq!(name(&value("nodes/default/node-1")), "node-1");
+
+    // The digest is of the config as it stands there: anyone can compute it again.
+    let assignment = value("assignments/default");
+    let config = assignment["stable"]["config"].to_string();
+    let sum = Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &config]).output().unwrap();
+    assert!(String::from_utf8(sum.stdout).unwrap().starts_with(assignment["stable"]["digest"].as_str().unwrap()));
+}

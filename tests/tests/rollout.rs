@@ -1,0 +1,155 @@
+//! A change of a pool's template reaches every node whole, or not at all, while traffic goes on.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::TcpListener;
+
+use echo_tests::cluster::{SETTLED, bound, name, text};
+use echo_tests::wait::ensure;
+use echo_tests::{Cluster, Echoctl, client, eventually};
+use serde_json::Value;
+
+fn pool_with(listeners: &str) -> String {
+    format!(
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  template:\n    listeners:\n    \
+         - {{name: echo-tcp, protocol: TCP, port: 0, service: {{echo: {{}}}}}}\n    \
+         - {{name: echo-udp, protocol: UDP, port: 0, service: {{echo: {{}}}}}}\n{listeners}"
+    )
+}
+
+const GREET: &str = "    - {name: greet, protocol: TCP, port: 0, service: {greet: {banner: \"hello\\r\\n\"}}}\n";
+
+fn revision(node: &Value) -> u64 {
+    node.pointer("/status/applied/n").and_then(Value::as_u64).unwrap_or(0)
+}
+
+#[test]
+fn a_listener_is_added_and_taken_back_under_an_open_connection() {
+    let cluster = Cluster::start(3);
+    let before = cluster.wait_nodes(3);
+    let mut open: Vec<_> = before.iter().map(|n| client::connect(bound(n, "echo-tcp")).unwrap()).collect();
+    open.iter_mut().for_each(|stream| client::echo_on(stream, b"before").unwrap());
+
+    let file = cluster.file("greet.yaml", &pool_with(GREET));
+    assert_eq!(cluster.echoctl().ok(&format!("apply -f {file}")), "pool/default configured\n");
+    let status = cluster.echoctl().ok("rollout status pool/default --timeout 20s");
+    assert!(status.contains("revision 2"), "{status}");
+    let with_greet = cluster.wait_nodes(3);
+    for (node, stream) in with_greet.iter().zip(&mut open) {
+        assert_eq!(revision(node), 2);
+        assert_eq!(client::read_all(bound(node, "greet")).unwrap(), b"hello\r\n");
+        client::echo_on(stream, b"the connection of before").unwrap();
+        client::udp_echo(bound(node, "echo-udp"), b"datagram").unwrap();
+    }
+    let addresses = |nodes: &[Value]| nodes.iter().map(|n| bound(n, "echo-tcp")).collect::<Vec<_>>();
+    assert_eq!(addresses(&before), addresses(&with_greet), "an unchanged listener keeps its port");
+
+    assert_eq!(cluster.echoctl().ok(&format!("apply -f {file}")), "pool/default unchanged\n");
+    cluster.echoctl().ok("rollout undo pool/default");
+    cluster.echoctl().ok("rollout status pool/default --timeout 20s");
+    let after = cluster.wait_nodes(3);
+    for ((node, earlier), stream) in after.iter().zip(&with_greet).zip(&mut open) {
+        assert_eq!(revision(node), 3, "an undo is a new revision");
+        assert_eq!(text(node, "/status/applied/digest"), text(&before[0], "/status/applied/digest"));
+        assert!(client::connect(bound(earlier, "greet")).is_err(), "the greet listener is closed");
+        client::echo_on(stream, b"still the connection of before").unwrap();
+    }
+}
+
+#[test]
+fn a_port_in_use_is_a_nack_and_the_old_config_serves_on() {
+    let cluster = Cluster::start(3);
+    let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    let taken = format!("    - {{name: taken, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n");
+    let file = cluster.file("taken.yaml", &pool_with(&taken));
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+
+    let status = cluster.echoctl().run("rollout status pool/default --timeout 20s");
+    assert_eq!(status.code, 1, "{status:?}");
+    let told = format!("{}{}", status.stdout, status.stderr);
+    let cause = format!("listener taken: bind 127.0.0.2:{port}: address in use");
+    assert!(told.contains("node-2") && told.contains(&cause), "{told}");
+
+    let nodes = eventually("all nodes are back on revision 1", SETTLED, || {
+        let nodes = cluster.nodes()?;
+        ensure(nodes.iter().all(|n| revision(n) == 1), || format!("{nodes:?}"))?;
+        Ok::<_, String>(nodes)
+    });
+    for node in &nodes {
+        client::tcp_echo(bound(node, "echo-tcp"), b"the old config").unwrap();
+        client::udp_echo(bound(node, "echo-udp"), b"the old config").unwrap();
+    }
+    let table = cluster.echoctl().ok("get nodes");
+    let line = table.lines().find(|l| l.starts_with("node-2 ")).unwrap();
+    assert!(line.contains("REJECTED"), "{table}");
+    assert!(table.contains(&cause), "{table}");
+
+    drop(foreign);
+    // The same file once more: a rejected revision is only tried again when somebody asks.
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+    cluster.echoctl().ok("rollout status pool/default --timeout 20s");
+    for node in cluster.wait_nodes(3) {
+        assert_eq!(bound(&node, "taken").port(), port);
+        client::tcp_echo(bound(&node, "taken"), b"second try").unwrap();
+    }
+}
+
+#[test]
+fn three_mistakes_come_in_one_answer_and_change_nothing() {
+    let cluster = Cluster::start(1);
+    let wrong = "    - {name: a, colour: red, protocol: TCP, port: 70000, service: {echo: {}}}\n    \
+                     - {name: b, protocol: TCP, port: 7077, service: {echo: {}}}\n    \
+                     - {name: c, protocol: TCP, port: 7077, service: {echo: {}}}\n";
+    let file = cluster.file("wrong.yaml", &pool_with(wrong));
+    let before = cluster.etcd.get_prefix("/echo/v1/default/pools/");
+    let nowhere = Echoctl::new("http://127.0.0.1:1");
+    let tries = [
+        cluster.echoctl().run(&format!("apply -f {file}")),
+        cluster.echoctl().run(&format!("apply -f {file} --dry-run=server")),
+        nowhere.run(&format!("apply -f {file} --dry-run=client")),
+    ];
+    for output in tries {
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+        let paths =
+            ["listeners[2].colour: unknown field", "listeners[2].port: 70000", "listeners[4].port: TCP port 7077"];
+        for path in paths {
+            assert!(output.stderr.contains(&format!("spec.template.{path}")), "{path}: {}", output.stderr);
+        }
+    }
+    assert_eq!(cluster.etcd.get_prefix("/echo/v1/default/pools/"), before, "nothing changed");
+}
+
+#[test]
+fn a_dry_run_stores_nothing() {
+    let cluster = Cluster::start(1);
+    let file = cluster.file("greet.yaml", &pool_with(GREET));
+    let before = cluster.etcd.get_prefix("/echo/v1/default/pools/");
+    for mode in ["client", "server"] {
+        let said = cluster.echoctl().ok(&format!("apply -f {file} --dry-run={mode}"));
+        assert!(said.starts_with("pool/default ") && said.contains("dry run"), "{said}");
+    }
+    assert_eq!(cluster.etcd.get_prefix("/echo/v1/default/pools/"), before);
+}
+
+#[test]
+fn the_lesson_servers_serve_side_by_side() {
+    let lessons = "    - {name: greeter, protocol: TCP, port: 0, service: {greet: {}}}\n    \
+                       - {name: blocking, protocol: TCP, port: 0, service: {echo: {maxRead: 1024}}}\n    \
+                       - {name: asynchronous, protocol: TCP, port: 0, service: {echo: {maxRead: 100, once: true}}}\n    \
+                       - {name: datagram, protocol: UDP, port: 0, service: {echo: {}}}\n    \
+                       - {name: sink, protocol: TCP, port: 0, service: {discard: {}}}\n";
+    let cluster = Cluster::start(1);
+    let file = cluster.file("lessons.yaml", &pool_with(lessons));
+    cluster.echoctl().ok(&format!("apply -f {file} --now"));
+    cluster.echoctl().ok("rollout status pool/default --timeout 20s");
+    let node = cluster.wait_nodes(1).remove(0);
+    assert_eq!(name(&node), "node-1");
+    let greeting = String::from_utf8(client::read_all(bound(&node, "greeter")).unwrap()).unwrap();
+    assert_eq!(greeting, "欢迎访问小服务器!\r\n");
+    client::tcp_echo(bound(&node, "blocking"), &vec![7; 100_000]).unwrap();
+    client::udp_echo(bound(&node, "datagram"), &vec![7; 65_507]).unwrap();
+    client::tcp_echo(bound(&node, "asynchronous"), &[7; 100]).unwrap();
+    assert!(client::tcp_echo(bound(&node, "asynchronous"), &[7; 101]).is_err(), "one read of 100 bytes, then close");
+    assert!(client::tcp_echo(bound(&node, "sink"), b"").is_ok());
+    assert!(client::tcp_echo(bound(&node, "sink"), b"gone").is_err());
+}

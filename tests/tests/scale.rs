@@ -1,0 +1,57 @@
+//! Scaling: nodes come and go until there are as many as asked for.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use echo_tests::cluster::{SETTLED, bound, name, pool_file};
+use echo_tests::process::{alive, gone};
+use echo_tests::wait::ensure;
+use echo_tests::{Cluster, client, eventually};
+
+#[test]
+fn a_pool_grows_and_shrinks() {
+    let cluster = Cluster::start(1);
+    assert_eq!(cluster.echoctl().ok("scale pool/default --replicas 4"), "pool/default scaled\n");
+    let nodes = cluster.wait_nodes(4);
+    for node in &nodes {
+        client::tcp_echo(bound(node, "echo-tcp"), b"hello").unwrap();
+        client::udp_echo(bound(node, "echo-udp"), b"hello").unwrap();
+    }
+    assert_eq!(nodes.iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
+    let pids: Vec<u32> = nodes.iter().map(|n| cluster.node_pid(&name(n))).collect();
+
+    cluster.echoctl().ok("scale pool/default --replicas 2");
+    let left = cluster.wait_nodes(2);
+    assert_eq!(left.iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2"]);
+    gone(pids[2], SETTLED);
+    gone(pids[3], SETTLED);
+    assert!(alive(pids[0]) && alive(pids[1]), "the others were left alone");
+
+    // The file still says one node, but replicas are not part of a revision.
+    let file = cluster.file("same.yaml", &pool_file(2));
+    assert_eq!(cluster.echoctl().ok(&format!("apply -f {file}")), "pool/default unchanged\n");
+    assert_eq!(cluster.echoctl().items("get revisions").unwrap().len(), 1);
+
+    cluster.echoctl().ok("scale pool/default --replicas 0");
+    cluster.wait_nodes(0);
+    cluster.echoctl().ok("scale pool/default --replicas 1");
+    cluster.wait_nodes(1);
+}
+
+#[test]
+fn an_open_connection_is_drained_before_its_node_leaves() {
+    let cluster = Cluster::start(2);
+    let node = cluster.wait_nodes(2).remove(1);
+    let pid = cluster.node_pid("node-2");
+    let mut open = client::connect(bound(&node, "echo-tcp")).unwrap();
+    client::echo_on(&mut open, b"before").unwrap();
+    cluster.echoctl().ok("scale pool/default --replicas 1");
+    eventually("the listener closes", SETTLED, || {
+        ensure(client::connect(bound(&node, "echo-tcp")).is_err(), || "still open".into())
+    });
+    client::echo_on(&mut open, b"while it drains").unwrap();
+    assert!(alive(pid));
+    drop(open);
+    gone(pid, Duration::from_secs(5));
+    cluster.wait_nodes(1);
+}

@@ -1,0 +1,77 @@
+//! `echo-node --config FILE`: a node by itself, without etcd and without control.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use echo_tests::cluster::pool_file;
+use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::{Process, client, eventually, tools};
+use nix::sys::signal::Signal;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn node(dir: &std::path::Path, config: &str, address: SocketAddr) -> Process {
+    let file = dir.join("pool.yaml");
+    std::fs::write(&file, config).unwrap();
+    let mut command = Command::new(tools::ours("echo-node"));
+    command.arg("--config").arg(file).args(["--address", &address.ip().to_string(), "--lifeline"]);
+    command.args(["--grpc", &format!("{}:0", address.ip()), "--http", &format!("{}:0", address.ip())]);
+    Process::start("node", dir, command)
+}
+
+#[test]
+fn it_serves_its_file_and_drains_on_sigterm() {
+    let dir = tools::scratch("standalone");
+    let ip = own_loopback_address();
+    let address = SocketAddr::from((ip, free_port(ip)));
+    let config = pool_file(1).replace("port: 0", &format!("port: {}, allowEphemeral: true", address.port()));
+    let config = config.replacen(", allowEphemeral: true", "", 1);
+    let mut node = node(&dir, &config, address);
+    eventually("it serves TCP", SOON, || client::tcp_echo(address, b"hello"));
+    client::udp_echo(address, b"hello").unwrap();
+    client::udp_echo(address, b"").unwrap();
+
+    let mut open = client::connect(address).unwrap();
+    client::echo_on(&mut open, b"before").unwrap();
+    node.signal(Signal::SIGTERM);
+    eventually("the listener closes", SOON, || match client::connect(address) {
+        Err(_) => Ok(()),
+        Ok(_) => Err("still open"),
+    });
+    client::echo_on(&mut open, b"while it drains").unwrap();
+    drop(open);
+    assert_eq!(node.wait(SOON).code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn every_mistake_of_its_file_is_told() {
+    let dir = tools::scratch("standalone");
+    let config = pool_file(1).replacen("port: 0", "port: 70000, colour: red", 1);
+    let mut node = node(&dir, &config, SocketAddr::from((own_loopback_address(), 0)));
+    assert_eq!(node.wait(SOON).code(), Some(1));
+    let log = node.log();
+    assert!(log.contains("spec.template.listeners[0].port: 70000"), "{log}");
+    assert!(log.contains("spec.template.listeners[0].colour: unknown field"), "{log}");
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    let dir = tools::scratch("standalone");
+    let ip = own_loopback_address();
+    let address = SocketAddr::from((ip, free_port(ip)));
+    let config = pool_file(1).replacen("port: 0", &format!("port: {}", address.port()), 1);
+    let mut node = node(&dir, &config, address);
+    eventually("it serves TCP", SOON, || client::tcp_echo(address, b"hello"));
+    let mut open = client::connect(address).unwrap();
+    client::echo_on(&mut open, b"holds it").unwrap();
+    node.signal(Signal::SIGTERM);
+    eventually("the listener closes", SOON, || match client::connect(address) {
+        Err(_) => Ok(()),
+        Ok(_) => Err("still open"),
+    });
+    assert!(node.is_running(), "an open connection holds a drain");
+    node.signal(Signal::SIGTERM);
+    node.wait(Duration::from_secs(2));
+}

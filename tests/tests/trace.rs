@@ -1,0 +1,88 @@
+//! One apply is one trace, from echoctl over control and etcd to every node, at a real OTLP collector.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use echo_tests::cluster::{bound, pool_file};
+use echo_tests::collector::{Collector, Span};
+use echo_tests::wait::ensure;
+use echo_tests::{Cluster, client, eventually, tools};
+
+/// The SDK sends spans every second here, metrics too.
+const ARRIVAL: Duration = Duration::from_secs(20);
+
+#[test]
+fn one_apply_is_one_trace_over_every_process() {
+    let collector = Collector::start(&tools::scratch("collector"));
+    let env = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+    ];
+    let cluster = Cluster::start_with(&pool_file(3), &env);
+    let nodes = cluster.wait_nodes(3);
+    let greet = "    - {name: greet, protocol: TCP, port: 0, service: {greet: {}}}\n";
+    let file = cluster.file("greet.yaml", &format!("{}{greet}", pool_file(3)));
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+    cluster.echoctl().ok("rollout status pool/default --timeout 20s");
+
+    let trace = eventually("the trace is whole", ARRIVAL, || {
+        let spans = collector.spans();
+        let root = spans.iter().find(|s| s.service == "echoctl" && s.name.contains("apply") && s.parent.is_empty());
+        let root = root.ok_or("no root span of echoctl yet")?;
+        let trace: Vec<Span> = spans.iter().filter(|s| s.trace == root.trace).cloned().collect();
+        let applied: BTreeSet<_> =
+            trace.iter().filter(|s| s.service == "echo-node").map(|s| s.instance.clone()).collect();
+        let all = ["node-1", "node-2", "node-3"].iter().all(|n| applied.iter().any(|i| i.contains(n)));
+        ensure(all, || format!("nodes in the trace: {applied:?}"))?;
+        Ok::<_, String>(trace)
+    });
+    let by_id: HashMap<&str, &Span> = trace.iter().map(|s| (s.id.as_str(), s)).collect();
+    let services: BTreeSet<&str> = trace.iter().map(|s| s.service.as_str()).collect();
+    assert_eq!(services, BTreeSet::from(["echo-control", "echo-node", "echoctl"]));
+    for span in trace.iter().filter(|s| s.service == "echo-node") {
+        // Every node's work hangs, link by link, on the command that was typed.
+        let mut at = span;
+        while !at.parent.is_empty() {
+            at = by_id.get(at.parent.as_str()).unwrap_or_else(|| panic!("{at:?} has a parent that never arrived"));
+        }
+        assert_eq!(at.service, "echoctl", "{span:?}");
+    }
+
+    client::tcp_echo(bound(&nodes[0], "echo-tcp"), b"counted").unwrap();
+    client::udp_echo(bound(&nodes[0], "echo-udp"), b"counted").unwrap();
+    for metric in
+        ["echo.server.connection.accepted", "echo.server.io", "echo.server.packet.count", "rpc.server.call.duration"]
+    {
+        collector.wait_metric(metric, ARRIVAL);
+    }
+}
+
+#[test]
+fn the_counters_stand_on_the_metrics_page_too() {
+    let cluster = Cluster::start(1);
+    let node = cluster.wait_nodes(1).remove(0);
+    client::tcp_echo(bound(&node, "echo-tcp"), &[1; 1000]).unwrap();
+    client::udp_echo(bound(&node, "echo-udp"), &[1; 100]).unwrap();
+    let http = node.pointer("/status/httpAddress").and_then(|a| a.as_str()).unwrap().parse().unwrap();
+    let page = eventually("the counters are there", ARRIVAL, || {
+        let page = http_get(http, "/metrics");
+        let tcp = r#"echo_listener_name="echo-tcp",echo_pool="default",network_io_direction="receive""#;
+        ensure(page.lines().any(|l| l.contains(tcp) && l.ends_with(" 1000")), || page.clone())?;
+        Ok::<_, String>(page)
+    });
+    assert!(page.contains("echo_server_connection_accepted_total"), "{page}");
+    assert!(!page.contains("127.0.0.1:"), "no client's address on a metric: {page}");
+    assert!(http_get(http, "/livez").starts_with("HTTP/1.1 200"));
+    assert!(http_get(http, "/readyz").starts_with("HTTP/1.1 200"));
+}
+
+fn http_get(address: std::net::SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = client::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -1,0 +1,202 @@
+//! `echoctl up` as the README runs it: fixed ports, its own etcd, netcat, Ctrl-C and kill -9.
+//!
+//! The one file of tests on fixed ports, and one test at a time: a cluster of yours on this machine must be stopped.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use echo_tests::cluster::{READY, bound, name};
+use echo_tests::process::{alive, gone};
+use echo_tests::wait::ensure;
+use echo_tests::{Echoctl, Process, client, eventually, tools};
+use nix::sys::signal::Signal;
+
+/// Ctrl-C to the end: a drain of 5 s at most, and then some.
+const END: Duration = Duration::from_secs(15);
+
+static PORTS: Mutex<()> = Mutex::new(());
+
+struct Up {
+    process: Process,
+    _ports: Option<MutexGuard<'static, ()>>,
+}
+
+fn ports() -> MutexGuard<'static, ()> {
+    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn command(state: &Path, args: &str) -> Command {
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.arg("up").arg("--state-dir").arg(state).args(args.split_whitespace());
+    command
+}
+
+impl Up {
+    fn start(state: &Path, args: &str, ports: Option<MutexGuard<'static, ()>>) -> Self {
+        std::fs::create_dir_all(state).unwrap();
+        let log = state.parent().unwrap();
+        let mut up = Self { process: Process::start("up", log, command(state, args)), _ports: ports };
+        eventually("up says that it is ready", READY, || {
+            assert!(up.process.is_running(), "up ended: {}", up.process.log());
+            let log = up.process.log();
+            ensure(log.contains("Ctrl-C"), || log)
+        });
+        up
+    }
+
+    fn interrupt(&mut self) {
+        self.process.signal(Signal::SIGINT);
+        assert_eq!(self.process.wait(END).code(), Some(0), "{}", self.process.log());
+    }
+}
+
+/// Every process that descends from `up` or belongs to its state dir.
+fn family(state: &Path) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains(&*state.to_string_lossy()) && alive(pid) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn state(name: &str) -> PathBuf {
+    tools::scratch(name).join("state")
+}
+
+fn netcat(args: &[&str], input: &str) -> String {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("printf '{input}' | {} {}", tools::foreign("nc").display(), args.join(" ")));
+    String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
+}
+
+#[test]
+fn the_readme_run() {
+    let state = state("readme");
+    let mut up = Up::start(&state, "", Some(ports()));
+    let log = up.process.log();
+    for part in ["node-1", "node-2", "node-3", "127.0.0.1:7007", "tcp", "udp", "nc "] {
+        assert!(log.contains(part), "{part:?} is not in\n{log}");
+    }
+    for node in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
+        assert_eq!(netcat(&["-q1", node, "7007"], "over tcp"), "over tcp");
+        assert_eq!(netcat(&["-u", "-w1", node, "7007"], "over udp"), "over udp");
+    }
+    let echoctl = Echoctl::new("http://127.0.0.1:7400");
+    assert_eq!(echoctl.items("get nodes").unwrap().len(), 3);
+    echoctl.ok("scale pool/default --replicas 4");
+    let fourth = eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
+    let () = fourth;
+    let family_before = family(&state);
+    assert!(family_before.len() >= 6, "up, etcd, control and four nodes: {family_before:?}");
+    up.interrupt();
+    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+
+    // Again: the stored pool, with the four nodes that it has now.
+    let mut up = Up { process: Up::start(&state, "", None).process, _ports: up._ports.take() };
+    assert_eq!(echoctl.items("get nodes").unwrap().len(), 4);
+    up.interrupt();
+    // And --nodes wins where given.
+    let mut up = Up { process: Up::start(&state, "--nodes 2", None).process, _ports: up._ports.take() };
+    eventually("two nodes are left", READY, || {
+        let nodes = echoctl.items("get nodes")?;
+        ensure(nodes.len() == 2, || format!("{}", nodes.len()))
+    });
+    up.interrupt();
+    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+}
+
+const ANY_PORTS: &str = "--listen 127.0.0.1:0 --http 127.0.0.1:0 --node-grpc-port 0 --node-http-port 0";
+
+fn any_ports(dir: &Path, nodes: u32) -> String {
+    let pool = dir.join("pool.yaml");
+    std::fs::write(&pool, echo_tests::cluster::pool_file(nodes)).unwrap();
+    format!("{ANY_PORTS} --pool {}", pool.display())
+}
+
+#[test]
+fn a_killed_up_takes_everything_with_it() {
+    let state = state("killed");
+    let args = any_ports(state.parent().unwrap(), 2);
+    let mut up = Up::start(&state, &args, None);
+    let family = family(&state);
+    assert!(family.len() >= 5, "up, etcd, control and two nodes: {family:?}");
+    up.process.kill();
+    for pid in family {
+        gone(pid, Duration::from_secs(3));
+    }
+    // The same state dir can be used again at once, after a crash too.
+    let mut up = Up::start(&state, &args, None);
+    up.interrupt();
+}
+
+#[test]
+fn its_etcd_and_its_control_are_restarted() {
+    let state = state("restart");
+    let args = any_ports(state.parent().unwrap(), 2);
+    let mut up = Up::start(&state, &args, None);
+    for victim in ["etcd", "echo-control"] {
+        let pid = find(&state, victim);
+        echo_tests::process::kill_pid(pid, Signal::SIGKILL);
+        eventually(&format!("another {victim} runs"), READY, || {
+            let now = family(&state).into_iter().filter(|p| program(*p) == victim).collect::<Vec<_>>();
+            ensure(now.len() == 1 && now[0] != pid, || format!("{now:?}"))
+        });
+    }
+    assert_eq!(family(&state).into_iter().filter(|p| program(*p) == "echo-node").count(), 2);
+    up.interrupt();
+    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+}
+
+#[test]
+fn a_state_dir_in_use_is_refused_with_its_holder() {
+    let state = state("held");
+    let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1), None);
+    let output = command(&state, ANY_PORTS).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("pid {}", up.process.pid())), "{stderr}");
+    up.interrupt();
+}
+
+#[test]
+fn without_an_etcd_binary_it_says_what_to_do() {
+    let state = state("no-etcd");
+    let output = command(&state, ANY_PORTS).env("PATH", "/nonexistent").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("etcd-server") && stderr.contains("--etcd"), "{stderr}");
+    assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+}
+
+fn find(state: &Path, wanted: &str) -> u32 {
+    family(state).into_iter().find(|pid| program(*pid) == wanted).unwrap_or_else(|| panic!("no {wanted}"))
+}
+
+fn program(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Used by the README run to name nodes; keeps `bound` and `name` honest about `up`'s own addresses.
+#[test]
+fn nodes_have_loopback_addresses_of_their_own() {
+    let state = state("addresses");
+    let dir = state.parent().unwrap().to_owned();
+    let mut up = Up::start(&state, &any_ports(&dir, 3), None);
+    let log = up.process.log();
+    let server = log.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:"));
+    let echoctl = Echoctl::new(server.unwrap_or_else(|| panic!("up tells its server: {log}")));
+    for node in echoctl.items("get nodes").unwrap() {
+        let index = name(&node).strip_prefix("node-").unwrap().to_owned();
+        assert_eq!(bound(&node, "echo-tcp").ip().to_string(), format!("127.0.0.{index}"));
+        client::udp_echo(bound(&node, "echo-udp"), b"hello").unwrap();
+    }
+    up.interrupt();
+}

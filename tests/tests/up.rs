@@ -1,11 +1,10 @@
 //! `echoctl up` as the README runs it: fixed ports, its own etcd, netcat, Ctrl-C and kill -9.
 //!
-//! The one file of tests on fixed ports, and one test at a time: a cluster of yours on this machine must be stopped.
+//! `the_readme_run` is the one test on fixed ports: a cluster of yours on this machine must be stopped for it.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, bound, name};
@@ -17,15 +16,8 @@ use nix::sys::signal::Signal;
 /// Ctrl-C to the end: a drain of 5 s at most, and then some.
 const END: Duration = Duration::from_secs(15);
 
-static PORTS: Mutex<()> = Mutex::new(());
-
 struct Up {
     process: Process,
-    _ports: Option<MutexGuard<'static, ()>>,
-}
-
-fn ports() -> MutexGuard<'static, ()> {
-    PORTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn command(state: &Path, args: &str) -> Command {
@@ -35,10 +27,10 @@ fn command(state: &Path, args: &str) -> Command {
 }
 
 impl Up {
-    fn start(state: &Path, args: &str, ports: Option<MutexGuard<'static, ()>>) -> Self {
+    fn start(state: &Path, args: &str) -> Self {
         std::fs::create_dir_all(state).unwrap();
         let log = state.parent().unwrap();
-        let mut up = Self { process: Process::start("up", log, command(state, args)), _ports: ports };
+        let mut up = Self { process: Process::start("up", log, command(state, args)) };
         eventually("up says that it is ready", READY, || {
             assert!(up.process.is_running(), "up ended: {}", up.process.log());
             let log = up.process.log();
@@ -80,7 +72,7 @@ fn netcat(args: &[&str], input: &str) -> String {
 #[test]
 fn the_readme_run() {
     let state = state("readme");
-    let mut up = Up::start(&state, "", Some(ports()));
+    let mut up = Up::start(&state, "");
     let log = up.process.log();
     for part in ["node-1", "node-2", "node-3", "127.0.0.1:7007", "tcp", "udp", "nc "] {
         assert!(log.contains(part), "{part:?} is not in\n{log}");
@@ -92,19 +84,18 @@ fn the_readme_run() {
     let echoctl = Echoctl::new("http://127.0.0.1:7400");
     assert_eq!(echoctl.items("get nodes").unwrap().len(), 3);
     echoctl.ok("scale pool/default --replicas 4");
-    let fourth = eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
-    let () = fourth;
+    eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
     let family_before = family(&state);
     assert!(family_before.len() >= 6, "up, etcd, control and four nodes: {family_before:?}");
     up.interrupt();
     assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
 
     // Again: the stored pool, with the four nodes that it has now.
-    let mut up = Up { process: Up::start(&state, "", None).process, _ports: up._ports.take() };
+    let mut up = Up::start(&state, "");
     assert_eq!(echoctl.items("get nodes").unwrap().len(), 4);
     up.interrupt();
     // And --nodes wins where given.
-    let mut up = Up { process: Up::start(&state, "--nodes 2", None).process, _ports: up._ports.take() };
+    let mut up = Up::start(&state, "--nodes 2");
     eventually("two nodes are left", READY, || {
         let nodes = echoctl.items("get nodes")?;
         ensure(nodes.len() == 2, || format!("{}", nodes.len()))
@@ -125,7 +116,7 @@ fn any_ports(dir: &Path, nodes: u32) -> String {
 fn a_killed_up_takes_everything_with_it() {
     let state = state("killed");
     let args = any_ports(state.parent().unwrap(), 2);
-    let mut up = Up::start(&state, &args, None);
+    let mut up = Up::start(&state, &args);
     let family = family(&state);
     assert!(family.len() >= 5, "up, etcd, control and two nodes: {family:?}");
     up.process.kill();
@@ -133,7 +124,7 @@ fn a_killed_up_takes_everything_with_it() {
         gone(pid, Duration::from_secs(3));
     }
     // The same state dir can be used again at once, after a crash too.
-    let mut up = Up::start(&state, &args, None);
+    let mut up = Up::start(&state, &args);
     up.interrupt();
 }
 
@@ -141,7 +132,7 @@ fn a_killed_up_takes_everything_with_it() {
 fn its_etcd_and_its_control_are_restarted() {
     let state = state("restart");
     let args = any_ports(state.parent().unwrap(), 2);
-    let mut up = Up::start(&state, &args, None);
+    let mut up = Up::start(&state, &args);
     for victim in ["etcd", "echo-control"] {
         let pid = find(&state, victim);
         echo_tests::process::kill_pid(pid, Signal::SIGKILL);
@@ -158,7 +149,7 @@ fn its_etcd_and_its_control_are_restarted() {
 #[test]
 fn a_state_dir_in_use_is_refused_with_its_holder() {
     let state = state("held");
-    let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1), None);
+    let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
     let output = command(&state, ANY_PORTS).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -176,6 +167,7 @@ fn without_an_etcd_binary_it_says_what_to_do() {
     assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
 }
 
+/// The one process of this cluster that runs a program.
 fn find(state: &Path, wanted: &str) -> u32 {
     family(state).into_iter().find(|pid| program(*pid) == wanted).unwrap_or_else(|| panic!("no {wanted}"))
 }
@@ -184,12 +176,11 @@ fn program(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
-/// Used by the README run to name nodes; keeps `bound` and `name` honest about `up`'s own addresses.
 #[test]
 fn nodes_have_loopback_addresses_of_their_own() {
     let state = state("addresses");
     let dir = state.parent().unwrap().to_owned();
-    let mut up = Up::start(&state, &any_ports(&dir, 3), None);
+    let mut up = Up::start(&state, &any_ports(&dir, 3));
     let log = up.process.log();
     let server = log.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:"));
     let echoctl = Echoctl::new(server.unwrap_or_else(|| panic!("up tells its server: {log}")));

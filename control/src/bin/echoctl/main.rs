@@ -1,1 +1,80 @@
-fn main() {}
+//! `echoctl`: the admin command line of an echo cluster, a gRPC client shaped like kubectl, and `up`, which runs a whole
+//! cluster on this machine.
+//!
+//! Started by people and scripts. It must never talk to etcd itself: control is its only source and target. What went
+//! wrong goes to stderr as `error: ...` with the next step; exit codes are 0 (done), 1 (failed) and 2 (wrong usage).
+#![deny(unsafe_code)]
+
+mod apply;
+mod args;
+mod author;
+mod backoff;
+mod connect;
+mod documents;
+mod failure;
+mod follow;
+mod get;
+mod object;
+mod output;
+mod rollout;
+mod scale;
+mod target;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use echo_proto::ids::random_hex;
+use echo_proto::telemetry::{self, Identity, Logs};
+use tracing::Instrument as _;
+
+use args::{Cli, Verb};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Everything runs on the main thread: `up` must start its children from it (see up/children.rs).
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(traced(cli));
+    // Does not wait for a blocked read of stdin.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Runs the verb under a span of its own: what one command causes anywhere in the cluster is one trace.
+async fn traced(cli: Cli) -> Result<(), Failure> {
+    let identity = Identity {
+        service: "echoctl",
+        cluster: String::new(),
+        instance: format!("echoctl-{}", random_hex::<4>()),
+        attributes: Vec::new(),
+    };
+    let telemetry = telemetry::start(identity, Logs::Off)?;
+    let span = tracing::info_span!("echoctl", otel.name = cli.verb.span(), error.r#type = tracing::field::Empty);
+    let outcome = run(cli).instrument(span.clone()).await;
+    if let Err(failure) = &outcome {
+        span.record("error.type", failure.label());
+    }
+    drop(span);
+    telemetry.shutdown().await;
+    outcome
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.verb {
+        Verb::Apply(args) => apply::run(&cli.global, args).await,
+        Verb::Get(args) => get::run(&cli.global, args).await,
+        Verb::Scale(args) => scale::run(&cli.global, args).await,
+        Verb::Rollout(args) => rollout::run(&cli.global, args).await,
+        Verb::Version(args) => version::run(&cli.global, args).await,
+    }
+}

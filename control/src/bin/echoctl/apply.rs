@@ -1,0 +1,108 @@
+//! `echoctl apply`: creates or changes pools from files.
+//!
+//! Called by `main`. Nothing is sent unless every document of every file is valid. It returns once the pools are stored;
+//! `rollout status` follows what the nodes make of them.
+
+use echo_proto::v1::{self, ApplyOutcome};
+
+use crate::args::Global;
+use crate::author::author;
+use crate::connect::Control;
+use crate::documents::read_pools;
+use crate::failure::Failure;
+use crate::object::{Object as _, View};
+use crate::output::{Format, OutputArgs, print, print_list, print_object};
+
+/// Flags of `apply`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A file of one or more pools, YAML or JSON; `-` is standard input. May be given several times.
+    #[arg(short, long = "filename", required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// Check everything and store nothing: against the rules (client), or against what is stored too (server).
+    #[arg(long, value_enum, value_name = "WHERE")]
+    dry_run: Option<DryRun>,
+    /// Change the whole pool in one step, whatever its rollout policy says.
+    #[arg(long)]
+    now: bool,
+    /// Why, for the history.
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    message: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Where a dry run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DryRun {
+    Client,
+    Server,
+}
+
+/// Applies the files' pools in order. A pool that control refuses does not keep the others from being applied.
+///
+/// # Errors
+/// A file has mistakes, control is away, or it refused a pool.
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let pools = read_pools(&args.files)?;
+    let format = args.output.output;
+    if args.dry_run == Some(DryRun::Client) {
+        let lines = pools.iter().map(|pool| line(pool, "valid", true)).collect::<String>();
+        return if is_table(format) { print(&lines) } else { show(&pools, format) };
+    }
+    let mut control = Control::connect(global).await?;
+    let mut applied = Vec::new();
+    let mut refused = false;
+    let dry_run = args.dry_run.is_some();
+    for pool in pools {
+        let request = v1::ApplyRequest {
+            pool: Some(pool.clone()),
+            dry_run,
+            now: args.now,
+            author: author(),
+            message: args.message.clone(),
+        };
+        match control.pools.apply(request).await.map_err(|status| control.explain(status)) {
+            Ok(response) => {
+                let response = response.into_inner();
+                if is_table(format) {
+                    print(&line(&pool, outcome(response.outcome()), dry_run))?;
+                }
+                applied.push(response.pool.unwrap_or(pool));
+            }
+            Err(failure @ Failure::Refused(_)) => {
+                eprintln!("error: {}: {failure}", pool.path());
+                refused = true;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if !is_table(format) {
+        show(&applied, format)?;
+    }
+    if refused { Err(Failure::Partly) } else { Ok(()) }
+}
+
+fn is_table(format: Format) -> bool {
+    matches!(format, Format::Table | Format::Wide)
+}
+
+fn show(pools: &[v1::Pool], format: Format) -> Result<(), Failure> {
+    let view = View::now(false);
+    match pools {
+        [pool] => print_object(pool, format, &view),
+        pools => print_list(pools, "", format, &view),
+    }
+}
+
+fn line(pool: &v1::Pool, done: &str, dry_run: bool) -> String {
+    format!("{} {done}{}\n", pool.path(), if dry_run { " (dry run)" } else { "" })
+}
+
+fn outcome(outcome: ApplyOutcome) -> &'static str {
+    match outcome {
+        ApplyOutcome::Created => "created",
+        ApplyOutcome::Unchanged => "unchanged",
+        ApplyOutcome::Configured | ApplyOutcome::Unspecified => "configured",
+    }
+}

@@ -1,0 +1,81 @@
+//! The grammar of the command line: verbs, and the flags that all of them share.
+//!
+//! Read by `main`. Each verb's own flags stand in its file. It must do no I/O; wrong usage ends in clap with exit code 2.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use echo_proto::codec;
+
+use crate::connect::Server;
+use crate::{apply, get, rollout, scale, version};
+
+/// Where `echoctl up` serves.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
+/// The admin command line of an echo cluster.
+#[derive(Debug, Parser)]
+#[command(name = "echoctl", version = echo_proto::VERSION, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Control to talk to.
+    #[arg(long, global = true, env = "ECHO_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
+    #[arg(help_heading = "Global options")]
+    pub(crate) server: Server,
+    /// Longest wait, as in 10s or 1m: for an answer (10s unless given), or for a rollout's end (no limit unless given).
+    #[arg(long, global = true, env = "ECHO_TIMEOUT", value_parser = duration, value_name = "TIME")]
+    #[arg(help_heading = "Global options")]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Create or change pools from files.
+    Apply(apply::Args),
+    /// List nodes, pools, revisions or events, or show one.
+    Get(get::Args),
+    /// Set how many nodes a pool has.
+    Scale(scale::Args),
+    /// Follow a rollout, or go back to an older revision.
+    Rollout(rollout::Args),
+    /// Tell the versions of this command and of control.
+    Version(version::Args),
+}
+
+impl Verb {
+    /// Name of the root span.
+    pub(crate) fn span(&self) -> &'static str {
+        match self {
+            Self::Apply(_) => "echoctl apply",
+            Self::Get(_) => "echoctl get",
+            Self::Scale(_) => "echoctl scale",
+            Self::Rollout(args) => args.span(),
+            Self::Version(_) => "echoctl version",
+        }
+    }
+}
+
+/// A duration as people write it; a value parser for clap.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    codec::parse_duration(text).ok_or_else(|| "expected a duration such as 10s, 500ms or 1h30m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,147 @@
+//! Why a command failed, in one line with the next step, and what the shell is told.
+//!
+//! Made by the verbs, reported once by `main`. It must never print to stdout, which belongs to results.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use echo_proto::codec::{FieldError, FieldErrors};
+use echo_proto::telemetry::TelemetryError;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// Exit code of wrong usage; clap's own too.
+const EXIT_USAGE: u8 = 2;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line makes no sense, in a way that clap cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// A file can't be read.
+    #[error("cannot read {name}: {cause}")]
+    File { name: String, cause: String },
+    /// Documents with mistakes; nothing was sent.
+    #[error("{0}")]
+    Mistakes(Mistakes),
+    /// Nobody answers.
+    #[error("no control at {server} ({cause}); start one with `echoctl up`, or name another with --server")]
+    NoControl { server: String, cause: String },
+    /// The connection broke.
+    #[error("lost control at {server} ({cause}); try again, or see with `echoctl version` whether it is back")]
+    Lost { server: String, cause: String },
+    /// No answer in time.
+    #[error("no answer from control at {server} within {timeout:?}; give it longer with --timeout")]
+    Late { server: String, timeout: Duration },
+    /// Control is older than this command, or something else listens there.
+    #[error("{server} does not know this call; compare the versions with `echoctl version`")]
+    Unimplemented { server: String },
+    /// Control said no.
+    #[error("{}", Refusal(.0))]
+    Refused(Box<Status>),
+    /// The object isn't there.
+    #[error("{what} not found; `echoctl get {list}` lists what there is")]
+    NotFound { what: String, list: &'static str },
+    /// A rollout ended badly, or not in time.
+    #[error("{0}")]
+    Rollout(String),
+    /// Stdout can't be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// OpenTelemetry's settings are wrong.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// Some of several things failed; each was reported when it did.
+    #[error("not everything was done")]
+    Partly,
+}
+
+impl Failure {
+    /// Stable name, for the command's span.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::File { .. } => "file",
+            Self::Mistakes(_) => "mistakes",
+            Self::NoControl { .. } => "no_control",
+            Self::Lost { .. } => "lost",
+            Self::Late { .. } => "late",
+            Self::Unimplemented { .. } => "unimplemented",
+            Self::Refused(_) => "refused",
+            Self::NotFound { .. } => "not_found",
+            Self::Rollout(_) => "rollout",
+            Self::Output(_) => "output",
+            Self::Telemetry(_) => "telemetry",
+            Self::Partly => "partly",
+        }
+    }
+
+    /// Tells the person on stderr.
+    pub(crate) fn tell(&self) {
+        eprintln!("error: {self}");
+    }
+
+    /// Tells the person, unless that was done or nobody listens, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            // The reader of our output has seen enough: `echoctl get nodes | head -1`.
+            Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            Self::Partly => {}
+            _ => self.tell(),
+        }
+        if matches!(self, Self::Usage(_)) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+    }
+}
+
+/// Every mistake of every document, one a line.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes(Vec<(String, Vec<FieldError>)>);
+
+impl Mistakes {
+    /// Adds those of the document called `name`.
+    pub(crate) fn add(&mut self, name: &str, FieldErrors(errors): FieldErrors) {
+        self.0.push((name.to_owned(), errors));
+    }
+
+    /// `Err` if there is any.
+    pub(crate) fn check(self) -> Result<(), Failure> {
+        if self.0.is_empty() { Ok(()) } else { Err(Failure::Mistakes(self)) }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: usize = self.0.iter().map(|(_, errors)| errors.len()).sum();
+        write!(f, "{count} mistake{}; nothing was changed", if count == 1 { "" } else { "s" })?;
+        for (name, errors) in &self.0 {
+            for error in errors {
+                write!(f, "\n  {name}: {error}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A status as a person reads it: its message, then the fields at fault, if it names some.
+struct Refusal<'a>(&'a Status);
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(status) = self;
+        if status.message().is_empty() {
+            write!(f, "control answered {}", status.code().description())?;
+        } else {
+            f.write_str(status.message())?;
+        }
+        if status.code() != Code::InvalidArgument {
+            return Ok(());
+        }
+        for violation in status.get_details_bad_request().iter().flat_map(|b| &b.field_violations) {
+            write!(f, "\n  {}: {}", violation.field, violation.description)?;
+        }
+        Ok(())
+    }
+}

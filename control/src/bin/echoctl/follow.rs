@@ -1,0 +1,67 @@
+//! Following a server stream across restarts of control.
+//!
+//! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, so that
+//! following it again loses nothing. It must give up in the end, and at once on an answer that will not change.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::{Code, Status, Streaming};
+
+use crate::backoff::Backoff;
+use crate::connect::Control;
+use crate::failure::Failure;
+
+/// A control that is away for longer has not just been restarted.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// First and longest wait between two tries.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Opens a stream and hands every message to `take`, until that breaks or the stream is beyond hope.
+///
+/// # Errors
+/// What `take` fails with, or why the stream can't go on.
+pub(crate) async fn follow<M, R>(
+    control: &mut Control,
+    mut open: impl AsyncFnMut(&mut Control) -> Result<Streaming<M>, Status>,
+    mut take: impl FnMut(M) -> Result<ControlFlow<R>, Failure>,
+) -> Result<R, Failure> {
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    // When it broke, since the last message.
+    let mut broken: Option<Instant> = None;
+    loop {
+        let status = match open(control).await {
+            Err(status) => status,
+            Ok(mut stream) => loop {
+                match stream.message().await {
+                    Ok(Some(message)) => {
+                        backoff.reset();
+                        if broken.take().is_some() {
+                            eprintln!("control is back");
+                        }
+                        if let ControlFlow::Break(result) = take(message)? {
+                            return Ok(result);
+                        }
+                    }
+                    Ok(None) => break Status::unavailable("control ended the stream"),
+                    Err(status) => break status,
+                }
+            },
+        };
+        let since = *broken.get_or_insert_with(Instant::now);
+        if !passes(&status) || since.elapsed() > PATIENCE {
+            return Err(control.explain(status));
+        }
+        if since.elapsed() < RETRY.0 {
+            eprintln!("lost control; trying again for {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Whether the same call may succeed later: control was restarted, or cut us for being slow.
+fn passes(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::Cancelled)
+        || std::error::Error::source(status).is_some()
+}

@@ -1,0 +1,114 @@
+//! `echoctl get`: lists of objects, single ones, and what changes.
+//!
+//! Called by `main`.
+
+mod watch;
+
+use echo_proto::v1;
+
+use crate::args::Global;
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::object::View;
+use crate::object::source::{Filter, Source, Watched, list};
+use crate::output::{Format, OutputArgs, print_list, print_object};
+use crate::target::{self, Target, Type};
+/// Flags of `get`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to show: nodes, pools, revisions or events; with names, only those.
+    #[arg(required = true, value_name = "TYPE [NAME]... | TYPE/NAME")]
+    target: Vec<String>,
+    /// Only nodes or revisions of this pool.
+    #[arg(short, long, value_name = "NAME")]
+    pool: Option<String>,
+    /// Only events of this object, as in pool/default.
+    #[arg(long = "for", value_name = "TYPE/NAME")]
+    about: Option<String>,
+    /// Go on and show what changes, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Shows objects.
+///
+/// # Errors
+/// Control is away, or an object isn't there.
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let Target { of, names } = target::parse(&args.target)?;
+    let filter = filter(of, &args)?;
+    let mut control = Control::connect(global).await?;
+    let mut get = Get { control: &mut control, names, filter, format: args.output.output };
+    match (of, args.watch) {
+        (Type::Node, false) => get.once::<v1::Node>().await,
+        (Type::Pool, false) => get.once::<v1::Pool>().await,
+        (Type::Revision, false) => get.once::<v1::Revision>().await,
+        (Type::Event, false) => get.once::<v1::Event>().await,
+        (Type::Node, true) => get.watch::<v1::Node>().await,
+        (Type::Pool, true) => get.watch::<v1::Pool>().await,
+        (Type::Event, true) => get.watch::<v1::Event>().await,
+        (Type::Revision, true) => Err(Failure::Usage("revisions never change; watch pools or events".to_owned())),
+    }
+}
+
+/// The filter flags, where they fit the type.
+fn filter(of: Type, args: &Args) -> Result<Filter, Failure> {
+    if args.pool.is_some() && !matches!(of, Type::Node | Type::Revision) {
+        return Err(Failure::Usage(format!("--pool is for nodes and revisions, not for {}", of.plural())));
+    }
+    if args.about.is_some() && of != Type::Event {
+        return Err(Failure::Usage(format!("--for is for events, not for {}", of.plural())));
+    }
+    Ok(Filter { pool: args.pool.clone().unwrap_or_default(), about: args.about.clone().unwrap_or_default() })
+}
+
+/// One `get`.
+struct Get<'a> {
+    control: &'a mut Control,
+    names: Vec<String>,
+    filter: Filter,
+    format: Format,
+}
+
+impl Get<'_> {
+    async fn once<T: Source>(&mut self) -> Result<(), Failure> {
+        let Self { control, names, filter, format } = self;
+        if let [name] = names.as_slice() {
+            let object = T::find(control, name, filter).await?;
+            let view = self.view::<T>().await?;
+            return print_object(&object, self.format, &view);
+        }
+        let (items, version) = if names.is_empty() {
+            list::<T>(control, filter).await?
+        } else {
+            let mut items = Vec::new();
+            for name in names.iter() {
+                items.push(T::find(control, name, filter).await?);
+            }
+            (items, String::new())
+        };
+        let format = *format;
+        if items.is_empty() && matches!(format, Format::Table | Format::Wide) {
+            // On stderr, so that a script that counts lines counts none.
+            eprintln!("no {} found", T::LIST);
+            return Ok(());
+        }
+        let view = self.view::<T>().await?;
+        print_list(&items, &version, format, &view)
+    }
+
+    async fn watch<T: Watched>(&mut self) -> Result<(), Failure> {
+        watch::run::<T>(self.control, &self.names, &self.filter, self.format).await
+    }
+
+    /// What the rows are seen with; pools are asked for only where a table needs them.
+    async fn view<T: Source>(&mut self) -> Result<View, Failure> {
+        let mut view = View::now(self.format == Format::Wide);
+        if T::NEEDS_POOLS && matches!(self.format, Format::Table | Format::Wide) {
+            (view.pools, _) = list::<v1::Pool>(self.control, &Filter::default()).await?;
+        }
+        Ok(view)
+    }
+}

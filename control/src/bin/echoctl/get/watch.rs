@@ -1,0 +1,220 @@
+//! `get --watch`: the list, then what changes, as it changes.
+//!
+//! Called by `get`. A list that is sent anew, after a restart of control or a compaction in etcd, prints only what
+//! differs from what was printed before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use echo_proto::v1::WatchType;
+use serde_json::json;
+
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::follow::follow;
+use crate::object::source::{Change, Filter, Watched};
+use crate::object::{Object, View};
+use crate::output::table::{Widths, plain};
+use crate::output::{Format, document, print, table_of, value};
+
+/// What an AGE says of an object that is gone.
+const GONE: &str = "deleted";
+
+/// Prints the list and its changes, until the stream is beyond hope.
+///
+/// # Errors
+/// Stdout is closed, or control stays away.
+pub(super) async fn run<T: Watched>(
+    control: &mut Control,
+    names: &[String],
+    filter: &Filter,
+    format: Format,
+) -> Result<(), Failure> {
+    let mut known = Known::<T>::default();
+    let mut printer = Printer::new(format);
+    follow(control, async |control| T::watch(control, filter).await, |message| {
+        let (deltas, complete) = known.take(T::change(message));
+        let wanted = |d: &Delta<T>| names.is_empty() || names.iter().any(|name| d.object.name() == name);
+        printer.show(deltas.into_iter().filter(wanted).collect(), complete)?;
+        Ok(ControlFlow::Continue(()))
+    })
+    .await
+}
+
+/// A real change: one that was not seen before.
+#[derive(Debug, PartialEq)]
+struct Delta<T> {
+    kind: WatchType,
+    object: T,
+}
+
+/// What was seen of the list.
+#[derive(Debug)]
+struct Known<T> {
+    objects: BTreeMap<String, T>,
+    /// Keys of the list that is being sent anew; `None` outside of one.
+    resync: Option<BTreeSet<String>>,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), resync: None }
+    }
+}
+
+impl<T: Object> Known<T> {
+    /// The real changes in a message, and whether the list is complete.
+    fn take(&mut self, change: Change<T>) -> (Vec<Delta<T>>, bool) {
+        match (change.kind, change.object) {
+            (WatchType::Resync, _) => self.resync = Some(BTreeSet::new()),
+            (WatchType::Bookmark, _) => return (self.complete(), true),
+            (WatchType::Added | WatchType::Modified, Some(object)) => {
+                let key = object.key();
+                if let Some(sent) = &mut self.resync {
+                    sent.insert(key.clone());
+                }
+                let kind = match self.objects.insert(key, object.clone()) {
+                    None => WatchType::Added,
+                    Some(before) if before == object => return (Vec::new(), false),
+                    Some(_) => WatchType::Modified,
+                };
+                return (vec![Delta { kind, object }], false);
+            }
+            (WatchType::Deleted, Some(object)) => {
+                self.objects.remove(&object.key());
+                return (vec![Delta { kind: WatchType::Deleted, object }], false);
+            }
+            // A newer control's kind of change, or one without its object.
+            _ => {}
+        }
+        (Vec::new(), false)
+    }
+
+    /// Ends a list that was sent anew: what it did not name is gone.
+    fn complete(&mut self) -> Vec<Delta<T>> {
+        let Some(sent) = self.resync.take() else { return Vec::new() };
+        let gone: Vec<String> = self.objects.keys().filter(|key| !sent.contains(*key)).cloned().collect();
+        let gone = gone.iter().filter_map(|key| self.objects.remove(key));
+        gone.map(|object| Delta { kind: WatchType::Deleted, object }).collect()
+    }
+}
+
+/// Prints changes in the form that was asked for.
+struct Printer<T> {
+    format: Format,
+    widths: Widths,
+    /// The first list, kept until it is complete, so that its columns line up.
+    first: Option<Vec<T>>,
+    /// The cells last printed of each object, without its age.
+    printed: BTreeMap<String, Vec<String>>,
+}
+
+impl<T: Object> Printer<T> {
+    fn new(format: Format) -> Self {
+        Self { format, widths: Widths::default(), first: Some(Vec::new()), printed: BTreeMap::new() }
+    }
+
+    fn show(&mut self, deltas: Vec<Delta<T>>, complete: bool) -> Result<(), Failure> {
+        if !matches!(self.format, Format::Table | Format::Wide) {
+            return deltas.iter().try_for_each(|delta| self.stream(delta));
+        }
+        if let Some(first) = &mut self.first {
+            first.extend(deltas.into_iter().map(|d| d.object));
+            let first = if complete { self.first.take() } else { None };
+            return first.map_or(Ok(()), |objects| self.table(&objects));
+        }
+        deltas.iter().try_for_each(|delta| self.row(delta))
+    }
+
+    /// One JSON line, YAML document or name a change.
+    fn stream(&self, delta: &Delta<T>) -> Result<(), Failure> {
+        if self.format == Format::Name {
+            return print(&format!("{}\n", delta.object.path()));
+        }
+        let kind = delta.kind.as_str_name().trim_start_matches("WATCH_TYPE_");
+        let change = json!({"type": kind, "object": value(&delta.object, self.format)});
+        match self.format {
+            Format::Yaml => print(&format!("---\n{}", document(&change, Format::Yaml))),
+            _ => print(&format!("{change}\n")),
+        }
+    }
+
+    fn table(&mut self, objects: &[T]) -> Result<(), Failure> {
+        let view = self.view();
+        self.widths.fit(&T::titles(view.wide));
+        for object in objects {
+            let cells = object.cells(&view);
+            self.widths.fit(&cells);
+            self.printed.insert(object.key(), lasting::<T>(&cells, &view));
+        }
+        print(&table_of(objects, &view))
+    }
+
+    /// A row again, if more of it changed than its age.
+    fn row(&mut self, delta: &Delta<T>) -> Result<(), Failure> {
+        let view = self.view();
+        let mut cells = delta.object.cells(&view);
+        let lasting = lasting::<T>(&cells, &view);
+        if delta.kind == WatchType::Deleted {
+            self.printed.remove(&delta.object.key());
+            let age = T::titles(view.wide).iter().position(|title| *title == T::AGE);
+            if let Some(cell) = age.and_then(|i| cells.get_mut(i)) {
+                *cell = GONE.to_owned();
+            }
+        } else if self.printed.insert(delta.object.key(), lasting.clone()) == Some(lasting) {
+            return Ok(());
+        }
+        self.widths.fit(&cells);
+        let note = delta.object.note().map(|note| plain(&note) + "\n");
+        print(&(self.widths.line(&cells) + &note.unwrap_or_default()))
+    }
+
+    fn view(&self) -> View {
+        View::now(self.format == Format::Wide)
+    }
+}
+
+/// The cells that do not change by themselves.
+fn lasting<T: Object>(cells: &[String], view: &View) -> Vec<String> {
+    let titles = T::titles(view.wide);
+    cells.iter().zip(titles).filter(|(_, title)| *title != T::AGE).map(|(cell, _)| cell.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_proto::v1;
+
+    fn pool(name: &str, generation: u32) -> v1::Pool {
+        let metadata = v1::ObjectMeta { name: name.into(), generation, ..Default::default() };
+        v1::Pool { metadata: Some(metadata), ..Default::default() }
+    }
+
+    fn take(known: &mut Known<v1::Pool>, kind: WatchType, object: Option<v1::Pool>) -> Vec<(WatchType, String)> {
+        let (deltas, _) = known.take(Change { kind, object });
+        deltas.into_iter().map(|d| (d.kind, d.object.name().to_owned())).collect()
+    }
+
+    #[test]
+    fn a_list_sent_anew_tells_only_what_differs() {
+        let mut known = Known::default();
+        let mut take = |kind, object| take(&mut known, kind, object);
+        assert!(take(WatchType::Resync, None).is_empty());
+        for name in ["a", "b", "c"] {
+            assert_eq!(take(WatchType::Added, Some(pool(name, 1))), [(WatchType::Added, name.into())]);
+        }
+        assert!(take(WatchType::Bookmark, None).is_empty());
+
+        assert!(take(WatchType::Resync, None).is_empty());
+        assert!(take(WatchType::Added, Some(pool("a", 1))).is_empty(), "as before");
+        assert_eq!(take(WatchType::Added, Some(pool("b", 2))), [(WatchType::Modified, "b".into())]);
+        assert_eq!(take(WatchType::Bookmark, None), [(WatchType::Deleted, "c".into())]);
+    }
+
+    #[test]
+    fn changes_without_an_object_are_passed_over() {
+        let mut known = Known::default();
+        assert!(take(&mut known, WatchType::Added, None).is_empty());
+        assert!(take(&mut known, WatchType::Unspecified, Some(pool("a", 1))).is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! The types of objects that control serves: how each is shown, and where it comes from.
+//!
+//! Used by `get` and `up`. Showing is pure: what a row needs beside its object comes in a [`View`].
+
+mod event;
+mod node;
+mod pool;
+mod revision;
+pub(crate) mod source;
+
+use std::time::SystemTime;
+
+use echo_proto::codec::Message;
+use echo_proto::v1;
+
+use crate::output::human::{NONE, age};
+
+/// What rows are seen with.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// The time that ages count to.
+    pub(crate) now: SystemTime,
+    /// More columns.
+    pub(crate) wide: bool,
+    /// The pools, which know what of their revisions is in use.
+    pub(crate) pools: Vec<v1::Pool>,
+}
+
+impl View {
+    /// The usual one, of this moment.
+    pub(crate) fn now(wide: bool) -> Self {
+        Self { now: SystemTime::now(), wide, pools: Vec::new() }
+    }
+}
+
+/// An object that can be listed.
+pub(crate) trait Object: Message + Clone + PartialEq {
+    /// Its type, as in `node/node-1`.
+    const TYPE: &'static str;
+    /// What lists it, as in `echoctl get nodes`.
+    const LIST: &'static str;
+    /// Title of the column that changes by itself.
+    const AGE: &'static str = "AGE";
+    /// Titles of its table.
+    fn titles(wide: bool) -> Vec<&'static str>;
+    /// Its row, as many cells as there are titles.
+    fn cells(&self, view: &View) -> Vec<String>;
+    /// Its name, identity and age.
+    fn meta(&self) -> Option<&v1::ObjectMeta>;
+    /// A line below the table, for what must not be missed.
+    fn note(&self) -> Option<String> {
+        None
+    }
+    /// Its name.
+    fn name(&self) -> &str {
+        self.meta().map_or("", |m| &m.name)
+    }
+    /// Unique among the objects of its type.
+    fn key(&self) -> String {
+        self.name().to_owned()
+    }
+    /// `TYPE/NAME`.
+    fn path(&self) -> String {
+        format!("{}/{}", Self::TYPE, self.name())
+    }
+}
+
+/// `listener greet: bind 127.0.0.2:7008: address in use`.
+pub(crate) fn cause(listener: &str, cause: &str) -> String {
+    let cause = text(cause);
+    if listener.is_empty() { cause } else { format!("listener {listener}: {cause}") }
+}
+
+/// The number of a revision.
+pub(crate) fn revision(revision: Option<&v1::RevisionRef>) -> String {
+    revision.map_or_else(|| NONE.to_owned(), |r| r.n.to_string())
+}
+
+fn text(text: &str) -> String {
+    if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
+}
+
+/// `READY` for `NODE_PHASE_READY`; the zero value and what a newer control says are `-`.
+fn short_name(name: &str, prefix: &str) -> String {
+    match name.strip_prefix(prefix) {
+        Some("UNSPECIFIED") | None => NONE.to_owned(),
+        Some(short) => short.to_owned(),
+    }
+}
+
+fn created(meta: Option<&v1::ObjectMeta>, view: &View) -> String {
+    age(meta.and_then(|m| m.create_time), view.now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Events: their columns, and where they come from.
+//!
+//! Used through the traits of `object`.
+
+use echo_proto::v1;
+use tonic::{Status, Streaming};
+
+use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched};
+use super::{Object, View, short_name, text};
+use crate::connect::Control;
+use crate::output::human::age;
+
+impl Object for v1::Event {
+    const TYPE: &'static str = "event";
+    const LIST: &'static str = "events";
+    const AGE: &'static str = "LAST SEEN";
+
+    fn titles(wide: bool) -> Vec<&'static str> {
+        let mut titles = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+        if wide {
+            titles.extend(["ACTOR", "COUNT", "NAME"]);
+        }
+        titles
+    }
+
+    fn cells(&self, view: &View) -> Vec<String> {
+        let kind = short_name(self.r#type().as_str_name(), "EVENT_TYPE_").to_lowercase();
+        let mut cells = vec![
+            age(self.last_time.or(self.first_time), view.now),
+            kind.chars().take(1).flat_map(char::to_uppercase).chain(kind.chars().skip(1)).collect(),
+            text(&self.reason),
+            text(&self.object),
+            self.message.clone(),
+        ];
+        if view.wide {
+            cells.extend([text(&self.actor), self.count.max(1).to_string(), self.name().to_owned()]);
+        }
+        cells
+    }
+
+    fn meta(&self) -> Option<&v1::ObjectMeta> {
+        self.metadata.as_ref()
+    }
+}
+
+impl Source for v1::Event {
+    async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
+        let object = filter.about.clone();
+        let request = v1::EventsListRequest { object, page_size: PAGE_SIZE, page_token: token };
+        let list = control.events.list(request).await?.into_inner();
+        Ok(Page { items: list.events, next: list.next_page_token, version: list.resource_version })
+    }
+}
+
+impl Watched for v1::Event {
+    type Message = v1::EventsWatchResponse;
+
+    async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
+        let request = v1::EventsWatchRequest { object: filter.about.clone() };
+        Ok(control.events.watch(request).await?.into_inner())
+    }
+
+    fn change(message: Self::Message) -> Change<Self> {
+        Change { kind: message.r#type(), object: message.event }
+    }
+}

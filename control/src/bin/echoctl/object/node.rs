@@ -1,0 +1,103 @@
+//! Nodes: their columns, the line below the table that tells a rejection, and where they come from.
+//!
+//! Used through the traits of `object`.
+
+use std::collections::BTreeSet;
+
+use echo_proto::v1;
+use tonic::{Status, Streaming};
+
+use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched, single};
+use super::{Object, View, cause, created, revision, short_name, text};
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::output::human::{NONE, rate};
+
+impl Object for v1::Node {
+    const TYPE: &'static str = "node";
+    const LIST: &'static str = "nodes";
+
+    fn titles(wide: bool) -> Vec<&'static str> {
+        let mut titles = vec!["NAME", "POOL", "ZONE", "PHASE", "REVISION", "SYNC", "CONNS", "RATE", "AGE"];
+        if wide {
+            titles.extend(["HOST", "ADDRESS", "VERSION"]);
+        }
+        titles
+    }
+
+    fn cells(&self, view: &View) -> Vec<String> {
+        let status = self.status.clone().unwrap_or_default();
+        let live = status.live.as_ref();
+        let mut cells = vec![
+            self.name().to_owned(),
+            text(&status.pool),
+            text(&status.zone),
+            short_name(status.phase().as_str_name(), "NODE_PHASE_"),
+            revision(status.applied.as_ref()),
+            short_name(status.sync().as_str_name(), "SYNC_STATE_"),
+            live.map_or_else(|| NONE.to_owned(), |l| l.connections.to_string()),
+            live.map_or_else(|| NONE.to_owned(), |l| rate(l.rate)),
+            created(self.meta(), view),
+        ];
+        if view.wide {
+            cells.extend([text(&status.host), addresses(&status), text(&status.version)]);
+        }
+        cells
+    }
+
+    fn meta(&self) -> Option<&v1::ObjectMeta> {
+        self.metadata.as_ref()
+    }
+
+    fn key(&self) -> String {
+        let pool = self.status.as_ref().map_or("", |s| &s.pool);
+        format!("{pool}/{}", self.name())
+    }
+
+    fn note(&self) -> Option<String> {
+        let status = self.status.as_ref()?;
+        let refused = matches!(status.sync(), v1::SyncState::Rejected) || status.phase() == v1::NodePhase::Rejected;
+        let rejection = status.rejection.as_ref().filter(|_| refused)?;
+        let n = revision(rejection.revision.as_ref());
+        let cause = cause(&rejection.listener, &rejection.cause);
+        Some(format!("{}: rejected revision {n}: {cause}", self.name()))
+    }
+}
+
+impl Source for v1::Node {
+    async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
+        let request = v1::NodesListRequest {
+            pool: filter.pool.clone(),
+            page_size: PAGE_SIZE,
+            page_token: token,
+            skip_live: false,
+        };
+        let list = control.nodes.list(request).await?.into_inner();
+        Ok(Page { items: list.nodes, next: list.next_page_token, version: list.resource_version })
+    }
+
+    async fn find(control: &mut Control, name: &str, _: &Filter) -> Result<Self, Failure> {
+        let request = v1::NodesGetRequest { name: name.to_owned() };
+        let answer = control.nodes.get(request).await.map(|r| r.into_inner().node);
+        single(control, name, answer)
+    }
+}
+
+impl Watched for v1::Node {
+    type Message = v1::NodesWatchResponse;
+
+    async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
+        let request = v1::NodesWatchRequest { pool: filter.pool.clone() };
+        Ok(control.nodes.watch(request).await?.into_inner())
+    }
+
+    fn change(message: Self::Message) -> Change<Self> {
+        Change { kind: message.r#type(), object: message.node }
+    }
+}
+
+/// The distinct IP addresses of the listeners.
+fn addresses(status: &v1::NodeStatus) -> String {
+    let ips: BTreeSet<&str> = status.listeners.iter().filter_map(|l| l.address.rsplit_once(':')).map(|x| x.0).collect();
+    text(&ips.into_iter().collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,66 @@
+//! Pools: their columns, and where they come from.
+//!
+//! Used through the traits of `object`.
+
+use echo_proto::v1;
+use tonic::{Status, Streaming};
+
+use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched, single};
+use super::{Object, View, created, revision, short_name};
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::output::human::NONE;
+
+impl Object for v1::Pool {
+    const TYPE: &'static str = "pool";
+    const LIST: &'static str = "pools";
+
+    fn titles(_wide: bool) -> Vec<&'static str> {
+        vec!["NAME", "REPLICAS", "READY", "SYNCED", "REVISION", "ROLLOUT", "AGE"]
+    }
+
+    fn cells(&self, view: &View) -> Vec<String> {
+        let status = self.status.clone().unwrap_or_default();
+        let replicas = self.spec.as_ref().and_then(|s| s.replicas);
+        let stable = revision(status.stable.as_ref());
+        vec![
+            self.name().to_owned(),
+            replicas.map_or_else(|| NONE.to_owned(), |r| r.to_string()),
+            status.ready.to_string(),
+            status.synced.to_string(),
+            status.next.as_ref().map_or_else(|| stable.clone(), |next| format!("{stable}->{}", next.n)),
+            short_name(status.rollout().as_str_name(), "ROLLOUT_PHASE_"),
+            created(self.meta(), view),
+        ]
+    }
+
+    fn meta(&self) -> Option<&v1::ObjectMeta> {
+        self.metadata.as_ref()
+    }
+}
+
+impl Source for v1::Pool {
+    async fn page(control: &mut Control, _: &Filter, token: String) -> Result<Page<Self>, Status> {
+        let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token };
+        let list = control.pools.list(request).await?.into_inner();
+        Ok(Page { items: list.pools, next: list.next_page_token, version: list.resource_version })
+    }
+
+    async fn find(control: &mut Control, name: &str, _: &Filter) -> Result<Self, Failure> {
+        let request = v1::PoolsGetRequest { name: name.to_owned() };
+        let answer = control.pools.get(request).await.map(|r| r.into_inner().pool);
+        single(control, name, answer)
+    }
+}
+
+impl Watched for v1::Pool {
+    type Message = v1::PoolsWatchResponse;
+
+    async fn watch(control: &mut Control, _: &Filter) -> Result<Streaming<Self::Message>, Status> {
+        Ok(control.pools.watch(v1::PoolsWatchRequest::default()).await?.into_inner())
+    }
+
+    fn change(message: Self::Message) -> Change<Self> {
+        Change { kind: message.r#type(), object: message.pool }
+    }
+}

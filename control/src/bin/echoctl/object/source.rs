@@ -1,0 +1,110 @@
+//! Where the objects of a type come from: its list, its single objects and its watch, over gRPC.
+//!
+//! Implemented by each type, used by `get` and `up`. It must ask for bounded pages only.
+
+use std::future::Future;
+
+use echo_proto::v1;
+use tonic::{Code, Status, Streaming};
+
+use super::Object;
+use crate::connect::Control;
+use crate::failure::Failure;
+
+/// Objects asked for at once; control gives no more.
+pub(super) const PAGE_SIZE: u32 = 500;
+/// Most pages of one list; against a server whose list never ends.
+const MAX_PAGES: usize = 2_000;
+
+/// Narrows a list; empty: all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Nodes and revisions of this pool.
+    pub(crate) pool: String,
+    /// Events of this object, `TYPE/NAME`.
+    pub(crate) about: String,
+}
+
+/// A part of a list.
+pub(crate) struct Page<T> {
+    pub(super) items: Vec<T>,
+    /// Token of the next page; empty at the end.
+    pub(super) next: String,
+    /// Resource version of the list.
+    pub(super) version: String,
+}
+
+/// What a watch tells.
+pub(crate) struct Change<T> {
+    pub(crate) kind: v1::WatchType,
+    pub(crate) object: Option<T>,
+}
+
+/// A type that control serves.
+pub(crate) trait Source: Object {
+    /// Its rows tell something of their pools.
+    const NEEDS_POOLS: bool = false;
+    /// The page at `token`.
+    fn page(control: &mut Control, filter: &Filter, token: String)
+    -> impl Future<Output = Result<Page<Self>, Status>>;
+
+    /// The object called `name`.
+    fn find(control: &mut Control, name: &str, filter: &Filter) -> impl Future<Output = Result<Self, Failure>> {
+        search(control, name, filter)
+    }
+}
+
+/// A type whose changes can be followed.
+pub(crate) trait Watched: Source {
+    /// A message of its watch.
+    type Message;
+
+    /// The list, then every change of it.
+    fn watch(
+        control: &mut Control,
+        filter: &Filter,
+    ) -> impl Future<Output = Result<Streaming<Self::Message>, Status>>;
+
+    /// What a message of the watch says.
+    fn change(message: Self::Message) -> Change<Self>;
+}
+
+/// All objects and the list's resource version.
+///
+/// # Errors
+/// Control is away or refuses, or its list has no end.
+pub(crate) async fn list<T: Source>(control: &mut Control, filter: &Filter) -> Result<(Vec<T>, String), Failure> {
+    let mut items = Vec::new();
+    let mut version = None;
+    let mut token = String::new();
+    for _ in 0..MAX_PAGES {
+        let page = T::page(control, filter, token).await.map_err(|s| control.explain(s))?;
+        items.extend(page.items);
+        let version = version.get_or_insert(page.version).clone();
+        if page.next.is_empty() {
+            return Ok((items, version));
+        }
+        token = page.next;
+    }
+    Err(Failure::Refused(Box::new(Status::internal(format!("the list of {}s has no end", T::TYPE)))))
+}
+
+/// Finds an object in the list of its type.
+pub(super) async fn search<T: Source>(control: &mut Control, name: &str, filter: &Filter) -> Result<T, Failure> {
+    let (items, _) = list::<T>(control, filter).await?;
+    items.into_iter().find(|item: &T| item.name() == name).ok_or_else(|| not_found::<T>(name))
+}
+
+fn not_found<T: Object>(name: &str) -> Failure {
+    Failure::NotFound { what: format!("{} {name:?}", T::TYPE), list: T::LIST }
+}
+
+/// The object of a reply that control filled, or what its status says.
+pub(super) fn single<T: Source>(control: &Control, name: &str, answer: Result<Option<T>, Status>) -> Result<T, Failure> {
+    match answer {
+        Ok(Some(object)) => Ok(object),
+        Ok(None) => Err(not_found::<T>(name)),
+        Err(status) if status.code() == Code::NotFound => Err(not_found::<T>(name)),
+        Err(status) => Err(control.explain(status)),
+    }
+}

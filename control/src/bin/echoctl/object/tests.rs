@@ -1,0 +1,82 @@
+//! What the tables show.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::output::table_of;
+
+fn view(wide: bool) -> View {
+    View { now: SystemTime::UNIX_EPOCH, wide, pools: Vec::new() }
+}
+
+fn meta(name: &str) -> Option<v1::ObjectMeta> {
+    Some(v1::ObjectMeta { name: name.into(), ..Default::default() })
+}
+
+fn reference(n: u32) -> Option<v1::RevisionRef> {
+    Some(v1::RevisionRef { uid: "u".into(), n, digest: "0123456789abcdef".into() })
+}
+
+fn node(name: &str, sync: v1::SyncState) -> v1::Node {
+    let mut status = v1::NodeStatus { pool: "edge".into(), applied: reference(2), ..Default::default() };
+    status.set_phase(v1::NodePhase::Ready);
+    status.set_sync(sync);
+    v1::Node { metadata: meta(name), status: Some(status), ..Default::default() }
+}
+
+#[test]
+fn a_late_node_shows_dashes_and_a_rejection_its_cause() {
+    let quiet = node("node-1", v1::SyncState::Synced);
+    let mut refuses = node("node-2", v1::SyncState::Rejected);
+    let status = refuses.status.as_mut().unwrap();
+    status.live = Some(v1::LiveFigures { connections: 7, rate: 1_500.0, ..Default::default() });
+    status.rejection = Some(v1::Rejection {
+        revision: reference(3),
+        listener: "greet".into(),
+        cause: "bind 127.0.0.2:7008: address in use".into(),
+        ..Default::default()
+    });
+    let expected = "\
+NAME     POOL   ZONE   PHASE   REVISION   SYNC       CONNS   RATE   AGE
+node-1   edge   -      READY   2          SYNCED     -       -      -
+node-2   edge   -      READY   2          REJECTED   7       1.5k   -
+node-2: rejected revision 3: listener greet: bind 127.0.0.2:7008: address in use
+";
+    assert_eq!(table_of(&[quiet, refuses], &view(false)), expected);
+}
+
+#[test]
+fn an_old_rejection_is_no_longer_told() {
+    let mut node = node("node-1", v1::SyncState::Synced);
+    node.status.as_mut().unwrap().rejection = Some(v1::Rejection::default());
+    assert_eq!(node.note(), None);
+}
+
+#[test]
+fn wide_rows_have_as_many_cells_as_titles() {
+    fn check<T: Object>(object: T) {
+        for wide in [false, true] {
+            assert_eq!(object.cells(&view(wide)).len(), T::titles(wide).len(), "{}", T::TYPE);
+        }
+        assert!(T::titles(false).contains(&T::AGE));
+    }
+    check(v1::Node::default());
+    check(v1::Pool::default());
+    check(v1::Revision::default());
+    check(v1::Event::default());
+}
+
+#[test]
+fn a_revision_in_use_is_marked() {
+    let revision = v1::Revision { pool: "edge".into(), revision: reference(3), ..Default::default() };
+    let status = v1::PoolStatus { stable: reference(3), ..Default::default() };
+    let pool = v1::Pool { metadata: meta("edge"), status: Some(status), ..Default::default() };
+    let view = View { pools: vec![pool], ..view(false) };
+    assert_eq!(revision.cells(&view)[2..4], ["3 (stable)", "0123456789ab"]);
+}
+
+#[test]
+fn values_of_a_newer_control_do_not_disturb() {
+    let mut node = node("node-1", v1::SyncState::Synced);
+    node.status.as_mut().unwrap().phase = 99;
+    assert_eq!(node.cells(&view(false))[3], "-");
+}

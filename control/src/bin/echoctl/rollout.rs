@@ -1,0 +1,141 @@
+//! `echoctl rollout`: follows a pool's rollout to its end, or goes back to an older revision.
+//!
+//! Called by `main`.
+
+mod progress;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use clap::{ArgAction, Subcommand};
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use crate::args::Global;
+use crate::author::author;
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::follow::follow;
+use crate::output::print;
+use crate::target;
+use progress::{End, Progress};
+
+/// `rollout` and what it does.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Wait until the rollout of the newest change ends; exit 0 only if it completed.
+    Status(StatusArgs),
+    /// Make an older revision the newest again.
+    Undo(UndoArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// The pool.
+    #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
+    target: Vec<String>,
+    /// Wait for the end; with =false tell once how it stands.
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    watch: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct UndoArgs {
+    /// The pool.
+    #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
+    target: Vec<String>,
+    /// Number of the revision to go back to; the one before the newest unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    to_revision: Option<u32>,
+    /// Change the whole pool in one step, whatever its rollout policy says.
+    #[arg(long)]
+    now: bool,
+}
+
+impl Args {
+    /// Name of the root span.
+    pub(crate) fn span(&self) -> &'static str {
+        match self.action {
+            Action::Status(_) => "echoctl rollout status",
+            Action::Undo(_) => "echoctl rollout undo",
+        }
+    }
+}
+
+/// Does what is asked for.
+///
+/// # Errors
+/// Control is away or refuses, there is no such pool, or the rollout did not complete.
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    match args.action {
+        Action::Status(args) => status(global, args).await,
+        Action::Undo(args) => undo(global, args).await,
+    }
+}
+
+async fn undo(global: &Global, args: UndoArgs) -> Result<(), Failure> {
+    let pool = target::pool(&args.target)?;
+    let mut control = Control::connect(global).await?;
+    let request = v1::UndoRequest {
+        pool: pool.to_string(),
+        to_revision: args.to_revision.unwrap_or_default(),
+        now: args.now,
+        author: author(),
+    };
+    let response = control.pools.undo(request).await.map_err(|status| control.explain(status))?.into_inner();
+    let n = response.revision.map_or(0, |r| r.n);
+    print(&format!("pool/{pool} rolled back to revision {}, as revision {n}\n", response.restored))
+}
+
+async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
+    let pool = target::pool(&args.target)?;
+    let mut control = Control::connect(global).await?;
+    let mut progress = Progress::new(&pool);
+    let waiting = wait(&mut control, &pool, &mut progress, args.watch);
+    let end = match global.timeout.filter(|_| args.watch) {
+        None => waiting.await?,
+        Some(limit) => match tokio::time::timeout(limit, waiting).await {
+            Ok(end) => end?,
+            Err(_) => return Err(late(&mut control, &pool, &progress, limit).await),
+        },
+    };
+    match end {
+        End::Completed(line) => print(&format!("{line}\n")),
+        End::Failed(text) => Err(Failure::Rollout(text)),
+    }
+}
+
+/// Follows the rollout to its end, or without `watch` to the first answer.
+async fn wait(control: &mut Control, pool: &PoolName, progress: &mut Progress, watch: bool) -> Result<End, Failure> {
+    let open = async |control: &mut Control| {
+        let request = v1::WatchRolloutRequest { pool: pool.to_string() };
+        control.pools.watch_rollout(request).await.map(tonic::Response::into_inner)
+    };
+    follow(control, open, |message| {
+        let (line, end) = progress.take(message);
+        if let Some(line) = line {
+            print(&format!("{line}\n"))?;
+        }
+        Ok(match end {
+            Some(end) => ControlFlow::Break(end),
+            None if !watch => ControlFlow::Break(End::Failed(progress.unfinished())),
+            None => ControlFlow::Continue(()),
+        })
+    })
+    .await
+}
+
+/// What to say when the time is up: how far it got, and who holds it up.
+async fn late(control: &mut Control, pool: &PoolName, progress: &Progress, limit: Duration) -> Failure {
+    let request = v1::NodesListRequest { pool: pool.to_string(), skip_live: true, ..Default::default() };
+    // Only adds to the answer; if control is away too, that says less.
+    let nodes = control.nodes.list(request).await.map(|r| r.into_inner().nodes).unwrap_or_default();
+    Failure::Rollout(format!("after {limit:?}: {}", progress.blocked_by(&nodes)))
+}

@@ -1,0 +1,185 @@
+//! What a rollout's changes mean to the person who waits for its end. Pure.
+//!
+//! Used by `rollout status`.
+
+use std::fmt::Write as _;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1::{self, RolloutPhase};
+
+use crate::object::{Object as _, cause, revision};
+
+/// Most nodes that one message names.
+const MAX_NAMED: usize = 16;
+
+/// How it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All nodes run the newest revision.
+    Completed(String),
+    /// They do not; why, and who is to blame.
+    Failed(String),
+}
+
+/// What was told so far.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pool: String,
+    told: String,
+    last: v1::Rollout,
+}
+
+impl Progress {
+    pub(super) fn new(pool: &PoolName) -> Self {
+        Self { pool: pool.to_string(), told: String::new(), last: v1::Rollout::default() }
+    }
+
+    /// A line to print, if there is news, and the end, if this is it.
+    pub(super) fn take(&mut self, message: v1::WatchRolloutResponse) -> (Option<String>, Option<End>) {
+        let rollout = message.rollout.unwrap_or_default();
+        self.last = rollout;
+        if message.pending {
+            return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool)), None);
+        }
+        match self.last.phase() {
+            RolloutPhase::Completed => (None, Some(End::Completed(self.completed()))),
+            RolloutPhase::Reverted | RolloutPhase::Superseded | RolloutPhase::RevertIncomplete => {
+                (None, Some(End::Failed(self.failed())))
+            }
+            RolloutPhase::Unspecified => (None, None),
+            _ => (self.news(self.how_far()), None),
+        }
+    }
+
+    /// What is said of a rollout that has not ended.
+    pub(super) fn unfinished(&self) -> String {
+        format!("the rollout of pool/{} has not ended; leave out --watch=false to wait for it", self.pool)
+    }
+
+    /// How far it got, and which nodes have not done their part.
+    pub(super) fn blocked_by(&self, nodes: &[v1::Node]) -> String {
+        let mut text = if self.told.is_empty() { "control has told nothing yet".to_owned() } else { self.told.clone() };
+        let reverting = self.last.phase() == RolloutPhase::Reverting;
+        let target = if reverting { self.last.from.as_ref() } else { self.last.to.as_ref() };
+        for node in nodes.iter().filter(|n| n.status.as_ref().and_then(|s| s.applied.as_ref()) != target).take(MAX_NAMED)
+        {
+            let runs = revision(node.status.as_ref().and_then(|s| s.applied.as_ref()));
+            let why = node.note().unwrap_or_else(|| format!("{}: runs revision {runs}", node.name()));
+            let _ = write!(text, "\n  {why}");
+        }
+        text
+    }
+
+    /// The line, unless it was the last one told.
+    fn news(&mut self, line: String) -> Option<String> {
+        if self.told == line {
+            return None;
+        }
+        self.told.clone_from(&line);
+        Some(line)
+    }
+
+    fn how_far(&self) -> String {
+        let Self { last, .. } = self;
+        match last.phase() {
+            RolloutPhase::Reverting => {
+                format!("going back to revision {}{}", revision(last.from.as_ref()), because(&last.reason))
+            }
+            RolloutPhase::Paused => format!("paused{}", because(&last.reason)),
+            _ => format!("{} of {} nodes run revision {}", last.acked, last.nodes, revision(last.to.as_ref())),
+        }
+    }
+
+    fn completed(&self) -> String {
+        let Self { last, pool, .. } = self;
+        let n = revision(last.to.as_ref());
+        match last.nodes {
+            0 => format!("revision {n} is the stable one of pool/{pool}"),
+            1 => format!("the one node of pool/{pool} runs revision {n}"),
+            nodes => format!("all {nodes} nodes of pool/{pool} run revision {n}"),
+        }
+    }
+
+    fn failed(&self) -> String {
+        let Self { last, pool, .. } = self;
+        let (to, from) = (revision(last.to.as_ref()), revision(last.from.as_ref()));
+        let what = match last.phase() {
+            RolloutPhase::Superseded => format!("revision {to} of pool/{pool} was overtaken by a newer one"),
+            RolloutPhase::RevertIncomplete => {
+                format!("revision {to} of pool/{pool} failed, and some nodes did not go back to revision {from}")
+            }
+            _ => format!("revision {to} of pool/{pool} failed; all nodes went back to revision {from}"),
+        };
+        let mut text = what + &because(&last.reason);
+        for problem in last.problems.iter().take(MAX_NAMED) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {}: {}", problem.node, cause(&problem.listener, &problem.cause));
+        }
+        text
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn message(phase: RolloutPhase, acked: u32, pending: bool) -> v1::WatchRolloutResponse {
+        let to = Some(v1::RevisionRef { n: 4, ..Default::default() });
+        let from = Some(v1::RevisionRef { n: 3, ..Default::default() });
+        let mut rollout = v1::Rollout { acked, nodes: 3, to, from, ..Default::default() };
+        rollout.set_phase(phase);
+        v1::WatchRolloutResponse { rollout: Some(rollout), pending }
+    }
+
+    fn progress() -> Progress {
+        Progress::new(&"edge".parse().unwrap())
+    }
+
+    #[test]
+    fn an_older_rollouts_end_is_not_the_end() {
+        let mut progress = progress();
+        let (line, end) = progress.take(message(RolloutPhase::Completed, 3, true));
+        assert_eq!((line.unwrap().as_str(), end), ("waiting for the rollout of pool/edge to begin", None));
+        let (line, end) = progress.take(message(RolloutPhase::Progressing, 2, false));
+        assert_eq!((line.unwrap().as_str(), end), ("2 of 3 nodes run revision 4", None));
+        assert_eq!(progress.take(message(RolloutPhase::Progressing, 2, false)), (None, None), "no news");
+        let end = progress.take(message(RolloutPhase::Completed, 3, false)).1.unwrap();
+        assert_eq!(end, End::Completed("all 3 nodes of pool/edge run revision 4".into()));
+    }
+
+    #[test]
+    fn a_failure_names_node_listener_and_cause() {
+        let mut failed = message(RolloutPhase::Reverted, 2, false);
+        let rollout = failed.rollout.as_mut().unwrap();
+        rollout.reason = "1 node rejected it".into();
+        rollout.problems = vec![v1::RolloutProblem {
+            node: "node-2".into(),
+            listener: "greet".into(),
+            cause: "bind 127.0.0.2:7008: address in use".into(),
+        }];
+        let expected = "revision 4 of pool/edge failed; all nodes went back to revision 3: 1 node rejected it\n  \
+                        node-2: listener greet: bind 127.0.0.2:7008: address in use";
+        assert_eq!(progress().take(failed).1, Some(End::Failed(expected.into())));
+    }
+
+    #[test]
+    fn a_late_rollout_names_who_holds_it_up() {
+        let mut progress = progress();
+        progress.take(message(RolloutPhase::Progressing, 1, false));
+        let node = |name: &str, n| v1::Node {
+            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
+            status: Some(v1::NodeStatus {
+                applied: Some(v1::RevisionRef { n, ..Default::default() }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let text = progress.blocked_by(&[node("node-1", 4), node("node-2", 3)]);
+        assert_eq!(text, "1 of 3 nodes run revision 4\n  node-2: runs revision 3");
+    }
+}

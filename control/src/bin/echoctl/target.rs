@@ -1,0 +1,129 @@
+//! What a command is about: `TYPE/NAME` or `TYPE NAME`.
+//!
+//! Used by the verbs. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use echo_proto::ids::PoolName;
+
+use crate::failure::Failure;
+
+/// A type of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Node,
+    Pool,
+    Revision,
+    Event,
+}
+
+impl Type {
+    /// As in `echoctl get nodes`.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Node => "nodes",
+            Self::Pool => "pools",
+            Self::Revision => "revisions",
+            Self::Event => "events",
+        }
+    }
+}
+
+impl FromStr for Type {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "node" | "nodes" => Self::Node,
+            "pool" | "pools" => Self::Pool,
+            "revision" | "revisions" => Self::Revision,
+            "event" | "events" => Self::Event,
+            _ => return Err(format!("unknown type {text:?}; there are nodes, pools, revisions and events")),
+        })
+    }
+}
+
+/// The type and the names of a command; no names: all of the type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) of: Type,
+    pub(crate) names: Vec<String>,
+}
+
+/// Reads `TYPE`, `TYPE NAME...` or `TYPE/NAME...`.
+///
+/// # Errors
+/// What is wrong with the words.
+pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
+    let (first, rest) = words.split_first().ok_or_else(|| usage("name a type, as in `nodes` or `pool/default`"))?;
+    let Some((of, name)) = first.split_once('/') else {
+        let of = first.parse().map_err(usage)?;
+        if let Some(pair) = rest.iter().find(|name| name.contains('/')) {
+            return Err(usage(format!("{pair:?} stands after a type; use either TYPE NAME or TYPE/NAME")));
+        }
+        return Ok(Target { of, names: rest.to_vec() });
+    };
+    let of: Type = of.parse().map_err(usage)?;
+    let mut names = vec![name.to_owned()];
+    for word in rest {
+        match word.split_once('/').map(|(other, name)| (other.parse(), name)) {
+            Some((Ok(other), name)) if of == other => names.push(name.to_owned()),
+            _ => return Err(usage(format!("{word:?}: expected {first} to be followed by more of the same type"))),
+        }
+    }
+    if names.iter().any(String::is_empty) {
+        return Err(usage(format!("{first:?} names no object; use TYPE/NAME")));
+    }
+    Ok(Target { of, names })
+}
+
+/// Reads the one pool of a command such as `scale pool/default`.
+///
+/// # Errors
+/// It is no pool, or not one.
+pub(crate) fn pool(words: &[String]) -> Result<PoolName, Failure> {
+    match parse(words)? {
+        Target { of: Type::Pool, names } => match names.as_slice() {
+            [name] => name.parse().map_err(usage),
+            _ => Err(usage("name one pool, as in pool/default")),
+        },
+        Target { of, .. } => Err(usage(format!("this works on a pool, as in pool/default, not on {}", of.plural()))),
+    }
+}
+
+fn usage(cause: impl fmt::Display) -> Failure {
+    Failure::Usage(cause.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<(Type, String), String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words).map(|t| (t.of, t.names.join(","))).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_type_is_singular_or_plural_with_names_either_way() {
+        assert_eq!(read("nodes").unwrap(), (Type::Node, String::new()));
+        assert_eq!(read("pool/edge").unwrap(), (Type::Pool, "edge".into()));
+        assert_eq!(read("pools edge core").unwrap(), (Type::Pool, "edge,core".into()));
+        assert_eq!(read("revision/edge-1 revisions/edge-2").unwrap(), (Type::Revision, "edge-1,edge-2".into()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        assert!(read("podz").unwrap_err().starts_with("unknown type \"podz\"; there are nodes, pools"));
+        for bad in ["", "pool/", "/edge", "pool/edge node/a", "pool edge pool/core", "pool/edge core"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+        let pool_of = |line: &str| pool(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(pool_of("pool edge").unwrap().as_str(), "edge");
+        for bad in ["pools", "node/node-1", "pool/a pool/b", "pool/Edge"] {
+            assert!(pool_of(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The node's control side: what the pool's leader wrote -> the doorway, and the answer back.
+//!
+//! Driven by [`crate::app`]. Two tasks and the cells between them: the [`session`] speaks to etcd, the [`applier`] alone
+//! owns the doorway ([`crate::live`]). A cell holds the newest value only, so that neither ever waits for the other and
+//! nothing queues up. Losing etcd must never stop traffic, and nothing that etcd holds may stop the process.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`assignment`] | the bytes of `assignments/<pool>` -> what this node is offered |
+//! | [`decide`] | what is held + what is offered -> what to do; pure |
+//! | [`applier`] | carries it out, says how it went |
+//! | [`report`] | that answer, as it stands in the node's record |
+//! | [`identity`] | who this node is |
+//! | [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
+//! | [`session`] | ties them together, for as long as the node lives |
+//! | [`instruments`] | its metrics |
+//! | [`state_dir`] | what survives a restart |
+//! | [`service`] | the Agent gRPC service |
+
+pub mod applier;
+pub mod assignment;
+pub mod backoff;
+pub mod decide;
+pub mod etcd;
+pub mod identity;
+pub mod instruments;
+pub mod lease;
+pub mod register;
+pub mod report;
+pub mod service;
+pub mod session;
+pub mod state_dir;
+pub mod watch;

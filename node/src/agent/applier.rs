@@ -1,0 +1,270 @@
+//! Carries out what the assignment says: the only owner of the doorway.
+//!
+//! One task, driven by the cell that the session fills. It must never wait for etcd: its answer goes into another cell.
+//! What can't be applied is refused with its cause and what was served before goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use echo_proto::ids::{NodeId, PoolName};
+use echo_proto::spec::{DEFAULT_DRAIN_DEADLINE, Plan};
+use echo_proto::telemetry::context;
+use echo_proto::v1::{self, NodePhase};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument as _, Span, field, info, info_span, warn};
+
+use super::assignment::{Assignment, Offer, cut};
+use super::backoff::Backoff;
+use super::decide::{Decision, Held, Role};
+use super::report::{self, ASSIGNED, CONFIG_READABLE, Report};
+use super::watch::Assigned;
+use crate::live::{ApplyError, Bound, Live};
+
+/// First wait before a refused `stable` is tried again, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Owns the doorway and says how it stands.
+#[derive(Debug)]
+pub struct Applier {
+    live: Live,
+    node: NodeId,
+    pool: PoolName,
+    held: Held,
+    report: watch::Sender<Report>,
+    current: Option<Assignment>,
+    backoff: Backoff,
+    retry: Option<Instant>,
+    drain_deadline: Duration,
+}
+
+impl Applier {
+    /// An applier that serves nothing yet.
+    pub fn new(live: Live, node: NodeId, pool: PoolName, report: watch::Sender<Report>) -> Self {
+        let backoff = Backoff::new(RETRY.0, RETRY.1);
+        let drain_deadline = DEFAULT_DRAIN_DEADLINE;
+        let held = Held::default();
+        Self { live, node, pool, held, report, current: None, backoff, retry: None, drain_deadline }
+    }
+
+    /// Follows the assignment until `stop`; what is being applied then is finished first.
+    pub async fn run(mut self, mut assigned: watch::Receiver<Assigned>, mut stop: oneshot::Receiver<()>) -> Self {
+        loop {
+            let retry = self.retry;
+            tokio::select! {
+                biased;
+                _ = &mut stop => return self,
+                changed = assigned.changed() => {
+                    if changed.is_err() {
+                        // Whoever fills the cell is gone; what is served goes on until the process is told to stop.
+                        let _ = stop.await;
+                        return self;
+                    }
+                    let assigned = assigned.borrow_and_update().clone();
+                    self.take(assigned).await;
+                }
+                () = at(retry) => {
+                    self.retry = None;
+                    self.settle(false).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a plan that no assignment names, as `--config` does.
+    ///
+    /// # Errors
+    /// It could not be applied; nothing is served.
+    pub async fn serve(&mut self, plan: &Arc<Plan>, revision: v1::RevisionRef) -> Result<(), ApplyError> {
+        let bound = self.live.apply(plan).await?;
+        self.served(revision, plan, &bound, None);
+        Ok(())
+    }
+
+    /// The doorway, for who ends it.
+    pub fn live(&mut self) -> &mut Live {
+        &mut self.live
+    }
+
+    /// How long open connections may go on in a drain, as the newest config says.
+    pub fn drain_deadline(&self) -> Duration {
+        self.drain_deadline
+    }
+
+    /// Changes what is said, without a change of what is served.
+    pub fn say(&self, change: impl FnOnce(&mut Report)) {
+        self.report.send_if_modified(|report| {
+            let before = report.clone();
+            change(report);
+            *report != before
+        });
+    }
+
+    /// Ends the shards.
+    pub async fn end(self) {
+        self.live.stop().await;
+    }
+
+    async fn take(&mut self, assigned: Assigned) {
+        match assigned {
+            Assigned::Unknown => {}
+            Assigned::Value(json) => match Assignment::read(&json, &self.node) {
+                Ok(assignment) => {
+                    self.say(|report| report.clear(&[CONFIG_READABLE, ASSIGNED]));
+                    self.current = Some(assignment);
+                    self.backoff.reset();
+                    self.settle(true).await;
+                }
+                Err(errors) => self.unreadable(cut(errors.to_string())),
+            },
+            Assigned::Absent => self.absent(),
+            Assigned::Deleted => self.deleted().await,
+        }
+    }
+
+    /// Applies until what is served is what is wanted, or must be waited for.
+    async fn settle(&mut self, first: bool) {
+        let Some(assignment) = self.current.take() else { return };
+        self.retry = None;
+        // A refused `next` leads to `stable`, and there it ends.
+        while let Decision::Apply(role, offer) = self.held.decide(&assignment) {
+            let trace = if first { assignment.trace.as_ref() } else { None };
+            if self.attempt(role, offer, &assignment, trace).await {
+                self.backoff.reset();
+            } else if role == Role::Stable {
+                let wait = self.backoff.wait();
+                info!(revision = offer.revision.n, ?wait, "will try again");
+                self.retry = Some(Instant::now() + wait);
+                break;
+            }
+        }
+        self.current = Some(assignment);
+    }
+
+    /// Applies one offer, in a span of its own: every attempt is answered.
+    async fn attempt(
+        &mut self,
+        role: Role,
+        offer: &Offer,
+        assignment: &Assignment,
+        trace: Option<&v1::TraceContext>,
+    ) -> bool {
+        let span = info_span!(
+            "apply",
+            echo.pool = %self.pool,
+            echo.node = %self.node,
+            echo.revision = offer.revision.n,
+            outcome = field::Empty,
+            error.r#type = field::Empty,
+        );
+        context::set_parent(&span, trace);
+        async {
+            let outcome = match &offer.plan {
+                Ok(plan) => match self.live.apply(plan).await {
+                    Ok(bound) => Ok((plan, bound)),
+                    Err(e) => Err((listener(&e), e.cause(), e.label())),
+                },
+                Err(cause) => Err((String::new(), cause.clone(), "config")),
+            };
+            match outcome {
+                Ok((plan, bound)) => {
+                    Span::current().record("outcome", "applied");
+                    self.served(offer.revision.clone(), plan, &bound, context::current());
+                    true
+                }
+                Err((listener, cause, label)) => {
+                    Span::current().record("outcome", "rejected").record("error.type", label);
+                    self.refused(role, offer, assignment, listener, cause);
+                    false
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    fn served(&mut self, revision: v1::RevisionRef, plan: &Plan, bound: &[Bound], trace: Option<v1::TraceContext>) {
+        self.drain_deadline = plan.drain.deadline;
+        let listeners: Vec<_> = bound.iter().map(report::bound).collect();
+        let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
+        info!(revision = revision.n, listeners = told.join(", "), "serving");
+        self.held.acked(revision);
+        let held = self.held.clone();
+        self.say(|report| {
+            report.phase = NodePhase::Ready;
+            (report.applied, report.rejection) = (held.applied, held.rejection);
+            report.listeners = listeners;
+            report.trace = trace;
+        });
+    }
+
+    fn refused(&mut self, role: Role, offer: &Offer, assignment: &Assignment, listener: String, cause: String) {
+        let rejection = v1::Rejection {
+            revision: Some(offer.revision.clone()),
+            rollout: assignment.rollout,
+            listener,
+            cause: cut(cause),
+            time: Some(SystemTime::now().into()),
+        };
+        let serving = self.held.applied.as_ref().map(|r| r.n);
+        warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");
+        self.held.nacked(role, assignment, rejection);
+        let held = self.held.clone();
+        self.say(|report| {
+            // A retry that fails for the same reason is no news.
+            if report.rejection != held.rejection {
+                report.trace = context::current();
+            }
+            if held.applied.is_none() {
+                report.phase = NodePhase::Rejected;
+            }
+            report.rejection = held.rejection;
+        });
+    }
+
+    fn unreadable(&mut self, cause: String) {
+        warn!(reason = cause, "the assignment can't be read; serving on with what is applied");
+        let nothing = self.held.applied.is_none();
+        self.say(|report| {
+            report.warn(CONFIG_READABLE, "Garbage", format!("the assignment can't be read: {cause}"));
+            report.trace = None;
+            if nothing {
+                report.phase = NodePhase::Rejected;
+            }
+        });
+    }
+
+    /// The key is not there, but no deletion was seen: the pool was never made, or etcd lost it.
+    fn absent(&mut self) {
+        if self.held.applied.is_none() {
+            info!(pool = %self.pool, "the pool does not exist; waiting for it");
+            self.say(|report| report.phase = NodePhase::NoPool);
+            return;
+        }
+        warn!(pool = %self.pool, "the assignment is missing though nobody deleted it; serving on");
+        let message = "the assignment key is missing, though it was not deleted; serving on".to_owned();
+        self.say(|report| {
+            report.warn(ASSIGNED, "KeyMissing", message);
+            report.trace = None;
+        });
+    }
+
+    async fn deleted(&mut self) {
+        info!(pool = %self.pool, "the pool was deleted; closing its listeners, open connections go on");
+        self.live.close_listeners().await;
+        (self.held, self.current, self.retry) = (Held::default(), None, None);
+        self.say(|report| *report = Report { phase: NodePhase::NoPool, ..Report::starting() });
+    }
+}
+
+fn listener(error: &ApplyError) -> String {
+    error.listener().map(ToString::to_string).unwrap_or_default()
+}
+
+/// When it is time; never, if there is nothing to wait for.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

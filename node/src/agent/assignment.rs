@@ -1,0 +1,179 @@
+//! The bytes of `assignments/<pool>` -> what this node is offered.
+//!
+//! Called by the applier for every new value. The wrapper is read leniently, so that a newer control can add to it; the
+//! config is read strictly: a node must not ack what it did not understand. Pure; garbage is an error, never a panic.
+
+use std::sync::Arc;
+
+use echo_proto::codec::{self, FieldError, FieldErrors, Strictness};
+use echo_proto::ids::{self, Digest, NodeId};
+use echo_proto::spec::{self, Plan};
+use echo_proto::v1;
+
+/// Longest cause that is put into the node's record, in bytes: etcd carries it to every watcher.
+const MAX_CAUSE_BYTES: usize = 1024;
+
+/// What the leader assigned, as far as it concerns one node.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// Rollout that wrote it.
+    pub rollout: u32,
+    /// What every node falls back to.
+    pub stable: Offer,
+    /// What this node is asked to run instead; `None` when it is not, though others may be.
+    pub next: Option<Offer>,
+    /// The change that wrote it.
+    pub trace: Option<v1::TraceContext>,
+}
+
+/// One revision, ready to be applied, or the reason why it can't be.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Which.
+    pub revision: v1::RevisionRef,
+    /// The valid plan, or what is wrong with the config.
+    pub plan: Result<Arc<Plan>, String>,
+}
+
+impl Assignment {
+    /// Reads the value of the key, for `node`.
+    ///
+    /// # Errors
+    /// It is no assignment at all. A config that is wrong is not an error here: its [`Offer`] says so.
+    pub fn read(json: &[u8], node: &NodeId) -> Result<Self, FieldErrors> {
+        let decoded = codec::decode_json::<v1::Assignment>(json, Strictness::Lenient);
+        let strict = codec::decode_json::<v1::Assignment>(json, Strictness::Strict).errors;
+        let assignment = decoded.message;
+        let mut errors: Vec<_> = decoded.errors.into_iter().filter(|e| !in_config(&e.path)).collect();
+        if assignment.uid.is_empty() && errors.is_empty() {
+            errors.push(FieldError::new("uid", "required"));
+        }
+        let runs_next = ids::runs_next(&assignment, node);
+        let offer = |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict);
+        let Some(stable) = assignment.stable.clone().map(|assigned| offer("stable", assigned)) else {
+            errors.push(FieldError::new("stable", "required"));
+            return Err(FieldErrors(errors));
+        };
+        let next = assignment.next.clone().filter(|_| runs_next).map(|assigned| offer("next", assigned));
+        if !errors.is_empty() {
+            return Err(FieldErrors(errors));
+        }
+        Ok(Self { rollout: assignment.rollout, stable, next, trace: assignment.trace })
+    }
+}
+
+/// Whether a mistake lies in one of the configs.
+fn in_config(path: &str) -> bool {
+    ["stable", "next"].iter().any(|name| config_path(name, path).is_some())
+}
+
+/// The part of `path` below the config of the revision `name`.
+fn config_path<'a>(name: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(name)?.strip_prefix(".config")?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+}
+
+fn offer(name: &str, uid: &str, assigned: v1::AssignedRevision, errors: &[FieldError]) -> Offer {
+    let v1::AssignedRevision { n, digest, config } = assigned;
+    let found = errors.iter().filter_map(|e| Some(FieldError::new(config_path(name, &e.path)?, e.cause.clone())));
+    let plan = plan(found.collect(), &digest, &config.unwrap_or_default());
+    Offer { revision: v1::RevisionRef { uid: uid.to_owned(), n, digest }, plan }
+}
+
+fn plan(mistakes: Vec<FieldError>, digest: &str, config: &v1::PoolTemplate) -> Result<Arc<Plan>, String> {
+    if !mistakes.is_empty() {
+        return Err(cause(&FieldErrors(mistakes)));
+    }
+    let found = Digest::of(config);
+    if found.as_str() != digest {
+        return Err(cause(&format!("digest: assigned {digest}, but the config has {found}")));
+    }
+    spec::check_template(config).map(Arc::new).map_err(|e| cause(&e))
+}
+
+fn cause(error: &impl ToString) -> String {
+    cut(error.to_string())
+}
+
+/// Cuts a text to what a record may hold, at a character's border.
+pub fn cut(mut text: String) -> String {
+    const MARK: &str = " ...";
+    if text.len() > MAX_CAUSE_BYTES {
+        let end = (0..=MAX_CAUSE_BYTES - MARK.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(MARK);
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{"listeners":[{"name":"a","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}"#;
+
+    fn digest(config: &str) -> String {
+        let template = codec::from_json::<v1::PoolTemplate>(config.as_bytes(), Strictness::Lenient).unwrap();
+        Digest::of(&template).to_string()
+    }
+
+    fn read(json: &str) -> Result<Assignment, FieldErrors> {
+        Assignment::read(json.as_bytes(), &"node-1".parse().unwrap())
+    }
+
+    fn revision(n: u32, config: &str) -> String {
+        format!(r#"{{"n":{n},"digest":"{}","config":{config}}}"#, digest(config))
+    }
+
+    #[test]
+    fn next_is_offered_only_to_whom_it_is_meant_for() {
+        let (one, two) = (revision(1, CONFIG), revision(2, CONFIG));
+        let assignment = |rest: &str| format!(r#"{{"uid":"u","rollout":3,"stable":{one},"next":{two}{rest}}}"#);
+        let mine = read(&assignment(r#","picked":["node-1"]"#)).unwrap();
+        assert_eq!((mine.rollout, mine.stable.revision.n, mine.next.unwrap().revision.n), (3, 1, 2));
+        assert_eq!(mine.stable.plan.unwrap().listeners[0].port, 7007);
+        assert!(read(&assignment(r#","picked":["node-2"]"#)).unwrap().next.is_none());
+        assert!(read(&assignment(r#","cut":"18446744073709551615""#)).unwrap().next.is_some());
+    }
+
+    #[test]
+    fn a_newer_wrapper_is_read_but_a_newer_config_is_refused() {
+        let config = CONFIG.replace(r#""port":7007"#, r#""port":7007,"prot":1"#);
+        let json = format!(
+            r#"{{"uid":"u","later":1,"stable":{},"next":{},"picked":["node-1"]}}"#,
+            revision(1, CONFIG),
+            revision(2, &config)
+        );
+        let assignment = read(&json).unwrap();
+        assert!(assignment.stable.plan.is_ok());
+        let cause = assignment.next.unwrap().plan.unwrap_err();
+        assert_eq!(cause, "listeners[0].prot: unknown field; did you mean port?");
+    }
+
+    #[test]
+    fn a_config_must_be_valid_and_the_one_that_was_meant() {
+        let invalid = CONFIG.replace("7007", "70000");
+        let cause = |json: String| read(&json).unwrap().stable.plan.unwrap_err();
+        let json = format!(r#"{{"uid":"u","stable":{}}}"#, revision(1, &invalid));
+        assert!(cause(json).starts_with("listeners[0].port: 70000 is not a port"));
+        let json = format!(r#"{{"uid":"u","stable":{{"n":1,"digest":"abc","config":{CONFIG}}}}}"#);
+        assert!(cause(json).starts_with("digest: assigned abc, but the config has "));
+        let json = r#"{"uid":"u","stable":{"n":1,"config":{"listeners":"none"}}}"#.to_owned();
+        assert_eq!(cause(json), "listeners: expected a list, got \"none\"");
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        for json in ["", "{", "[]", "7", r#"{"uid":7}"#, r#"{"uid":"u"}"#, r#"{"stable":{"n":1}}"#, "\u{1}\u{2}"] {
+            assert!(read(json).is_err(), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_cut_at_a_character() {
+        let text = cut("é".repeat(1000));
+        assert!(text.len() <= MAX_CAUSE_BYTES && text.ends_with("é ..."), "{}", text.len());
+        assert_eq!(cut("short".into()), "short");
+    }
+}

@@ -1,0 +1,69 @@
+//! Waits between retries: each about twice as long as the one before, with jitter, up to a cap.
+//!
+//! Used by the session and the applier. Jitter keeps a thousand nodes from coming back in step.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+/// The next wait.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    first: Duration,
+    cap: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// Waits that start about `first` and end about `cap`.
+    pub fn new(first: Duration, cap: Duration) -> Self {
+        Self { first, cap, next: first }
+    }
+
+    /// How long to wait now: between half and all of the current step.
+    pub fn wait(&mut self) -> Duration {
+        let step = self.next;
+        self.next = (step * 2).min(self.cap);
+        step.mul_f64(0.5 + 0.5 * fraction())
+    }
+
+    /// Starts over, after something worked.
+    pub fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+/// `around`, a tenth of it more or less.
+pub fn jittered(around: Duration) -> Duration {
+    around.mul_f64(0.9 + 0.2 * fraction())
+}
+
+/// A random number from 0 to 1; std seeds each of its hashers anew.
+fn fraction() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_cap_and_start_over() {
+        let (first, cap) = (Duration::from_millis(100), Duration::from_millis(500));
+        let mut backoff = Backoff::new(first, cap);
+        for step in [100, 200, 400, 500, 500] {
+            let (wait, step) = (backoff.wait(), Duration::from_millis(step));
+            assert!(wait >= step / 2 && wait <= step, "{wait:?} of {step:?}");
+        }
+        backoff.reset();
+        assert!(backoff.wait() <= first);
+    }
+
+    #[test]
+    fn jitter_differs() {
+        let second = Duration::from_secs(1);
+        let waits: std::collections::HashSet<_> = (0..16).map(|_| jittered(second)).collect();
+        assert!(waits.len() > 1);
+        assert!(waits.iter().all(|w| *w >= second.mul_f64(0.9) && *w <= second.mul_f64(1.1)));
+    }
+}

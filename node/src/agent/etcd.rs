@@ -1,0 +1,151 @@
+//! The connection to etcd: how it is made, how long a call may take, and what its errors mean to an operator.
+//!
+//! Used by the session and its parts. No call waits without a limit, and none is repeated here: the session decides.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use tokio::time::timeout;
+
+/// Longest wait for a connection to one endpoint.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for an answer.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often an idle connection is checked; etcd cuts clients that do so more often than every 5 s.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest wait for the answer to such a check.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why etcd did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// No answer in time.
+    #[error("etcd at {endpoints}: no answer to {call} within {} s", .after.as_secs_f32())]
+    Timeout {
+        /// Where.
+        endpoints: String,
+        /// What was asked.
+        call: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// An answer that is an error, or no connection.
+    #[error("etcd at {endpoints}: {call}: {}", reason(.source))]
+    Call {
+        /// Where.
+        endpoints: String,
+        /// What was asked.
+        call: &'static str,
+        /// What came back.
+        source: Box<etcd_client::Error>,
+    },
+    /// A stream ended that should not have.
+    #[error("etcd at {endpoints}: {call} ended: {reason}")]
+    Ended {
+        /// Where.
+        endpoints: String,
+        /// Which stream.
+        call: &'static str,
+        /// What etcd said, if anything.
+        reason: String,
+    },
+}
+
+impl EtcdError {
+    /// Stable name for metrics and spans (`error.type`).
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Call { .. } => "call",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
+/// A client and where it goes.
+#[derive(Clone)]
+pub struct Etcd {
+    client: Client,
+    endpoints: String,
+}
+
+impl Etcd {
+    /// A client of these endpoints; connections are made when the first call needs one.
+    ///
+    /// # Errors
+    /// An endpoint that is no URL.
+    pub async fn connect(endpoints: &[String]) -> Result<Self, EtcdError> {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true);
+        let names = endpoints.join(",");
+        let client = Client::connect(endpoints, Some(options)).await.map_err(|source| EtcdError::Call {
+            endpoints: names.clone(),
+            call: "connect",
+            source: Box::new(source),
+        })?;
+        Ok(Self { client, endpoints: names })
+    }
+
+    /// A handle for one call.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Waits for the answer to `call`, for [`CALL_TIMEOUT`] at most.
+    ///
+    /// # Errors
+    /// No answer in time, or an error as the answer.
+    pub async fn answer<T>(
+        &self,
+        call: &'static str,
+        future: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, EtcdError> {
+        self.answer_within(CALL_TIMEOUT, call, future).await
+    }
+
+    /// Waits for the answer to `call`, for `after` at most.
+    ///
+    /// # Errors
+    /// No answer in time, or an error as the answer.
+    pub async fn answer_within<T>(
+        &self,
+        after: Duration,
+        call: &'static str,
+        future: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, EtcdError> {
+        match timeout(after, future).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => {
+                Err(EtcdError::Call { endpoints: self.endpoints.clone(), call, source: Box::new(source) })
+            }
+            Err(_) => Err(EtcdError::Timeout { endpoints: self.endpoints.clone(), call, after }),
+        }
+    }
+
+    /// A stream that ended by itself.
+    pub fn ended(&self, call: &'static str, reason: impl Into<String>) -> EtcdError {
+        EtcdError::Ended { endpoints: self.endpoints.clone(), call, reason: reason.into() }
+    }
+
+    /// The command that shows whether etcd is well.
+    pub fn hint(endpoints: &[String]) -> String {
+        format!("is it running? try `etcdctl --endpoints {} endpoint health`", endpoints.join(","))
+    }
+}
+
+/// The innermost cause, which is the one that tells an operator something: `Connection refused`.
+fn reason(error: &etcd_client::Error) -> String {
+    let status = match error {
+        etcd_client::Error::GRpcStatus(status) => status,
+        other => return other.to_string(),
+    };
+    let mut cause = status.source();
+    while let Some(deeper) = cause.and_then(|e| e.source()) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
+}

@@ -1,0 +1,132 @@
+//! The node's own record: claimed under a lease, rewritten while it is ours.
+//!
+//! Driven by the session. It must never write over a record that another process holds: the first write creates the key,
+//! every later one compares its lease.
+
+use std::time::Duration;
+
+use echo_proto::codec::{self, Strictness};
+use echo_proto::v1;
+use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::time::{Instant, sleep};
+
+use super::backoff::jittered;
+use super::etcd::{Etcd, EtcdError};
+use super::lease::Lease;
+
+/// How much longer than a lease a record may outlive its process: etcd expires leases in rounds of half a second.
+const EXPIRY_SLACK: Duration = Duration::from_secs(2);
+/// How often it is looked whether the id is free.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Who holds a record that should be ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("node id {id} is held by {address} since {since}; stop that node, or choose another --id")]
+pub struct HeldByOther {
+    /// The id, as in `pool/id`.
+    pub id: String,
+    /// Address of the holder's Agent service.
+    pub address: String,
+    /// When the holder started.
+    pub since: String,
+}
+
+/// Why there is no record of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Another process holds the id, and does not let go.
+    #[error(transparent)]
+    Held(#[from] HeldByOther),
+    /// The record was there and is no longer ours.
+    #[error("the node's record was deleted or taken over")]
+    Lost,
+    /// etcd did not do it.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+}
+
+/// The key of one node's record.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The key.
+    pub key: String,
+    /// `pool/id`, for people.
+    pub name: String,
+}
+
+/// What became of an attempt to take the key.
+enum Claim {
+    Ours,
+    Others(KeyValue),
+}
+
+impl Registration {
+    /// Writes `record` under `lease`: creates it, or rewrites it if it is under this lease already.
+    ///
+    /// # Errors
+    /// Another process holds the key; or etcd did not do it.
+    pub async fn claim(&self, etcd: &Etcd, lease: &Lease, record: &v1::NodeRecord) -> Result<(), RegisterError> {
+        match self.try_claim(etcd, lease, record).await? {
+            Claim::Ours => Ok(()),
+            Claim::Others(kv) if kv.lease() == lease.id => self.rewrite(etcd, lease, record).await,
+            Claim::Others(kv) => Err(self.holder(&kv).into()),
+        }
+    }
+
+    /// Waits until nobody holds the key, as long as the lease of a process that died may last.
+    ///
+    /// # Errors
+    /// It is still held; or etcd does not answer.
+    pub async fn wait_until_free(&self, etcd: &Etcd, ttl: Duration) -> Result<(), RegisterError> {
+        let deadline = Instant::now() + ttl + EXPIRY_SLACK;
+        loop {
+            let mut client = etcd.client();
+            let found = etcd.answer("look for our record", client.get(self.key.as_str(), None)).await?;
+            let Some(kv) = found.kvs().first() else { return Ok(()) };
+            if Instant::now() >= deadline {
+                return Err(self.holder(kv).into());
+            }
+            sleep(jittered(POLL)).await;
+        }
+    }
+
+    /// Writes `record` if the key is under `lease`.
+    ///
+    /// # Errors
+    /// [`RegisterError::Lost`] if it is not; or etcd did not do it.
+    pub async fn rewrite(&self, etcd: &Etcd, lease: &Lease, record: &v1::NodeRecord) -> Result<(), RegisterError> {
+        let ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease.id);
+        let txn = Txn::new().when([ours]).and_then([self.put(lease, record)]);
+        let mut client = etcd.client();
+        let answer = etcd.answer("write the node's record", client.txn(txn)).await?;
+        if answer.succeeded() { Ok(()) } else { Err(RegisterError::Lost) }
+    }
+
+    async fn try_claim(&self, etcd: &Etcd, lease: &Lease, record: &v1::NodeRecord) -> Result<Claim, EtcdError> {
+        let absent = Compare::create_revision(self.key.as_str(), CompareOp::Equal, 0);
+        let look = TxnOp::get(self.key.as_str(), None);
+        let txn = Txn::new().when([absent]).and_then([self.put(lease, record)]).or_else([look]);
+        let mut client = etcd.client();
+        let answer = etcd.answer("register", client.txn(txn)).await?;
+        if answer.succeeded() {
+            return Ok(Claim::Ours);
+        }
+        let found = answer.op_responses().into_iter().find_map(|response| match response {
+            TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next(),
+            _ => None,
+        });
+        found.map(Claim::Others).ok_or_else(|| etcd.ended("register", "an answer that does not fit the question"))
+    }
+
+    fn put(&self, lease: &Lease, record: &v1::NodeRecord) -> TxnOp {
+        TxnOp::put(self.key.as_str(), codec::to_json(record), Some(PutOptions::new().with_lease(lease.id)))
+    }
+
+    fn holder(&self, kv: &KeyValue) -> HeldByOther {
+        let record = codec::from_json::<v1::NodeRecord>(kv.value(), Strictness::Lenient).unwrap_or_default();
+        let address = record.status.map(|s| s.agent_address).unwrap_or_default();
+        let since = record.metadata.and_then(|m| m.create_time).map_or_else(|| "?".to_owned(), |at| at.to_string());
+        let address = if address.is_empty() { "?".to_owned() } else { address };
+        HeldByOther { id: self.name.clone(), address, since }
+    }
+}

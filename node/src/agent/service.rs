@@ -1,0 +1,135 @@
+//! The Agent gRPC service: what a node knows about itself, also when etcd is gone.
+//!
+//! Served by [`crate::app`] together with grpc.health.v1 and reflection. It only reads cells and counters; a call can
+//! change nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_proto::telemetry::rpc;
+use echo_proto::v1::agent_server::{Agent, AgentServer};
+use echo_proto::{FILE_DESCRIPTOR_SET, v1};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::identity::Identity;
+use super::report::{REGISTERED, Report};
+use super::session::Link;
+use crate::live::Counters;
+use crate::metrics::Rate;
+
+/// Longest time for one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most calls at once on one connection.
+const MAX_STREAMS: u32 = 64;
+/// How often an idle connection is checked.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What the service reads.
+pub struct AgentService {
+    identity: Arc<Identity>,
+    report: watch::Receiver<Report>,
+    link: watch::Receiver<Link>,
+    counters: Counters,
+    rate: Rate,
+}
+
+impl AgentService {
+    /// A service that tells of this node; samples its rate from now on, on the current runtime.
+    pub fn new(
+        identity: Arc<Identity>,
+        report: watch::Receiver<Report>,
+        link: watch::Receiver<Link>,
+        counters: Counters,
+    ) -> Self {
+        let rate = Rate::sample(counters.clone());
+        Self { identity, report, link, counters, rate }
+    }
+
+    /// Serves on `listener` until the process ends.
+    ///
+    /// # Errors
+    /// Why it can't serve on.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
+        let (health, health_server) = tonic_health::server::health_reporter();
+        let readiness = follow_readiness(health, self.report.clone());
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let served = Server::builder()
+            .timeout(CALL_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_keepalive_interval(Some(PING_INTERVAL))
+            .layer(rpc::server_layer())
+            .add_service(health_server)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .add_service(AgentServer::new(self))
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        tokio::select! {
+            served = served => Ok(served?),
+            () = readiness => Ok(()),
+        }
+    }
+
+    fn figures(&self) -> v1::LiveFigures {
+        let total = self.counters.snapshot().total;
+        v1::LiveFigures {
+            connections: u32::try_from(total.active).unwrap_or(u32::MAX),
+            connections_accepted: total.accepted,
+            rate: self.rate.per_second(),
+            received_bytes: total.received_bytes,
+            transmitted_bytes: total.transmitted_bytes,
+            received_packets: total.received_packets,
+            transmitted_packets: total.transmitted_packets,
+            dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        }
+    }
+}
+
+/// Why the gRPC server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its connections can't be served.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors for reflection are damaged.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+#[tonic::async_trait]
+impl Agent for AgentService {
+    async fn get_status(
+        &self,
+        _request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let mut report = self.report.borrow().clone();
+        if let Link::Lost { since, cause } = &*self.link.borrow() {
+            report.warn_since(*since, REGISTERED, "EtcdLost", cause.clone());
+        }
+        let node = self.identity.node(&report, self.figures());
+        Ok(Response::new(v1::GetStatusResponse { node: Some(node) }))
+    }
+}
+
+/// Health of the whole server (service "") is the node's readiness; that of the Agent service is that it answers.
+async fn follow_readiness(health: HealthReporter, mut report: watch::Receiver<Report>) {
+    health.set_serving::<AgentServer<AgentService>>().await;
+    loop {
+        let ready = report.borrow_and_update().not_ready().is_none();
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.set_service_status("", status).await;
+        if report.changed().await.is_err() {
+            // Nobody can change it any more; the process is about to end.
+            std::future::pending::<()>().await;
+        }
+    }
+}

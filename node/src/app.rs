@@ -1,0 +1,121 @@
+//! The node as a whole: everything that can fail is bound first, then it runs until it is told to leave.
+//!
+//! Called by `main`. The control side is one runtime; the shards have threads of their own. A critical task that ends stops
+//! the process with its name and reason: no half-living node keeps a registration.
+
+mod critical;
+mod error;
+mod run;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_proto::telemetry::Metrics;
+use echo_proto::v1;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::agent::applier::Applier;
+use crate::agent::identity::Identity;
+use crate::agent::instruments;
+use crate::agent::report::Report;
+use crate::agent::service::AgentService;
+use crate::agent::session::{Cells, Link, Session};
+use crate::agent::state_dir::StateDir;
+use crate::agent::watch::Assigned;
+use crate::health::Health;
+use crate::live::{Live, LiveOptions};
+use crate::settings::{Settings, Source};
+use crate::{metrics, pool_file};
+
+use critical::Critical;
+pub use error::{BuildError, RunError};
+use signals::Signals;
+
+/// The addresses of the control side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// The Agent service.
+    pub grpc: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`.
+    pub http: SocketAddr,
+}
+
+/// A node that has all it needs; see [`App::run`].
+pub struct App {
+    bound: Bound,
+    signals: Signals,
+    critical: Critical,
+    applier: Applier,
+    /// `None` with `--config`.
+    session: Option<Session>,
+    agent: (TcpListener, AgentService),
+    health: (TcpListener, Health),
+    assigned: watch::Receiver<Assigned>,
+    intents: watch::Receiver<Option<v1::Intent>>,
+    drain_deadline: Option<Duration>,
+    /// Ours, and locked, as long as the node is.
+    _state_dir: Option<Arc<StateDir>>,
+}
+
+/// Binds and opens everything; with `--config`, applies the file as well.
+///
+/// # Errors
+/// What could not be had; nothing is left behind.
+pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildError> {
+    let signals = Signals::new().map_err(BuildError::Signals)?;
+    let (grpc, grpc_address) = bind("--grpc", settings.grpc).await?;
+    let (http, http_address) = bind("--http", settings.http).await?;
+    let state_dir = settings.state_dir.as_deref().map(StateDir::open).transpose()?.map(Arc::new);
+    let identity = Arc::new(Identity::new(&settings, grpc_address, http_address));
+    let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address })?;
+    let counters = live.counters();
+    let mut critical = Critical::default();
+    let failure = live.failure();
+    critical.spawn("data path", async { Err(failure.await) });
+
+    let (report_cell, report) = watch::channel(Report::starting());
+    let (link_cell, link) = watch::channel(Link::Joining);
+    let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
+    let (intents_cell, intents) = watch::channel(None);
+    let meter = metrics.meter();
+    metrics::register(&meter, &counters, settings.pool.as_str());
+    instruments::observe_revision(&meter, &settings.pool, report.clone());
+    let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
+    let health = Health { report: report.clone(), link, metrics };
+    let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell);
+    let session = match &settings.source {
+        Source::File(file) => {
+            let (revision, plan) = pool_file::read(file)?;
+            applier.serve(&plan, revision).await?;
+            None
+        }
+        Source::Etcd { endpoints, lease_ttl } => {
+            let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
+            let expired = instruments::lease_expired(&meter);
+            Some(Session::new(identity, endpoints.clone(), *lease_ttl, state_dir.clone(), cells, expired))
+        }
+    };
+    Ok(App {
+        bound: Bound { grpc: grpc_address, http: http_address },
+        signals,
+        critical,
+        applier,
+        session,
+        agent: (grpc, service),
+        health: (http, health),
+        assigned,
+        intents,
+        drain_deadline: settings.drain_deadline,
+        _state_dir: state_dir,
+    })
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {
+    let refused = |source| BuildError::Bind { flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}

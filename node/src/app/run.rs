@@ -1,0 +1,149 @@
+//! A node's life after the start: run until something ends it, leave in good order.
+//!
+//! [`App::run`] is called by `main`, once. Whatever ends the node, its registration is given back if etcd can be reached.
+
+use std::time::Duration;
+
+use echo_proto::v1::{self, IntentKind};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::critical::panicked;
+use super::{App, Bound, RunError};
+use crate::agent::register::HeldByOther;
+use crate::agent::session::Session;
+use crate::{drain, health};
+
+/// Longest wait for etcd to take the registration away at the end.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// The same after a second signal.
+const FORCED_LEAVE_LIMIT: Duration = Duration::from_millis(200);
+/// How much longer than that the session may take to end.
+const LEAVE_SLACK: Duration = Duration::from_millis(100);
+
+/// Why a node leaves.
+enum Reason {
+    Signal(&'static str),
+    Retired,
+    Held(HeldByOther),
+}
+
+/// The session as a task.
+struct Registry {
+    leave: oneshot::Sender<Duration>,
+    task: JoinHandle<Result<(), HeldByOther>>,
+}
+
+impl App {
+    /// The addresses of the control side.
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// Runs until a signal or a retire intent, then drains.
+    ///
+    /// # Errors
+    /// Why the node had to stop by itself, or that it was ended before it had drained.
+    pub async fn run(mut self) -> Result<(), RunError> {
+        info!(grpc = %self.bound.grpc, http = %self.bound.http, "listening");
+        let (listener, service) = self.agent;
+        self.critical.spawn("agent service", service.serve(listener));
+        let (listener, state) = self.health;
+        let (report, link) = (state.report.clone(), state.link.clone());
+        self.critical.spawn("health pages", health::serve(listener, state));
+        let mut registry = self.session.map(Registry::start);
+        let (stop, stopped) = oneshot::channel();
+        let mut applying = tokio::spawn(self.applier.run(self.assigned, stopped));
+
+        let reason = tokio::select! {
+            error = self.critical.ended() => return Err(leave_after(error, registry).await),
+            ended = &mut applying => return Err(leave_after(applier_ended(ended.err()), registry).await),
+            signal = self.signals.next() => Reason::Signal(signal),
+            () = retired(self.intents) => Reason::Retired,
+            held = held_by_other(&mut registry) => Reason::Held(held),
+        };
+        match &reason {
+            Reason::Signal(signal) => info!(signal, "leaving"),
+            Reason::Retired => info!("retired: leaving"),
+            Reason::Held(held) => warn!(%held, "leaving"),
+        }
+        // Not an error if the applier is gone: the next line says so.
+        let _ = stop.send(());
+        let leave = async {
+            match applying.await {
+                Ok(applier) => Ok(drain::drain(applier, report, link, self.drain_deadline).await),
+                Err(error) => Err(applier_ended(Some(error))),
+            }
+        };
+        tokio::select! {
+            drained = leave => {
+                give_back(registry, LEAVE_LIMIT).await;
+                drained?;
+            }
+            signal = self.signals.next() => {
+                give_back(registry, FORCED_LEAVE_LIMIT).await;
+                return Err(RunError::Forced(signal));
+            }
+        }
+        match reason {
+            Reason::Held(held) => Err(held.into()),
+            Reason::Signal(_) | Reason::Retired => Ok(()),
+        }
+    }
+}
+
+impl Registry {
+    fn start(session: Session) -> Self {
+        let (leave, left) = oneshot::channel();
+        Self { leave, task: tokio::spawn(session.run(left)) }
+    }
+}
+
+/// Waits until an operator retires this node. Other intents are not acted on by this version.
+async fn retired(mut intents: watch::Receiver<Option<v1::Intent>>) {
+    loop {
+        if intents.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let kind = intents.borrow_and_update().as_ref().map(v1::Intent::kind);
+        match kind {
+            Some(IntentKind::Retire) => return,
+            Some(other) => warn!(intent = other.as_str_name(), "this version acts on no such intent; passing over it"),
+            None => {}
+        }
+    }
+}
+
+/// Waits until the session gives up; for ever, if there is none.
+async fn held_by_other(registry: &mut Option<Registry>) -> HeldByOther {
+    if let Some(registry) = registry
+        && let Ok(Err(held)) = (&mut registry.task).await
+    {
+        return held;
+    }
+    std::future::pending().await
+}
+
+fn applier_ended(error: Option<tokio::task::JoinError>) -> RunError {
+    let reason = error.map_or_else(|| "it should not have".to_owned(), |e| panicked(&e));
+    RunError::Critical { task: "applier", reason }
+}
+
+async fn leave_after(error: RunError, registry: Option<Registry>) -> RunError {
+    give_back(registry, FORCED_LEAVE_LIMIT).await;
+    error
+}
+
+/// Gives the registration back, within `limit`.
+async fn give_back(registry: Option<Registry>, limit: Duration) {
+    let Some(Registry { leave, task }) = registry else { return };
+    // It ended by itself: there is nothing to give back.
+    if task.is_finished() || leave.send(limit).is_err() {
+        return;
+    }
+    if timeout(limit + LEAVE_SLACK, task).await.is_err() {
+        warn!(?limit, "the registration could not be given back in time; it has to run out by itself");
+    }
+}

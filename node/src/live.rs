@@ -5,6 +5,8 @@
 //! packets.
 
 mod error;
+mod plan;
+mod threads;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -14,9 +16,21 @@ use std::time::Duration;
 
 use echo_proto::ids::ListenerName;
 use echo_proto::spec::{Plan, Protocol};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub use crate::data::counters::Counters;
+use crate::data::gate::Gate;
+use crate::data::order::{Change, ListenerOrder, Order};
 pub use error::{ApplyError, ShardFailure, StartError, explain};
+use plan::{Prepared, Socket};
+use threads::Threads;
+
+/// How long all shards together may take for one step of a change. They answer within microseconds; one that does not
+/// is stuck.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often [`Live::wait_idle`] looks.
+const IDLE_POLL: Duration = Duration::from_millis(5);
 
 /// How to start.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +57,16 @@ pub fn usable_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// The shards and what they serve.
+/// The shards and what they serve. Dropped without [`Self::stop`], it ends them as well, without waiting.
 #[derive(Debug)]
-pub struct Live;
+pub struct Live {
+    address: IpAddr,
+    threads: Threads,
+    gate: Arc<Gate>,
+    counters: Counters,
+    /// The sockets in use, in the order of the plan.
+    sockets: Vec<Socket>,
+}
 
 impl Live {
     /// Starts the shards; they serve nothing yet. Needs no runtime.
@@ -53,47 +74,148 @@ impl Live {
     /// # Errors
     /// A thread or its event queue could not be had.
     pub fn start(options: LiveOptions) -> Result<Self, StartError> {
-        let _ = options;
-        unimplemented!()
+        let gate = Arc::new(Gate::default());
+        Ok(Self {
+            address: options.address,
+            threads: Threads::start(options.shards, &gate)?,
+            gate,
+            counters: Counters::new(options.shards.get()),
+            sockets: Vec::new(),
+        })
     }
 
-    /// Serves `plan` in place of what was served before: whole or not at all.
+    /// Serves `plan` in place of what was served before: whole or not at all. May be cancelled, with the same promise.
     ///
     /// # Errors
-    /// What was served before goes on untouched.
+    /// What was served before goes on untouched. Only after [`ApplyError::Timeout`] may a stuck shard lag behind the
+    /// others; then [`Self::failure`] resolves, too.
     pub async fn apply(&mut self, plan: &Arc<Plan>) -> Result<Vec<Bound>, ApplyError> {
-        let _ = plan;
-        unimplemented!()
+        let mut prepared = plan::prepare(plan, self.address, &self.sockets, self.threads.count())?;
+        let steps = self.propose(plan, &mut prepared).await?;
+        // From here to the next await nothing can fail: all shards switch, and so do we.
+        self.gate.set_limit(plan.limits.max_connections.into());
+        self.sockets = prepared.sockets;
+        let mut finished = Vec::with_capacity(steps.len());
+        for Step { go, done } in steps {
+            // A shard that is gone meanwhile is reported by `failure`.
+            let _ = go.send(());
+            finished.push(done);
+        }
+        self.threads.all(finished, STEP_TIMEOUT).await?;
+        Ok(self.sockets.iter().map(Socket::bound).collect())
     }
 
-    /// Closes every listening and UDP socket, after taking what is queued; open connections go on.
+    /// First step: every shard takes its new sockets, and says that it is ready.
+    async fn propose(&self, plan: &Plan, prepared: &mut Prepared) -> Result<Vec<Step>, ApplyError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        let mut steps = Vec::with_capacity(self.threads.count());
+        let mut answers = Vec::with_capacity(self.threads.count());
+        let mut told = Ok(());
+        for (shard, listeners) in self.orders(plan, prepared).into_iter().enumerate() {
+            let ((ready, answer), (go, word), (done, finished)) =
+                (oneshot::channel(), oneshot::channel(), oneshot::channel());
+            let change = Change { listeners, idle_timeout: plan.limits.idle_timeout, ready, go: word, done };
+            told = self.threads.order(shard, Order::Change(change), deadline).await;
+            if told.is_err() {
+                break;
+            }
+            steps.push(Step { go, done: finished });
+            answers.push(answer);
+        }
+        let agreed = match told {
+            Ok(()) => agreed(answers, deadline).await,
+            Err(e) => Err(e),
+        };
+        if agreed.is_err() {
+            // Takes back the word from all, and waits so that a next try does not find these sockets still open.
+            let undone = steps.drain(..).map(|step| step.done).collect();
+            let _ = self.threads.all(undone, STEP_TIMEOUT).await;
+        }
+        agreed.map(|()| steps)
+    }
+
+    /// What each shard is told: all listeners, and its own of the new sockets.
+    fn orders(&self, plan: &Plan, prepared: &mut Prepared) -> Vec<Vec<ListenerOrder>> {
+        let mut orders: Vec<Vec<ListenerOrder>> = (0..self.threads.count()).map(|_| Vec::new()).collect();
+        for (listener, socket) in plan.listeners.iter().zip(&prepared.sockets) {
+            let mut new = prepared.new.remove(&socket.id).map(|group| group.into_sockets());
+            let slots = self.counters.slots(socket.identity());
+            for (order, slot) in orders.iter_mut().zip(slots) {
+                order.push(ListenerOrder {
+                    id: socket.id,
+                    socket: new.as_mut().and_then(Iterator::next),
+                    service: listener.service.clone(),
+                    slot,
+                });
+            }
+        }
+        orders
+    }
+
+    /// Closes every listening and UDP socket, after taking what is queued; open connections go on. A later
+    /// [`Self::apply`] opens them again.
     pub async fn close_listeners(&mut self) {
-        unimplemented!()
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        let mut closed = Vec::with_capacity(self.threads.count());
+        for shard in 0..self.threads.count() {
+            let (done, finished) = oneshot::channel();
+            // A shard that is gone, or stuck, is reported by `failure`.
+            let _ = self.threads.order(shard, Order::Close(done), deadline).await;
+            closed.push(finished);
+        }
+        self.sockets.clear();
+        let _ = self.threads.all(closed, STEP_TIMEOUT).await;
     }
 
     /// TCP connections open now.
     pub fn connections(&self) -> u64 {
-        unimplemented!()
+        self.gate.open()
     }
 
     /// Waits until no connection is open, for `deadline` at most; returns how many are left.
     pub async fn wait_idle(&self, deadline: Duration) -> u64 {
-        let _ = deadline;
-        unimplemented!()
+        let end = Instant::now() + deadline;
+        while self.connections() > 0 && Instant::now() < end {
+            sleep(IDLE_POLL).await;
+        }
+        self.connections()
     }
 
-    /// Closes what is open and ends the shards.
+    /// Closes what is open and ends the shards; a stuck one is left to the end of the process.
     pub async fn stop(self) {
-        unimplemented!()
+        self.threads.stop().await;
     }
 
     /// A handle to read the counters with; cheap to clone, and good beyond [`Self::stop`].
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        self.counters.clone()
     }
 
-    /// Resolves when a shard ended that should not have.
+    /// Resolves when a shard ended that should not have; never after [`Self::stop`].
     pub fn failure(&self) -> impl Future<Output = ShardFailure> + Send + 'static {
-        std::future::pending()
+        self.threads.failure()
     }
 }
+
+/// What is left of a change that a shard is ready for.
+struct Step {
+    go: oneshot::Sender<()>,
+    /// Ends when the shard is through with it.
+    done: oneshot::Receiver<()>,
+}
+
+/// Waits until all shards are ready.
+async fn agreed(answers: Vec<oneshot::Receiver<Result<(), String>>>, deadline: Instant) -> Result<(), ApplyError> {
+    for (shard, answer) in answers.into_iter().enumerate() {
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(cause))) => return Err(ApplyError::Shard { shard, cause }),
+            Ok(Err(_)) => return Err(ApplyError::Shard { shard, cause: "has ended".to_owned() }),
+            Err(_) => return Err(ApplyError::Timeout { shard, waited: STEP_TIMEOUT }),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! The data path: socket -> shard -> service -> socket.
+//!
+//! Driven by [`crate::live`] alone; read by metrics through [`counters`]. It must never wait for etcd, gRPC or telemetry:
+//! what control wants arrives as an order that a shard takes between two packets.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`socket`] | who may bind what: the sockets of one address, one a shard |
+//! | [`shard`] | a thread that serves: its runtime, its buffers, its listeners |
+//! | [`order`] | what control tells a shard |
+//! | [`accept`] | new connections of a TCP listener |
+//! | [`gate`] | the node's limit of connections |
+//! | [`tcp`] | one connection: read, answer, keep what the peer has not taken |
+//! | [`table`] | a shard's open connections; closes those that are idle |
+//! | [`udp`] | datagrams in batches |
+//! | [`mmsg`], [`pktinfo`] | the system calls for that, and their control messages: the only unsafe code |
+//! | [`service`] | echo, discard, greet: what to do with bytes |
+//! | [`slot`], [`counters`] | what one shard counts; all of it added up |
+
+mod accept;
+pub mod counters;
+pub(crate) mod gate;
+mod mmsg;
+pub(crate) mod order;
+mod pktinfo;
+mod service;
+pub(crate) mod shard;
+pub(crate) mod slot;
+pub(crate) mod socket;
+mod table;
+mod tcp;
+mod udp;

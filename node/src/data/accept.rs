@@ -1,0 +1,92 @@
+//! New connections of one TCP listener on one shard.
+//!
+//! Run by [`super::shard`]; hands each connection to a task of its own. It must never spin: when the process is out of
+//! files or memory, the kernel's queue holds what comes while we back off.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::shard::{Listener, Shard};
+use super::slot::Refusal;
+use super::socket::BACKLOG;
+use super::tcp::{self, Ticket};
+
+/// First pause after the process ran out of files or memory; doubled up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// Longest such pause.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts until `stop` is told or dropped, then takes what is queued and closes.
+pub(super) async fn run(
+    socket: TcpListener,
+    listener: Rc<Listener>,
+    shard: Rc<Shard>,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let mut pause = MIN_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                pause = MIN_PAUSE;
+                admit(stream, &listener, &shard);
+            }
+            Err(e) => match listener.refused(Refusal::of(&e)) {
+                Refusal::Files | Refusal::Memory => {
+                    tokio::select! {
+                        _ = &mut stop => break,
+                        () = tokio::time::sleep(jittered(pause)) => {}
+                    }
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+                Refusal::Aborted | Refusal::Limit => {}
+            },
+        }
+    }
+    take_queued(socket, &listener, &shard);
+}
+
+/// A connection left in the queue would be reset by the close. Asks the kernel itself, since the runtime may not have
+/// heard of the last ones yet.
+fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &Rc<Shard>) {
+    let Ok(socket) = socket.into_std() else { return };
+    for _ in 0..BACKLOG {
+        match socket.accept() {
+            Ok((stream, _)) => match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => admit(stream, listener, shard),
+                Err(e) => drop(listener.refused(Refusal::of(&e))),
+            },
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(e) => match listener.refused(Refusal::of(&e)) {
+                Refusal::Files | Refusal::Memory => return,
+                Refusal::Aborted | Refusal::Limit => {}
+            },
+        }
+    }
+}
+
+/// Serves a connection, or closes it at once when the node has as many as it may.
+fn admit(stream: TcpStream, listener: &Listener, shard: &Rc<Shard>) {
+    if !shard.gate.enter() {
+        listener.refused(Refusal::Limit);
+        return;
+    }
+    let ticket = Ticket::new(listener.served(), Rc::clone(shard));
+    let place = ticket.place();
+    let task = tokio::task::spawn_local(tcp::serve(stream, ticket));
+    shard.connections.attach(place, task.abort_handle());
+}
+
+/// Between a half and all of `pause`, so that shards and nodes do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
+    let half = pause / 2;
+    half + half.mul_f64(f64::from(nanos % 1_000) / 1_000.0)
+}

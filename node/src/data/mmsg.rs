@@ -1,0 +1,189 @@
+//! Datagrams in batches: recvmmsg(2) and sendmmsg(2) over one set of buffers.
+//!
+//! Used by [`super::udp`]; it knows no service and counts nothing. Where a socket has many addresses, an answer leaves
+//! from the very one that was hit ([`super::pktinfo`]). It must never keep a pointer from one call to the next: the
+//! headers are pointed at the buffers anew each time.
+
+use std::fmt;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use libc::{MSG_DONTWAIT, MSG_TRUNC, c_uint, iovec, mmsghdr, sockaddr_storage, socklen_t};
+
+use super::pktinfo::{CONTROL_BYTES, Control};
+use super::slot::Drop;
+
+/// Datagrams in one system call.
+pub(super) const BATCH: usize = 32;
+/// Room for the longest datagram, 65,507 bytes over IPv4, and for any that a smaller header leaves room for.
+const PAYLOAD: usize = 64 * 1024;
+/// Distance between payloads: no power of two, so that short datagrams do not all fall into the same cache sets.
+const STRIDE: usize = PAYLOAD + 192;
+
+/// Buffers for [`BATCH`] datagrams. Pages that no datagram has reached take no memory.
+pub(super) struct Batch {
+    payload: Box<[u8]>,
+    envelopes: Box<[Envelope]>,
+    headers: Box<[mmsghdr]>,
+    /// Headers that hold a received datagram.
+    received: usize,
+    /// Headers that hold an answer, once they are given out anew.
+    queued: usize,
+}
+
+/// What belongs to one datagram besides its payload.
+struct Envelope {
+    peer: sockaddr_storage,
+    control: Control,
+    vector: iovec,
+}
+
+/// What the kernel told with a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Received {
+    /// Datagrams that came, [`BATCH`] at most.
+    pub(super) datagrams: usize,
+    /// Datagrams that the socket had no room for since it was opened, if there were any; wraps around.
+    pub(super) lost: Option<u32>,
+}
+
+/// A received datagram.
+#[derive(Debug)]
+pub(super) struct Datagram<'a> {
+    /// Its data; an answer is written over it.
+    pub(super) bytes: &'a mut [u8],
+    /// There was more of it than fits.
+    pub(super) truncated: bool,
+}
+
+/// What became of some answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The kernel took them.
+    Out { datagrams: u64, bytes: u64 },
+    /// It did not.
+    Lost { datagrams: u64, cause: Drop },
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("received", &self.received).field("queued", &self.queued).finish_non_exhaustive()
+    }
+}
+
+impl Envelope {
+    fn new() -> Self {
+        // SAFETY: these C structures are numbers and a raw pointer, for which zero is a value.
+        let (peer, vector) = unsafe { (zeroed(), zeroed()) };
+        Self { peer, control: Control::default(), vector }
+    }
+
+    /// A header that points to this envelope and to `payload`.
+    fn header(&mut self, payload: &mut [u8], peer_bytes: socklen_t, control_bytes: usize) -> mmsghdr {
+        self.vector = iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
+        let mut header = blank();
+        header.msg_hdr.msg_name = (&raw mut self.peer).cast();
+        header.msg_hdr.msg_namelen = peer_bytes;
+        header.msg_hdr.msg_iov = &raw mut self.vector;
+        header.msg_hdr.msg_iovlen = 1;
+        if control_bytes > 0 {
+            header.msg_hdr.msg_control = self.control.as_mut_ptr();
+            header.msg_hdr.msg_controllen = control_bytes as _;
+        }
+        header
+    }
+}
+
+fn blank() -> mmsghdr {
+    // SAFETY: numbers and raw pointers, for which zero is a value; its padding differs between C libraries.
+    unsafe { zeroed() }
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self {
+            payload: vec![0; BATCH * STRIDE].into(),
+            envelopes: (0..BATCH).map(|_| Envelope::new()).collect(),
+            headers: (0..BATCH).map(|_| blank()).collect(),
+            received: 0,
+            queued: 0,
+        }
+    }
+
+    /// Takes what the socket holds, without waiting.
+    ///
+    /// # Errors
+    /// The kernel's; `WouldBlock` when there is nothing.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
+        (self.received, self.queued) = (0, 0);
+        let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
+        for (header, (envelope, payload)) in self.headers.iter_mut().zip(buffers) {
+            let payload = payload.get_mut(..PAYLOAD).unwrap_or_default();
+            *header = envelope.header(payload, size_of::<sockaddr_storage>() as socklen_t, CONTROL_BYTES);
+        }
+        let (headers, len) = (self.headers.as_mut_ptr(), self.headers.len() as c_uint);
+        // SAFETY: `len` headers, each pointing to buffers of `self` that are as long as it says and that nothing else
+        // touches during the call.
+        let count = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, len, MSG_DONTWAIT, ptr::null_mut()) };
+        self.received = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        Ok(Received { datagrams: self.received, lost: self.lost() })
+    }
+
+    /// What the kernel told with the newest datagram about those that it had to drop.
+    fn lost(&mut self) -> Option<u32> {
+        let last = self.received.checked_sub(1)?;
+        let len = self.headers.get(last)?.msg_hdr.msg_controllen;
+        self.envelopes.get_mut(last)?.control.read(len).lost
+    }
+
+    /// Shows each received datagram to `respond`, which may write an answer over it and returns its length; `None` is no
+    /// answer. The answers are queued; none is longer than its request.
+    pub(super) fn answer(&mut self, mut respond: impl FnMut(Datagram<'_>) -> Option<usize>) {
+        let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
+        for (index, (envelope, payload)) in buffers.enumerate().take(self.received) {
+            let Some(header) = self.headers.get(index).copied() else { return };
+            let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
+            let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
+            let Some(len) = respond(Datagram { bytes, truncated }) else { continue };
+            let hit = envelope.control.read(header.msg_hdr.msg_controllen).hit;
+            let control = hit.map_or(0, |hit| envelope.control.write(hit));
+            let answer = bytes.get_mut(..len.min(header.msg_len as usize)).unwrap_or_default();
+            if let Some(out) = self.headers.get_mut(self.queued) {
+                *out = envelope.header(answer, header.msg_hdr.msg_namelen, control);
+                self.queued += 1;
+            }
+        }
+        self.received = 0;
+    }
+
+    /// Sends the queued answers without waiting, and tells what became of them.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, mut tell: impl FnMut(Sent)) {
+        let mut rest = self.headers.get_mut(..self.queued).unwrap_or_default();
+        self.queued = 0;
+        while !rest.is_empty() {
+            // SAFETY: these headers point to buffers of `self` that `answer` has filled and nothing has touched since.
+            let count =
+                unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, MSG_DONTWAIT) };
+            let gone = match usize::try_from(count) {
+                Ok(count) => {
+                    let bytes = rest.iter().take(count).map(|header| u64::from(header.msg_len)).sum();
+                    tell(Sent::Out { datagrams: count as u64, bytes });
+                    count
+                }
+                Err(_) => {
+                    let (gone, cause) = match io::Error::last_os_error().raw_os_error() {
+                        Some(libc::EINTR) => continue,
+                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => (rest.len(), Drop::SendBuffer),
+                        Some(libc::EMSGSIZE) => (1, Drop::Oversize),
+                        _ => (1, Drop::Unsendable),
+                    };
+                    tell(Sent::Lost { datagrams: gone as u64, cause });
+                    gone
+                }
+            };
+            rest = rest.get_mut(gone..).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What control tells a shard.
+//!
+//! Made by [`crate::live`], carried out by [`super::shard`]. A change comes in two steps, so that all shards take it or
+//! none: a shard makes its new sockets ready and says so, then waits for `go`. If `go` is dropped instead, nothing has
+//! happened.
+
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use echo_proto::spec::ServicePlan;
+use tokio::sync::oneshot;
+
+use super::slot::Slot;
+
+/// A socket's identity over all shards and changes; never used twice.
+pub(crate) type SocketId = u64;
+
+/// One order.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Serve this from now on, and nothing else.
+    Change(Change),
+    /// Take what is queued, then close all listening and UDP sockets; dropped once it is done.
+    Close(oneshot::Sender<()>),
+    /// Close everything and end.
+    Stop,
+}
+
+/// The whole state that a shard is to have.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// All listeners, old and new; one that is not named here is closed.
+    pub(crate) listeners: Vec<ListenerOrder>,
+    /// A TCP connection without traffic for so long is closed.
+    pub(crate) idle_timeout: Duration,
+    /// Told once the new sockets are ready; an error is in words.
+    pub(crate) ready: oneshot::Sender<Result<(), String>>,
+    /// The word to switch.
+    pub(crate) go: oneshot::Receiver<()>,
+    /// Dropped once it is done, or undone.
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// One listener as a shard sees it.
+#[derive(Debug)]
+pub(crate) struct ListenerOrder {
+    /// Which socket it uses.
+    pub(crate) id: SocketId,
+    /// That socket, if it is new to the shard.
+    pub(crate) socket: Option<NewSocket>,
+    /// What it does from now on.
+    pub(crate) service: ServicePlan,
+    /// Where the shard counts.
+    pub(crate) slot: Arc<Slot>,
+}
+
+/// A bound, non-blocking socket; of TCP it listens.
+#[derive(Debug)]
+pub(crate) enum NewSocket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}

@@ -1,0 +1,206 @@
+//! A shard: one thread that serves, with its own runtime, sockets, buffers and counters.
+//!
+//! Started by [`crate::live`], which gives it its orders. It must never wait for control, except for the moment between
+//! two steps of a change, in which its connections go on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+use super::gate::Gate;
+use super::mmsg::Batch;
+use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
+use super::slot::{Refusal, Slot};
+use super::table::{Table, sweep};
+use super::{accept, udp};
+
+/// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
+/// again, since each is read in two parts.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// What the tasks of a shard share. Not `Send`: it lives and dies on its thread.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) gate: Arc<Gate>,
+    pub(super) read_buffer: RefCell<Box<[u8]>>,
+    pub(super) batch: RefCell<Batch>,
+    pub(super) connections: Table,
+    pub(super) idle_timeout: Cell<Duration>,
+    pub(super) started: Instant,
+    /// Time since `started` as of the last sweep.
+    pub(super) now: Cell<Duration>,
+}
+
+/// What a listener's new connections and datagrams get. Replaced as a whole by a change; connections keep theirs.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) service: ServicePlan,
+    pub(super) slot: Arc<Slot>,
+}
+
+/// A listener: its socket lives in the task that serves it.
+#[derive(Debug)]
+pub(super) struct Listener(RefCell<Rc<Served>>);
+
+impl Listener {
+    /// What it does now.
+    pub(super) fn served(&self) -> Rc<Served> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Counts a connection that was not served, and gives the reason back.
+    pub(super) fn refused(&self, reason: Refusal) -> Refusal {
+        self.0.borrow().slot.refused.add(reason, 1);
+        reason
+    }
+}
+
+/// Serves on the calling thread until told to stop, or until whoever gives orders is gone.
+///
+/// # Errors
+/// In words: a task that must not end has ended.
+pub(crate) fn run(runtime: &LocalRuntime, gate: Arc<Gate>, orders: mpsc::Receiver<Order>) -> Result<(), String> {
+    let shard = Rc::new(Shard {
+        gate,
+        read_buffer: RefCell::new(vec![0; READ_BUFFER].into()),
+        batch: RefCell::new(Batch::new()),
+        connections: Table::default(),
+        idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
+        started: Instant::now(),
+        now: Cell::new(Duration::ZERO),
+    });
+    let mut tasks = JoinSet::new();
+    runtime.block_on(async {
+        let sweeping = Rc::clone(&shard);
+        tasks.spawn_local(async move {
+            sweep(sweeping).await;
+            None
+        });
+        Chief { shard, listeners: HashMap::new(), tasks }.run(orders).await
+    })
+}
+
+/// The task of a shard that takes orders.
+struct Chief {
+    shard: Rc<Shard>,
+    listeners: HashMap<SocketId, (Rc<Listener>, oneshot::Sender<()>)>,
+    /// Those of listeners end with their socket's id; the others must never end.
+    tasks: JoinSet<Option<SocketId>>,
+}
+
+/// A socket that this shard's runtime watches.
+enum Ready {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Chief {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), String> {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    None | Some(Order::Stop) => return Ok(()),
+                    Some(Order::Change(change)) => self.change(change).await?,
+                    Some(Order::Close(done)) => {
+                        self.close(|_| true).await?;
+                        drop(done);
+                    }
+                },
+                Some(ended) = self.tasks.join_next() => {
+                    // Listeners are awaited where they are told to end.
+                    let id = self.ended(ended)?;
+                    return Err(format!("the task of socket {id} ended by itself"));
+                }
+            }
+        }
+    }
+
+    /// Both steps of a change.
+    async fn change(&mut self, change: Change) -> Result<(), String> {
+        let Change { listeners, idle_timeout, ready, go, done } = change;
+        let prepared: Result<Vec<_>, String> = listeners.into_iter().map(prepare).collect();
+        let (answer, prepared) = match prepared {
+            Ok(prepared) => (Ok(()), prepared),
+            Err(e) => (Err(e), Vec::new()),
+        };
+        let able = answer.is_ok();
+        let heard = ready.send(answer).is_ok();
+        if able && heard && go.await.is_ok() {
+            self.shard.idle_timeout.set(idle_timeout);
+            let kept: Vec<SocketId> = prepared.iter().map(|(id, ..)| *id).collect();
+            for (id, served, socket) in prepared {
+                self.serve(id, Rc::new(served), socket);
+            }
+            self.close(|id| !kept.contains(&id)).await?;
+        }
+        drop(done);
+        Ok(())
+    }
+
+    /// Switches a listener to `served`, or starts it.
+    fn serve(&mut self, id: SocketId, served: Rc<Served>, socket: Option<Ready>) {
+        if let Some((listener, _)) = self.listeners.get(&id) {
+            *listener.0.borrow_mut() = served;
+            return;
+        }
+        let Some(socket) = socket else { return };
+        let listener = Rc::new(Listener(RefCell::new(served)));
+        let (stop, stopped) = oneshot::channel();
+        self.listeners.insert(id, (Rc::clone(&listener), stop));
+        let shard = Rc::clone(&self.shard);
+        self.tasks.spawn_local(async move {
+            match socket {
+                Ready::Tcp(socket) => accept::run(socket, listener, shard, stopped).await,
+                Ready::Udp(socket) => udp::run(socket, listener, shard, stopped).await,
+            }
+            Some(id)
+        });
+    }
+
+    /// Ends listeners and waits until their sockets are closed; they take what is queued, which is bounded.
+    async fn close(&mut self, which: impl Fn(SocketId) -> bool) -> Result<(), String> {
+        let ids: Vec<SocketId> = self.listeners.keys().copied().filter(|id| which(*id)).collect();
+        let mut left = ids.len();
+        for id in ids {
+            // Dropping the sender is the word to stop.
+            self.listeners.remove(&id);
+        }
+        while left > 0 {
+            match self.tasks.join_next().await {
+                Some(ended) => drop(self.ended(ended)?),
+                None => break,
+            }
+            left -= 1;
+        }
+        Ok(())
+    }
+
+    fn ended(&self, ended: Result<Option<SocketId>, JoinError>) -> Result<SocketId, String> {
+        match ended {
+            Ok(Some(id)) => Ok(id),
+            Ok(None) => Err("the sweep of idle connections ended".to_owned()),
+            Err(e) => Err(format!("a task panicked: {e}")),
+        }
+    }
+}
+
+/// Lets the shard's runtime watch a new socket.
+fn prepare(order: ListenerOrder) -> Result<(SocketId, Served, Option<Ready>), String> {
+    let ListenerOrder { id, socket, service, slot } = order;
+    let socket = match socket {
+        None => Ok(None),
+        Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
+        Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
+    };
+    let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
+    Ok((id, Served { service, slot }, socket))
+}

@@ -1,0 +1,137 @@
+//! Who may bind what: the sockets of one address, one a shard.
+//!
+//! Used by [`crate::live`]. The first socket is bound without `SO_REUSEPORT`, so that any other process on the port is an
+//! error, also one of the same user that would share it; the others join. TCP sockets set `SO_REUSEADDR`, so that
+//! connections in TIME_WAIT are none; UDP sockets never do, since there it means sharing. TCP's is also a promise that
+//! nobody listens yet, so the kernel has the last word at `listen`. It must never listen before everything is bound.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use echo_proto::spec::Protocol;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::order::NewSocket;
+
+/// Connections that the kernel holds for a socket until they are accepted; it lowers this to net.core.somaxconn.
+pub(super) const BACKLOG: i32 = 4096;
+
+/// What the kernel may hold of datagrams for one UDP socket, in bytes, so that a burst is not lost while a shard is
+/// elsewhere; it lowers this to net.core.rmem_max.
+const UDP_RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Whose address it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nobody's.
+    Free,
+    /// Also held by a socket of ours that is about to close, for a part or more of the addresses.
+    Successor,
+}
+
+/// Bound sockets of one address, one a shard.
+#[derive(Debug)]
+pub(crate) struct Group {
+    protocol: Protocol,
+    claim: Claim,
+    sockets: Vec<Socket>,
+    address: SocketAddr,
+}
+
+impl Group {
+    /// Binds `shards` sockets to one address; with port 0, to the port that the first of them gets.
+    ///
+    /// # Errors
+    /// The kernel's; nothing stays bound.
+    pub(crate) fn bind(protocol: Protocol, wanted: SocketAddr, shards: usize, claim: Claim) -> io::Result<Self> {
+        let mut sockets = Vec::with_capacity(shards);
+        let mut address = wanted;
+        for index in 0..shards {
+            let socket = open(protocol, wanted)?;
+            // A TCP socket joins at `listen`; until then SO_REUSEADDR lets it in.
+            let joins = index > 0 && protocol == Protocol::Udp;
+            socket.set_reuse_port(joins || claim == Claim::Successor)?;
+            socket.bind(&SockAddr::from(address))?;
+            if index == 0 {
+                address = socket.local_addr()?.as_socket().unwrap_or(wanted);
+                socket.set_reuse_port(protocol == Protocol::Udp || claim == Claim::Successor)?;
+            }
+            sockets.push(socket);
+        }
+        Ok(Self { protocol, claim, sockets, address })
+    }
+
+    /// Lets TCP sockets listen; the first of them alone, which fails if anybody else does.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        if self.protocol == Protocol::Udp {
+            return Ok(());
+        }
+        for (index, socket) in self.sockets.iter().enumerate() {
+            if index > 0 {
+                socket.set_reuse_port(true)?;
+            }
+            socket.listen(BACKLOG)?;
+            if index == 0 && self.claim == Claim::Free {
+                socket.set_reuse_port(true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The address really bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The sockets, in the order of the shards.
+    pub(crate) fn into_sockets(self) -> impl Iterator<Item = NewSocket> {
+        let protocol = self.protocol;
+        self.sockets.into_iter().map(move |socket| match protocol {
+            Protocol::Tcp => NewSocket::Tcp(socket.into()),
+            Protocol::Udp => NewSocket::Udp(socket.into()),
+        })
+    }
+}
+
+/// An unbound, non-blocking socket with all that connections inherit.
+fn open(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
+    let kind = match protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
+    };
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), None)?;
+    if address.is_ipv6() {
+        // `::` is every address of both families, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    match protocol {
+        Protocol::Tcp => {
+            socket.set_reuse_address(true)?;
+            socket.set_tcp_nodelay(true)?;
+        }
+        Protocol::Udp => {
+            socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
+            ask_for_details(&socket, address.ip())?;
+        }
+    }
+    Ok(socket)
+}
+
+/// Asks the kernel to tell with each datagram what it had to drop before and, where a socket has many addresses, which of
+/// them was hit.
+fn ask_for_details(socket: &Socket, address: IpAddr) -> io::Result<()> {
+    setsockopt(socket, sockopt::RxqOvfl, &1)?;
+    match address {
+        IpAddr::V4(v4) if v4.is_unspecified() => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
+        IpAddr::V6(v6) if v6.is_unspecified() => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! What the kernel makes of the options of a group of sockets.
+#![allow(clippy::unwrap_used)]
+
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[test]
+fn a_group_shares_the_port_that_its_first_socket_gets() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let group = Group::bind(protocol, ANY_PORT, 4, Claim::Free).unwrap();
+        group.listen().unwrap();
+        assert_ne!(group.address().port(), 0);
+        for socket in &group.sockets {
+            assert_eq!(socket.local_addr().unwrap().as_socket(), Some(group.address()));
+            assert!(socket.reuse_port().unwrap());
+        }
+        assert_eq!(group.into_sockets().count(), 4);
+    }
+}
+
+#[test]
+fn two_groups_never_share_whoever_listens_first() {
+    // Both may bind, since SO_REUSEADDR lets in whoever does not listen; only one may listen.
+    let first = Group::bind(Protocol::Tcp, ANY_PORT, 2, Claim::Free).unwrap();
+    let second = Group::bind(Protocol::Tcp, first.address(), 2, Claim::Free).unwrap();
+    second.listen().unwrap();
+    assert_eq!(first.listen().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+
+    let first = Group::bind(Protocol::Udp, ANY_PORT, 2, Claim::Free).unwrap();
+    let second = Group::bind(Protocol::Udp, first.address(), 2, Claim::Free);
+    assert_eq!(second.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn a_successor_stands_beside_the_group_that_leaves() {
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        let old = Group::bind(protocol, ANY_PORT, 2, Claim::Free).unwrap();
+        old.listen().unwrap();
+        let wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), old.address().port());
+        let new = Group::bind(protocol, wildcard, 2, Claim::Successor).unwrap();
+        new.listen().unwrap();
+    }
+}

@@ -1,0 +1,199 @@
+//! One TCP connection: read into the shard's buffer, let the service answer, write at once.
+//!
+//! Started by [`super::accept`]; the services drive it through [`Connection`]. An idle connection owns no buffer: only what
+//! the peer has not taken yet is kept, at most one read, and nothing more is read meanwhile.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::service;
+use super::shard::{Served, Shard};
+use super::slot::End;
+use super::table::Activity;
+
+/// The most a peer may still send after we ended a connection, in bytes; what comes beyond is answered with a reset.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// A connection's place in the books: given back when it is dropped, however that comes.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    served: Rc<Served>,
+    shard: Rc<Shard>,
+    activity: Rc<Activity>,
+    place: usize,
+}
+
+impl Ticket {
+    /// For a connection that the gate has let in.
+    pub(super) fn new(served: Rc<Served>, shard: Rc<Shard>) -> Self {
+        served.slot.accepted.add(1);
+        let (place, activity) = shard.connections.enter(shard.now.get());
+        Self { served, shard, activity, place }
+    }
+
+    /// Its place in the shard's table.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.served.slot.ended.add(self.activity.end().get(), 1);
+        self.shard.connections.leave(self.place);
+        self.shard.gate.leave();
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(stream: TcpStream, ticket: Ticket) {
+    let served = Rc::clone(&ticket.served);
+    let mut connection = Connection { ticket, stream, unsent: Vec::new() };
+    let end = service::serve(&served.service, &mut connection).await.unwrap_or_else(|e| End::of(&e));
+    connection.ticket.activity.end().set(end);
+}
+
+/// A connection as a service sees it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Before the stream, so that whoever sees the close also sees it counted.
+    ticket: Ticket,
+    stream: TcpStream,
+    /// What the peer has not taken yet; without capacity unless there is some.
+    unsent: Vec<u8>,
+}
+
+impl Connection {
+    /// Waits for bytes, at most `max_read`, and sends as many of them back as `respond` says, from the start of the
+    /// buffer in which it may change them. Returns once the kernel has taken the answer: how many were read, 0 once the
+    /// peer has closed its side.
+    ///
+    /// # Errors
+    /// The kernel's, such as a reset.
+    pub(super) async fn exchange(
+        &mut self,
+        max_read: usize,
+        mut respond: impl FnMut(&mut [u8]) -> usize,
+    ) -> io::Result<usize> {
+        let read = poll_fn(|cx| self.poll_exchange(cx, max_read, &mut respond)).await?;
+        self.flush().await?;
+        Ok(read)
+    }
+
+    fn poll_exchange(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_read: usize,
+        respond: &mut impl FnMut(&mut [u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
+        let shard = Rc::clone(&self.ticket.shard);
+        let buffer = &mut *shard.read_buffer.borrow_mut();
+        let room = buffer.len().min(max_read);
+        let mut filled = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut filled))?;
+        let bytes = filled.filled_mut();
+        let read = bytes.len();
+        if read > 0 {
+            let slot = &self.ticket.served.slot;
+            slot.received_bytes.add(read as u64);
+            slot.exchanges.add(1);
+            self.ticket.activity.touch(&shard);
+            let answer = respond(bytes).min(read);
+            self.poll_send(cx, bytes.get(..answer).unwrap_or_default())?;
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Sends `bytes`, which nobody asked for.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| Poll::Ready(self.poll_send(cx, bytes))).await?;
+        self.flush().await
+    }
+
+    /// Hands the kernel what it takes now and keeps the rest.
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let sent = match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(sent) => self.sent(sent?),
+            Poll::Pending => 0,
+        };
+        self.unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Waits until the peer has taken what is left.
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let mut at = 0;
+        while let Some(rest) = self.unsent.get(at..).filter(|rest| !rest.is_empty()) {
+            let sent = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, rest)).await?;
+            at += self.sent(sent);
+        }
+        self.unsent = Vec::new();
+        Ok(())
+    }
+
+    fn sent(&self, n: usize) -> usize {
+        self.ticket.served.slot.transmitted_bytes.add(n as u64);
+        self.ticket.activity.touch(&self.ticket.shard);
+        n
+    }
+
+    /// Ends from our side: closes it, then takes what the peer still sends, within bounds. A close with unread input
+    /// would be a reset, and a reset destroys the answer that is still on its way (RFC 1122, section 4.2.2.13).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) async fn finish(&mut self) -> io::Result<End> {
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
+        self.ticket.activity.touch(&self.ticket.shard);
+        self.ticket.activity.linger();
+        let mut taken = 0;
+        while taken < LINGER_BYTES {
+            match poll_fn(|cx| self.poll_discard(cx)).await {
+                Ok(0) | Err(_) => break,
+                Ok(n) => taken += n,
+            }
+        }
+        Ok(End::Served)
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let shard = &self.ticket.shard;
+        let buffer = &mut *shard.read_buffer.borrow_mut();
+        let mut filled = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut filled))?;
+        let read = filled.filled().len();
+        self.ticket.served.slot.received_bytes.add(read as u64);
+        Poll::Ready(Ok(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_: fn(TcpStream, Ticket) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What each open connection costs besides the kernel's part: 15,000 of them must stay a few megabytes.
+    #[test]
+    fn a_connection_is_small() {
+        let size = size_of_future(serve);
+        assert!(size <= 512, "{size} bytes");
+    }
+}

@@ -1,0 +1,114 @@
+//! Each service over TCP, byte by byte.
+
+use std::net::Shutdown;
+use std::thread;
+
+use super::*;
+
+#[tokio::test]
+async fn echo_returns_every_byte_and_flushes_on_half_close() {
+    let node = Node::serving(ECHO).await;
+    let mut stream = node.connect("echo");
+    let sent = pattern(3 << 20);
+    let (mut writer, bytes) = (stream.try_clone().unwrap(), sent.clone());
+    let writing = thread::spawn(move || {
+        writer.write_all(&bytes).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    assert!(read_to_end(&mut stream) == sent);
+    writing.join().unwrap();
+    eventually("the connection is counted as ended", || node.live.connections() == 0).await;
+    let counts = node.counts("echo");
+    assert_eq!((counts.received_bytes, counts.transmitted_bytes), (3 << 20, 3 << 20));
+    assert_eq!((counts.accepted, counts.active, counts.ended["peer"]), (1, 0, 1));
+}
+
+#[tokio::test]
+async fn echo_takes_max_read_bytes_at_once() {
+    let node = Node::serving("{name: echo, protocol: TCP, port: 0, service: {echo: {maxRead: 3}}}").await;
+    assert!(echoes(&mut node.connect("echo"), b"abcdefgh"));
+    assert!(node.counts("echo").exchanges >= 3);
+}
+
+#[tokio::test]
+async fn echo_once_answers_the_first_read_then_closes() {
+    let node = Node::serving("{name: once, protocol: TCP, port: 0, service: {echo: {maxRead: 100, once: true}}}").await;
+    let sent = pattern(50_000);
+    let mut stream = node.connect("once");
+    stream.write_all(&sent).unwrap();
+    // The rest of what was sent must not turn the close into a reset that destroys the answer.
+    assert_eq!(read_to_end(&mut stream), &sent[..100]);
+    drop(stream);
+    eventually("it ends", || node.counts("once").ended.get("served") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn greet_reaches_a_client_that_speaks_first() {
+    let node = Node::serving("{name: greet, protocol: TCP, port: 0, service: {greet: {}}}").await;
+    let mut stream = node.connect("greet");
+    stream.write_all(&pattern(20_000)).unwrap();
+    assert_eq!(read_to_end(&mut stream), spec::DEFAULT_BANNER.as_bytes());
+    assert_eq!(read_to_end(&mut node.connect("greet")), spec::DEFAULT_BANNER.as_bytes());
+}
+
+#[tokio::test]
+async fn discard_takes_everything_and_says_nothing() {
+    let node = Node::serving("{name: sink, protocol: TCP, port: 0, service: {discard: {}}}").await;
+    let mut stream = node.connect("sink");
+    stream.write_all(&pattern(1 << 20)).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).is_empty());
+    let counts = node.counts("sink");
+    assert_eq!((counts.received_bytes, counts.transmitted_bytes), (1 << 20, 0));
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_not_read_from() {
+    let node = Node::serving(ECHO).await;
+    let mut stream = node.connect("echo");
+    stream.set_nonblocking(true).unwrap();
+    let chunk = pattern(64 * 1024);
+    let mut sent = Vec::new();
+    // Full means full for a while: the node's and both kernels' buffers.
+    let mut refused = 0;
+    while refused < 20 {
+        match stream.write(&chunk[sent.len() % chunk.len()..]) {
+            Ok(n) => {
+                sent.extend_from_slice(&chunk[sent.len() % chunk.len()..][..n]);
+                refused = 0;
+            }
+            Err(e) => {
+                assert_eq!(e.kind(), std::io::ErrorKind::WouldBlock);
+                refused += 1;
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    let counts = node.counts("echo");
+    assert!(counts.received_bytes - counts.transmitted_bytes <= 64 * 1024, "at most one read is kept");
+    stream.set_nonblocking(false).unwrap();
+    let mut back = vec![0; sent.len()];
+    stream.read_exact(&mut back).unwrap();
+    assert!(back == sent);
+}
+
+#[tokio::test]
+async fn all_shards_serve() {
+    let node = Node::serving(ECHO).await;
+    let mut streams: Vec<TcpStream> = (0..64).map(|_| node.connect("echo")).collect();
+    assert!(streams.iter_mut().all(|stream| echoes(stream, b"hello")));
+    let slots = node.live.counters.slots(node.live.sockets[0].identity());
+    assert!(slots.iter().all(|slot| slot.accepted.get() > 0), "{slots:?}");
+    assert_eq!((slots.len(), node.live.connections()), (2, 64));
+}
+
+#[tokio::test]
+async fn a_reset_is_an_end_like_any_other() {
+    let node = Node::serving(ECHO).await;
+    let stream = node.connect("echo");
+    eventually("it is accepted", || node.live.connections() == 1).await;
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    eventually("it ends", || node.counts("echo").ended.get("connection_reset") == Some(&1)).await;
+    assert!(echoes(&mut node.connect("echo"), b"hello"));
+}

@@ -1,0 +1,85 @@
+//! Datagrams: sizes, source addresses, batches.
+
+use std::net::Ipv6Addr;
+
+use super::*;
+
+const ECHO: &str = "{name: echo, protocol: UDP, port: 0, service: {echo: {}}}";
+
+#[tokio::test]
+async fn echo_returns_datagrams_of_every_size() {
+    let node = Node::serving(ECHO).await;
+    let client = udp_client("127.0.0.1:0");
+    client.connect(node.address("echo")).unwrap();
+    let mut buffer = vec![0; 70_000];
+    for len in [0, 1, 64, 1_472, 1_473, 9_000, 65_507] {
+        client.send(&pattern(len)).unwrap();
+        let n = client.recv(&mut buffer).unwrap();
+        assert!(buffer[..n] == pattern(len), "{len} bytes");
+    }
+    let counts = node.counts("echo");
+    assert_eq!((counts.received_packets, counts.transmitted_packets, counts.exchanges), (7, 7, 7));
+    assert_eq!(counts.received_bytes, counts.transmitted_bytes);
+    assert!(counts.dropped.is_empty(), "{:?}", counts.dropped);
+}
+
+#[tokio::test]
+async fn the_answer_comes_from_the_address_that_was_hit() {
+    let mut node = Node::on(Ipv4Addr::UNSPECIFIED.into());
+    node.apply(ECHO).await.unwrap();
+    let port = node.address("echo").port();
+    let client = udp_client("0.0.0.0:0");
+    for host in ["127.0.0.1", "127.0.0.7", "127.1.2.3"] {
+        let target: SocketAddr = format!("{host}:{port}").parse().unwrap();
+        client.send_to(b"who", target).unwrap();
+        assert_eq!(client.recv_from(&mut [0; 16]).unwrap(), (3, target));
+    }
+}
+
+#[tokio::test]
+async fn one_socket_serves_both_families() {
+    let mut node = Node::on(Ipv6Addr::UNSPECIFIED.into());
+    if let Err(e) = node.apply(ECHO).await {
+        assert!(e.cause().contains("not supported"), "only a host without IPv6 may refuse: {e}");
+        return;
+    }
+    let port = node.address("echo").port();
+    for (own, host) in [("127.0.0.1:0", "127.0.0.9"), ("[::1]:0", "[::1]")] {
+        let client = udp_client(own);
+        let target: SocketAddr = format!("{host}:{port}").parse().unwrap();
+        client.send_to(b"who", target).unwrap();
+        assert_eq!(client.recv_from(&mut [0; 16]).unwrap(), (3, target));
+    }
+}
+
+#[tokio::test]
+async fn discard_counts_and_says_nothing() {
+    let node =
+        Node::serving(&format!("{ECHO}, {{name: sink, protocol: UDP, port: 0, service: {{discard: {{}}}}}}")).await;
+    let client = udp_client("127.0.0.1:0");
+    client.send_to(b"into the void", node.address("sink")).unwrap();
+    eventually("it is counted", || node.counts("sink").received_packets == 1).await;
+    // What comes first is the echo's answer.
+    client.send_to(b"echo", node.address("echo")).unwrap();
+    assert_eq!(client.recv_from(&mut [0; 16]).unwrap(), (4, node.address("echo")));
+    assert_eq!(node.counts("sink").transmitted_packets, 0);
+}
+
+#[tokio::test]
+async fn a_burst_comes_back_whole() {
+    let node = Node::serving(ECHO).await;
+    let clients: Vec<UdpSocket> = (0..8).map(|_| udp_client("127.0.0.1:0")).collect();
+    for client in &clients {
+        client.connect(node.address("echo")).unwrap();
+        (0..40_u8).for_each(|i| drop(client.send(&[i; 100]).unwrap()));
+    }
+    for client in &clients {
+        for i in 0..40_u8 {
+            let mut buffer = [0; 200];
+            assert_eq!(client.recv(&mut buffer).unwrap(), 100);
+            assert_eq!(buffer[..100], [i; 100], "in order");
+        }
+    }
+    let slots = node.live.counters.slots(node.live.sockets[0].identity());
+    assert_eq!(slots.iter().map(|slot| slot.exchanges.get()).sum::<u64>(), 320);
+}

@@ -1,0 +1,144 @@
+//! The shards' threads: starting, ordering, watching and ending them.
+//!
+//! Used by [`super::Live`] only. A shard that ends by itself, a panic included, is a failure of the process and must never
+//! go unseen; a shard that does not answer counts as one.
+
+use std::any::Any;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::{ApplyError, ShardFailure, StartError};
+use crate::data::gate::Gate;
+use crate::data::order::Order;
+use crate::data::shard;
+
+/// Orders that may wait for a shard; there is one at a time, and the word to stop.
+const ORDERS: usize = 4;
+/// How long the shards may take to end; they only have to close sockets.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// All shards' threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    shards: Vec<Thread>,
+    failure: watch::Sender<Option<ShardFailure>>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    orders: mpsc::Sender<Order>,
+    handle: JoinHandle<()>,
+    /// Closed once the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Threads {
+    pub(super) fn start(count: NonZeroUsize, gate: &Arc<Gate>) -> Result<Self, StartError> {
+        let failure = watch::Sender::new(None);
+        let mut threads = Self { shards: Vec::with_capacity(count.get()), failure };
+        for shard in 0..count.get() {
+            let thread = spawn(shard, Arc::clone(gate), threads.failure.clone());
+            threads.shards.push(thread.map_err(|source| StartError { shard, source })?);
+        }
+        Ok(threads)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Hands an order to one shard.
+    pub(super) async fn order(&self, shard: usize, order: Order, deadline: Instant) -> Result<(), ApplyError> {
+        let gone = || ApplyError::Shard { shard, cause: "has ended".to_owned() };
+        let Some(thread) = self.shards.get(shard) else { return Err(gone()) };
+        match timeout_at(deadline, thread.orders.send(order)).await {
+            Ok(sent) => sent.map_err(|_| gone()),
+            Err(_) => Err(self.stuck(shard, STOP_TIMEOUT)),
+        }
+    }
+
+    /// Waits until every shard has dropped its side of these, which are in the order of the shards.
+    pub(super) async fn all(&self, steps: Vec<oneshot::Receiver<()>>, limit: Duration) -> Result<(), ApplyError> {
+        let deadline = Instant::now() + limit;
+        for (shard, step) in steps.into_iter().enumerate() {
+            if timeout_at(deadline, step).await.is_err() {
+                return Err(self.stuck(shard, limit));
+            }
+        }
+        Ok(())
+    }
+
+    /// A shard did not answer: nobody knows what it serves, so the process must not go on with it.
+    fn stuck(&self, shard: usize, waited: Duration) -> ApplyError {
+        let error = ApplyError::Timeout { shard, waited };
+        self.failure.send_replace(Some(ShardFailure { shard, cause: error.to_string() }));
+        error
+    }
+
+    pub(super) async fn stop(self) {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        for thread in &self.shards {
+            let _ = timeout_at(deadline, thread.orders.send(Order::Stop)).await;
+        }
+        for Thread { handle, ended, .. } in self.shards {
+            if timeout_at(deadline, ended).await.is_ok() {
+                // It is past its last statement; a panic of it has been reported.
+                let _ = handle.join();
+            }
+        }
+    }
+
+    pub(super) fn failure(&self) -> impl Future<Output = ShardFailure> + Send + 'static {
+        let mut failure = self.failure.subscribe();
+        async move {
+            let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+            match failed {
+                Some(failure) => failure,
+                // All shards have ended as they were told to.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn spawn(shard: usize, gate: Arc<Gate>, failure: watch::Sender<Option<ShardFailure>>) -> std::io::Result<Thread> {
+    let (orders, inbox) = mpsc::channel(ORDERS);
+    let (end, ended) = oneshot::channel();
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let body = move || {
+        let _end: oneshot::Sender<()> = end;
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(e) => return drop(started.send(Err(e))),
+        };
+        let _ = started.send(Ok(()));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let result = shard::run(&runtime, gate, inbox);
+            drop(runtime);
+            result
+        }));
+        let cause = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(cause)) => cause,
+            Err(panic) => text_of(panic.as_ref()),
+        };
+        failure.send_replace(Some(ShardFailure { shard, cause }));
+    };
+    let handle = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body)?;
+    start.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread ended at once")))?;
+    Ok(Thread { orders, handle, ended })
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", text.unwrap_or("without a text"))
+}

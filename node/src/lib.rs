@@ -3,6 +3,13 @@
 //! Two flows meet in one place. Data: socket -> shard -> service -> socket, all in [`data`]. Intent: etcd -> agent ->
 //! [`live`] -> shards. The data path must never wait for the other one.
 
+pub mod agent;
+pub mod app;
 pub mod data;
+pub mod drain;
+pub mod health;
+pub mod lifeline;
 pub mod live;
 pub mod metrics;
+pub mod pool_file;
+pub mod settings;

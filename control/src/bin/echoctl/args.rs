@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use echo_proto::codec;
 
 use crate::connect::Server;
-use crate::{apply, get, rollout, scale, version};
+use crate::{apply, get, rollout, scale, up, version};
 
 /// Where `echoctl up` serves.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
@@ -39,6 +39,8 @@ pub(crate) struct Global {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Run a whole cluster on this machine, until Ctrl-C.
+    Up(up::Args),
     /// Create or change pools from files.
     Apply(apply::Args),
     /// List nodes, pools, revisions or events, or show one.
@@ -55,6 +57,7 @@ impl Verb {
     /// Name of the root span.
     pub(crate) fn span(&self) -> &'static str {
         match self {
+            Self::Up(_) => "echoctl up",
             Self::Apply(_) => "echoctl apply",
             Self::Get(_) => "echoctl get",
             Self::Scale(_) => "echoctl scale",

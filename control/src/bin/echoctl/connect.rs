@@ -93,10 +93,10 @@ impl Control {
             .timeout(timeout)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let connection = endpoint.connect().await.map_err(|e| Failure::NoControl {
-            server: server.to_string(),
-            cause: root_cause(&e),
-        })?;
+        let connection = endpoint
+            .connect()
+            .await
+            .map_err(|e| Failure::NoControl { server: server.to_string(), cause: root_cause(&e) })?;
         let channel = ServiceBuilder::new().layer(ClientLayer).service(connection);
         Ok(Self {
             pools: PoolsClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),

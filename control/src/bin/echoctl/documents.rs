@@ -20,46 +20,65 @@ const STDIN: &str = "-";
 /// # Errors
 /// A file that can't be read, or every mistake in all of them.
 pub(crate) fn read_pools(files: &[String]) -> Result<Vec<v1::Pool>, Failure> {
-    let mut mistakes = Mistakes::default();
-    let mut pools = Vec::new();
-    let mut seen = BTreeMap::new();
+    let mut reader = Reader::default();
     for file in files {
-        let name = if file == STDIN { "stdin" } else { file };
-        match codec::parse_yaml(&read_text(file)?) {
-            Err(error) => mistakes.add(name, FieldErrors(vec![error])),
-            Ok(documents) => {
-                let documents: Vec<_> = documents.into_iter().filter(|d| !d.is_null()).collect();
-                if documents.is_empty() {
-                    mistakes.add(name, FieldErrors(vec![FieldError::new("", "holds no pool")]));
-                }
-                let several = documents.len() > 1;
-                for (index, document) in documents.iter().enumerate() {
-                    let name = if several { format!("{name} document {}", index + 1) } else { name.to_owned() };
-                    match read_pool(document, &name, &mut seen) {
-                        Ok(pool) => pools.push(pool),
-                        Err(errors) => mistakes.add(&name, errors),
-                    }
-                }
+        let text = read_text(file)?;
+        reader.text(if file == STDIN { "stdin" } else { file }, &text);
+    }
+    reader.finish()
+}
+
+/// The valid pools of a text that messages call `name`.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn parse_pools(name: &str, text: &str) -> Result<Vec<v1::Pool>, Failure> {
+    let mut reader = Reader::default();
+    reader.text(name, text);
+    reader.finish()
+}
+
+/// Collects pools and mistakes.
+#[derive(Default)]
+struct Reader {
+    pools: Vec<v1::Pool>,
+    mistakes: Mistakes,
+    /// Where each pool was met.
+    seen: BTreeMap<String, String>,
+}
+
+impl Reader {
+    fn text(&mut self, name: &str, text: &str) {
+        let documents = match codec::parse_yaml(text) {
+            Ok(documents) => documents,
+            Err(error) => return self.mistakes.add(name, FieldErrors(vec![error])),
+        };
+        let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+        if documents.is_empty() {
+            self.mistakes.add(name, FieldErrors(vec![FieldError::new("", "holds no pool")]));
+        }
+        let several = documents.len() > 1;
+        for (index, document) in documents.iter().enumerate() {
+            let name = if several { format!("{name} document {}", index + 1) } else { name.to_owned() };
+            if let Err(errors) = self.document(&name, document) {
+                self.mistakes.add(&name, errors);
             }
         }
     }
-    mistakes.check()?;
-    Ok(pools)
-}
 
-/// One document; `seen` tells where each pool was met before.
-fn read_pool(
-    document: &serde_json::Value,
-    name: &str,
-    seen: &mut BTreeMap<String, String>,
-) -> Result<v1::Pool, FieldErrors> {
-    let (pool, plan) = spec::read_pool(document)?;
-    match seen.insert(plan.name.to_string(), name.to_owned()) {
-        None => Ok(pool),
-        Some(before) => {
+    fn document(&mut self, name: &str, document: &serde_json::Value) -> Result<(), FieldErrors> {
+        let (pool, plan) = spec::read_pool(document)?;
+        if let Some(before) = self.seen.insert(plan.name.to_string(), name.to_owned()) {
             let cause = format!("pool {:?} stands in {before} too; give each pool once", plan.name.as_str());
-            Err(FieldErrors(vec![FieldError::new("metadata.name", cause)]))
+            return Err(FieldErrors(vec![FieldError::new("metadata.name", cause)]));
         }
+        self.pools.push(pool);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<v1::Pool>, Failure> {
+        self.mistakes.check()?;
+        Ok(self.pools)
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) enum Failure {
     /// A rollout ended badly, or not in time.
     #[error("{0}")]
     Rollout(String),
+    /// `up` can't start a cluster, or not keep it.
+    #[error("{0}")]
+    Up(String),
     /// Stdout can't be written.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -73,6 +76,7 @@ impl Failure {
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",
             Self::Rollout(_) => "rollout",
+            Self::Up(_) => "up",
             Self::Output(_) => "output",
             Self::Telemetry(_) => "telemetry",
             Self::Partly => "partly",

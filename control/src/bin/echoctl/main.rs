@@ -19,6 +19,7 @@ mod output;
 mod rollout;
 mod scale;
 mod target;
+mod up;
 mod version;
 
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ async fn traced(cli: Cli) -> Result<(), Failure> {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
+        Verb::Up(args) => up::run(args).await,
         Verb::Apply(args) => apply::run(&cli.global, args).await,
         Verb::Get(args) => get::run(&cli.global, args).await,
         Verb::Scale(args) => scale::run(&cli.global, args).await,

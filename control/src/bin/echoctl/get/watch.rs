@@ -32,12 +32,16 @@ pub(super) async fn run<T: Watched>(
 ) -> Result<(), Failure> {
     let mut known = Known::<T>::default();
     let mut printer = Printer::new(format);
-    follow(control, async |control| T::watch(control, filter).await, |message| {
-        let (deltas, complete) = known.take(T::change(message));
-        let wanted = |d: &Delta<T>| names.is_empty() || names.iter().any(|name| d.object.name() == name);
-        printer.show(deltas.into_iter().filter(wanted).collect(), complete)?;
-        Ok(ControlFlow::Continue(()))
-    })
+    follow(
+        control,
+        async |control| T::watch(control, filter).await,
+        |message| {
+            let (deltas, complete) = known.take(T::change(message));
+            let wanted = |d: &Delta<T>| names.is_empty() || names.iter().any(|name| d.object.name() == name);
+            printer.show(deltas.into_iter().filter(wanted).collect(), complete)?;
+            Ok(ControlFlow::Continue(()))
+        },
+    )
     .await
 }
 

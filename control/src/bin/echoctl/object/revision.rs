@@ -53,8 +53,7 @@ impl Source for v1::Revision {
     const NEEDS_POOLS: bool = true;
 
     async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
-        let request =
-            v1::ListRevisionsRequest { pool: filter.pool.clone(), page_size: PAGE_SIZE, page_token: token };
+        let request = v1::ListRevisionsRequest { pool: filter.pool.clone(), page_size: PAGE_SIZE, page_token: token };
         let list = control.pools.list_revisions(request).await?.into_inner();
         Ok(Page { items: list.revisions, next: list.next_page_token, version: list.resource_version })
     }

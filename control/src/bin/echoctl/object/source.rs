@@ -45,8 +45,7 @@ pub(crate) trait Source: Object {
     /// Its rows tell something of their pools.
     const NEEDS_POOLS: bool = false;
     /// The page at `token`.
-    fn page(control: &mut Control, filter: &Filter, token: String)
-    -> impl Future<Output = Result<Page<Self>, Status>>;
+    fn page(control: &mut Control, filter: &Filter, token: String) -> impl Future<Output = Result<Page<Self>, Status>>;
 
     /// The object called `name`.
     fn find(control: &mut Control, name: &str, filter: &Filter) -> impl Future<Output = Result<Self, Failure>> {
@@ -60,10 +59,7 @@ pub(crate) trait Watched: Source {
     type Message;
 
     /// The list, then every change of it.
-    fn watch(
-        control: &mut Control,
-        filter: &Filter,
-    ) -> impl Future<Output = Result<Streaming<Self::Message>, Status>>;
+    fn watch(control: &mut Control, filter: &Filter) -> impl Future<Output = Result<Streaming<Self::Message>, Status>>;
 
     /// What a message of the watch says.
     fn change(message: Self::Message) -> Change<Self>;
@@ -100,7 +96,11 @@ fn not_found<T: Object>(name: &str) -> Failure {
 }
 
 /// The object of a reply that control filled, or what its status says.
-pub(super) fn single<T: Source>(control: &Control, name: &str, answer: Result<Option<T>, Status>) -> Result<T, Failure> {
+pub(super) fn single<T: Source>(
+    control: &Control,
+    name: &str,
+    answer: Result<Option<T>, Status>,
+) -> Result<T, Failure> {
     match answer {
         Ok(Some(object)) => Ok(object),
         Ok(None) => Err(not_found::<T>(name)),

@@ -61,7 +61,8 @@ impl Progress {
         let mut text = if self.told.is_empty() { "control has told nothing yet".to_owned() } else { self.told.clone() };
         let reverting = self.last.phase() == RolloutPhase::Reverting;
         let target = if reverting { self.last.from.as_ref() } else { self.last.to.as_ref() };
-        for node in nodes.iter().filter(|n| n.status.as_ref().and_then(|s| s.applied.as_ref()) != target).take(MAX_NAMED)
+        for node in
+            nodes.iter().filter(|n| n.status.as_ref().and_then(|s| s.applied.as_ref()) != target).take(MAX_NAMED)
         {
             let runs = revision(node.status.as_ref().and_then(|s| s.applied.as_ref()));
             let why = node.note().unwrap_or_else(|| format!("{}: runs revision {runs}", node.name()));

@@ -1,0 +1,90 @@
+//! The running cluster: its processes, from the first start to the last restart.
+//!
+//! Used by `up`. Dropping it drops the lifeline, which ends what was not ended in order.
+
+use std::time::Duration;
+
+use super::children::Children;
+use super::console::Console;
+use super::control::{self, Lifeline};
+use super::service::Service;
+use super::settings::Settings;
+use super::{Began, report, start};
+use crate::connect::io_cause;
+use crate::failure::Failure;
+
+/// Longest wait until everything serves.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// All parts of a cluster.
+pub(super) struct Cluster<'a> {
+    pub(super) settings: Settings,
+    pub(super) began: Began,
+    pub(super) console: &'a Console,
+    pub(super) children: Children,
+    /// Absent when another etcd is used.
+    pub(super) etcd: Option<Service>,
+    pub(super) control: Service,
+}
+
+impl<'a> Cluster<'a> {
+    /// Prepares everything and starts nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses to make this process the reaper, or to make the lifeline.
+    pub(super) fn new(settings: Settings, began: Began, console: &'a Console) -> Result<Self, Failure> {
+        let failed = |e| Failure::Up(format!("cannot prepare to start processes: {}", io_cause(&e)));
+        let children = Children::new().map_err(failed)?;
+        let lifeline = Lifeline::new().map_err(failed)?;
+        let etcd = settings.etcd.clone().map(|etcd| {
+            let recipe = Box::new(move || Ok(etcd.command()));
+            Service::new("etcd", settings.state.log("etcd"), recipe)
+        });
+        let (program, line) = control::command(&settings);
+        let recipe = Box::new(move || control::process(&program, &line, &lifeline));
+        let control = Service::new("echo-control", settings.state.log("control"), recipe);
+        Ok(Self { settings, began, console, children, etcd, control })
+    }
+
+    /// Starts everything, tells how it stands, then keeps it running for ever.
+    ///
+    /// # Errors
+    /// A part did not come up.
+    pub(super) async fn run(&mut self) -> Result<(), Failure> {
+        let standing = match tokio::time::timeout(START_DEADLINE, start::run(self)).await {
+            Ok(standing) => standing?,
+            Err(_) => return Err(start::too_late(self, START_DEADLINE)),
+        };
+        // Even a failed report does not stop a cluster that serves.
+        if let Err(failure) = report::tell(self, standing).await {
+            failure.tell();
+        }
+        let Self { etcd, control, children, console, .. } = self;
+        let etcd = async {
+            match etcd {
+                Some(etcd) => etcd.keep(children, console).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(etcd, control.keep(children, console));
+        Ok(())
+    }
+
+    /// Waits for `work`, unless a part ends first.
+    ///
+    /// # Errors
+    /// What ended, and why.
+    pub(super) async fn while_alive<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let etcd = async {
+            match &mut self.etcd {
+                Some(etcd) => etcd.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = work => Ok(result),
+            failure = etcd => Err(failure),
+            failure = self.control.failed() => Err(failure),
+        }
+    }
+}

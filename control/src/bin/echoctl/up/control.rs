@@ -1,0 +1,77 @@
+//! The cluster's control process and its lifeline.
+//!
+//! Used by `up`.
+
+use std::ffi::OsString;
+use std::io::{PipeReader, PipeWriter, pipe};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::settings::Settings;
+
+/// A pipe whose write end this process alone holds: when `up` ends, however it does, control and the nodes read the end of
+/// it and end too.
+#[derive(Debug)]
+pub(super) struct Lifeline {
+    reader: PipeReader,
+    _writer: PipeWriter,
+}
+
+impl Lifeline {
+    /// A new one; both ends are closed in whatever is started, but for what [`Lifeline::stdin`] passes on.
+    ///
+    /// # Errors
+    /// The kernel has no file left.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let (reader, writer) = pipe()?;
+        Ok(Self { reader, _writer: writer })
+    }
+
+    /// The read end, as a child's standard input.
+    ///
+    /// # Errors
+    /// The kernel has no file left.
+    pub(super) fn stdin(&self) -> std::io::Result<Stdio> {
+        Ok(Stdio::from(self.reader.try_clone()?))
+    }
+}
+
+/// Control's command line, but for its standard input.
+pub(super) fn command(settings: &Settings) -> (PathBuf, Vec<OsString>) {
+    let Settings { args, state, .. } = settings;
+    let mut line: Vec<OsString> = Vec::new();
+    let mut flag = |name: &str, value: &dyn AsRef<Path>| line.extend([name.into(), value.as_ref().into()]);
+    flag("--cluster", &args.cluster);
+    flag("--grpc", &settings.listen.to_string());
+    flag("--http", &settings.http.to_string());
+    flag("--etcd", &settings.etcd_urls);
+    flag("--state-dir", &state.root());
+    flag("--scaler", &"process");
+    flag("--bootstrap-pool", &state.pool_file());
+    flag("--node-binary", &settings.node_program);
+    flag("--node-grpc-port", &args.node_grpc_port.to_string());
+    flag("--node-http-port", &args.node_http_port.to_string());
+    flag("--node-lease-ttl", &milliseconds(args.node_lease_ttl));
+    flag("--node-drain-deadline", &milliseconds(args.drain_deadline));
+    if let Some(nodes) = args.nodes {
+        flag("--bootstrap-replicas", &nodes.to_string());
+    }
+    line.push("--lifeline".into());
+    if args.insecure {
+        line.push("--insecure".into());
+    }
+    (settings.control_program.clone(), line)
+}
+
+/// A duration as the other programs' flags read it.
+fn milliseconds(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+/// Makes the process of that command line, on the lifeline.
+pub(super) fn process(program: &Path, line: &[OsString], lifeline: &Lifeline) -> std::io::Result<Command> {
+    let mut command = Command::new(program);
+    command.args(line).stdin(lifeline.stdin()?);
+    Ok(command)
+}

@@ -1,0 +1,81 @@
+//! Loopback ports that a cluster chose once and keeps in its state dir.
+//!
+//! Used by `up`: for its private etcd always (Debian's package may run another on 2379), for control where the address
+//! on the command line leaves the port open.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::connect::io_cause;
+use crate::failure::Failure;
+
+/// Ports by name, as `ports.json` keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Ports(Map<String, Value>);
+
+impl Ports {
+    /// What was kept; nothing, when the file is absent or unreadable: other ports do as well.
+    pub(super) fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Self(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// The port called `name`, if it is free still, else another free one.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub(super) fn choose(&mut self, name: &str) -> Result<u16, Failure> {
+        let kept = self.0.get(name).and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        let free = |port: u16| bind((Ipv4Addr::LOCALHOST, port).into()).ok();
+        // Held until all are chosen, a port would have to be passed on; a clash in between ends the program that
+        // lost, and it is started again.
+        let port = kept.filter(|port| *port != 0).and_then(free).or_else(|| free(0));
+        let port = port.ok_or_else(|| Failure::Up("no free port on 127.0.0.1".to_owned()))?;
+        self.0.insert(name.to_owned(), port.into());
+        Ok(port)
+    }
+
+    /// Keeps the ports for the next run.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = format!("{:#}\n", Value::Object(self.0.clone()));
+        std::fs::write(path, text)
+            .map_err(|e| Failure::Up(format!("cannot write {}: {}", path.display(), io_cause(&e))))
+    }
+}
+
+/// Fails if somebody listens on `address` already, with the flag that names another.
+///
+/// # Errors
+/// The address is taken, or not one of this machine.
+pub(super) fn check_free(address: SocketAddr, flag: &str) -> Result<(), Failure> {
+    bind(address).map(drop).map_err(|e| {
+        let cause = io_cause(&e);
+        Failure::Up(format!("cannot serve on {address}: {cause}; is another `echoctl up` running? choose with {flag}"))
+    })
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<u16> {
+    TcpListener::bind(address)?.local_addr().map(|address| address.port())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_kept_while_it_is_free() {
+        let mut ports = Ports::default();
+        let first = ports.choose("etcd").unwrap();
+        assert_eq!(ports.choose("etcd").unwrap(), first);
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
+        assert_ne!(ports.choose("etcd").unwrap(), first);
+        let told = check_free(taken.local_addr().unwrap(), "--listen").unwrap_err().to_string();
+        assert!(told.contains("address already in use") && told.contains("--listen"), "{told}");
+    }
+}

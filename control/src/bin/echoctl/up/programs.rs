@@ -1,0 +1,53 @@
+//! Where the other programs are: ours beside this one, then in PATH; etcd in PATH.
+//!
+//! Used by `up` before anything is started, so that a missing one is told at once.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// A program of this workspace.
+///
+/// # Errors
+/// It is neither beside this one nor in PATH.
+pub(super) fn ours(name: &str) -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    let beside = own.as_ref().map(|folder| folder.join(name)).filter(|path| is_program(path));
+    beside.or_else(|| in_path(name)).ok_or_else(|| {
+        let folder = own.map_or_else(|| "the folder of echoctl".to_owned(), |folder| folder.display().to_string());
+        Failure::Up(format!("no {name} in {folder} or in PATH; build it with `cargo build --bins`"))
+    })
+}
+
+/// The etcd of this machine.
+///
+/// # Errors
+/// There is none in PATH.
+pub(super) fn etcd() -> Result<PathBuf, Failure> {
+    in_path("etcd").ok_or_else(|| {
+        let advice = "install it (Debian: apt-get install etcd-server) or give --etcd URL";
+        Failure::Up(format!("no etcd binary in PATH; {advice}"))
+    })
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_told_with_what_to_do() {
+        assert!(is_program(Path::new("/bin/sh")) && !is_program(Path::new("/etc/passwd")));
+        let told = ours("echo-nothing").map_err(|e| e.to_string());
+        assert!(told.is_err_and(|text| text.contains("no echo-nothing in ") && text.contains("cargo build")));
+    }
+}

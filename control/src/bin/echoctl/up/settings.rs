@@ -1,0 +1,129 @@
+//! The flags of `up`, checked: everything that can be wrong is told before a process is started or a file is changed.
+//!
+//! Used by `up`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use echo_proto::codec;
+use echo_proto::ids::ClusterName;
+use echo_proto::spec::MAX_REPLICAS;
+use echo_proto::v1;
+
+use super::ports::{Ports, check_free};
+use super::state::{StateDir, default_root};
+use super::{Args, etcd, programs};
+use crate::connect::io_cause;
+use crate::documents::{parse_pools, read_pools};
+use crate::failure::Failure;
+
+/// The pool of a fresh state dir, where no file is named.
+const DEFAULT_POOL: &str = include_str!("default-pool.yaml");
+/// What the default pool is called in messages.
+const DEFAULT_POOL_NAME: &str = "the default pool";
+
+/// What `up` needs to run a cluster.
+pub(super) struct Settings {
+    pub(super) args: Args,
+    pub(super) state: StateDir,
+    pub(super) control_program: PathBuf,
+    pub(super) node_program: PathBuf,
+    /// The private etcd, unless another is named.
+    pub(super) etcd: Option<etcd::Private>,
+    /// URLs of the etcd in use, with commas.
+    pub(super) etcd_urls: String,
+    /// Control's gRPC address, with a real port.
+    pub(super) listen: SocketAddr,
+    /// Control's HTTP address, with a real port.
+    pub(super) http: SocketAddr,
+    /// The pool that a fresh cluster begins with.
+    pub(super) pool: v1::Pool,
+    /// `--pool` was given.
+    pub(super) pool_given: bool,
+}
+
+impl Settings {
+    /// Finds what is needed, takes the state dir and chooses the ports.
+    ///
+    /// # Errors
+    /// The first of these that is not to be had, with the way out.
+    pub(super) async fn check(args: Args) -> Result<Self, Failure> {
+        let usage = |cause: String| Failure::Usage(cause);
+        args.cluster.parse::<ClusterName>().map_err(|e| usage(e.to_string()))?;
+        if args.nodes.is_some_and(|nodes| nodes > MAX_REPLICAS) {
+            return Err(usage(format!("--nodes: at most {MAX_REPLICAS}")));
+        }
+        let given = args.pool.as_deref().map(one_pool).transpose()?;
+        let pool_given = given.is_some();
+        let control_program = programs::ours("echo-control")?;
+        let node_program = programs::ours("echo-node")?;
+        let etcd_program = if args.etcd.is_none() { Some(programs::etcd()?) } else { None };
+        let root = args.state_dir.clone().map_or_else(default_root, Ok)?;
+        let state = StateDir::open(&root)?;
+
+        let mut ports = Ports::read(&state.ports_file());
+        let listen = address(args.listen, "grpc", "--listen", &mut ports)?;
+        let http = address(args.http, "http", "--http", &mut ports)?;
+        let private = |program| etcd::Private::new(program, state.etcd_data(), &mut ports);
+        let etcd = etcd_program.map(private).transpose()?;
+        ports.write(&state.ports_file())?;
+        let etcd_urls = match (&etcd, &args.etcd) {
+            (Some(etcd), _) => etcd.url(),
+            (None, urls) => urls.clone().unwrap_or_default(),
+        };
+        if etcd.is_none() {
+            etcd::check(&etcd_urls).await?;
+        }
+        let pool = bootstrap_pool(given, &state.pool_file())?;
+        Ok(Self { args, state, control_program, node_program, etcd, etcd_urls, listen, http, pool, pool_given })
+    }
+}
+
+/// The address with a port of our choice, if it leaves that open.
+fn address(given: SocketAddr, name: &str, flag: &str, ports: &mut Ports) -> Result<SocketAddr, Failure> {
+    if given.port() == 0 {
+        return Ok(SocketAddr::new(given.ip(), ports.choose(name)?));
+    }
+    check_free(given, flag)?;
+    Ok(given)
+}
+
+/// The one pool of a file.
+fn one_pool(file: &str) -> Result<v1::Pool, Failure> {
+    let mut pools = read_pools(&[file.to_owned()])?;
+    match (pools.pop(), pools.is_empty()) {
+        (Some(pool), true) => Ok(pool),
+        _ => Err(Failure::Usage(format!("{file} holds several pools; start with one and `echoctl apply` the others"))),
+    }
+}
+
+/// The given pool, else the one that this state dir began with, else the default one; kept in the state dir, where control
+/// finds it at every start.
+fn bootstrap_pool(given: Option<v1::Pool>, file: &Path) -> Result<v1::Pool, Failure> {
+    let pool = match given {
+        Some(pool) => pool,
+        None if file.exists() => return one_pool(&file.display().to_string()),
+        None => {
+            let mut pools = parse_pools(DEFAULT_POOL_NAME, DEFAULT_POOL)?;
+            pools.pop().unwrap_or_default()
+        }
+    };
+    let text = codec::yaml(&codec::to_human_value(&pool));
+    let failed = |e| Failure::Up(format!("cannot write {}: {}", file.display(), io_cause(&e)));
+    std::fs::write(file, text).map_err(failed)?;
+    Ok(pool)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use echo_proto::spec;
+
+    #[test]
+    fn the_default_pool_is_valid() {
+        let pools = parse_pools(DEFAULT_POOL_NAME, DEFAULT_POOL).unwrap();
+        let plan = spec::check_pool(pools.first().unwrap()).unwrap();
+        assert_eq!((plan.name.as_str(), plan.replicas, plan.template.listeners.len()), ("default", 3, 2));
+    }
+}

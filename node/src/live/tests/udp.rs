@@ -71,7 +71,9 @@ async fn a_burst_comes_back_whole() {
     let clients: Vec<UdpSocket> = (0..8).map(|_| udp_client("127.0.0.1:0")).collect();
     for client in &clients {
         client.connect(node.address("echo")).unwrap();
-        (0..40_u8).for_each(|i| drop(client.send(&[i; 100]).unwrap()));
+        for i in 0..40_u8 {
+            client.send(&[i; 100]).unwrap();
+        }
     }
     for client in &clients {
         for i in 0..40_u8 {

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The control plane of the echo cluster: echoctl -> gRPC -> etcd -> node -> ack.
+//!
+//! Used by the `echo-control` binary; tests run it as one. Losing it never stops traffic, so nothing here may be needed
+//! for a node to go on serving.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`settings`] | flags and environment, checked |
+//! | [`app`] | builds the parts, binds, runs, stops |
+//! | [`api`] | the gRPC services |
+//! | [`plan`] | pure decisions: rollout, scale, change, sync |
+//! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
+//! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
+//! | [`store`] | typed etcd operations, election |
+//! | [`scaler`] | makes nodes come and go |
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod app;
+pub mod backoff;
+pub mod drive;
+pub mod event;
+pub mod fleet;
+pub mod plan;
+pub mod scaler;
+pub mod settings;
+pub mod stop;
+pub mod store;
+pub mod view;

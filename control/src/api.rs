@@ -1,0 +1,91 @@
+//! The gRPC services: request -> plan and store -> reply, one service a file.
+//!
+//! Any replica serves them; none of them needs the leader. What is stored is read from etcd itself, so that a caller sees
+//! its own writes; what nodes say comes from the view. Nothing a caller sends may panic or wait without a deadline.
+
+mod agents;
+mod cluster;
+mod error;
+mod events;
+mod nodes;
+mod pages;
+mod pools;
+pub(crate) mod present;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+use tonic::service::Routes;
+use v1::cluster_server::ClusterServer;
+use v1::events_server::EventsServer;
+use v1::nodes_server::NodesServer;
+use v1::pools_server::PoolsServer;
+
+use self::agents::Agents;
+use self::error::ApiError;
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::view::View;
+
+/// Largest request: a pool file is read up to 1 MiB.
+const MAX_REQUEST_BYTES: usize = 2 << 20;
+
+/// What all services share; cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    store: Store,
+    view: View,
+    agents: Agents,
+    stop: Stop,
+    about: Arc<About>,
+}
+
+/// What this process tells about itself.
+#[derive(Debug)]
+pub struct About {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its id.
+    pub instance: String,
+    /// Where etcd is.
+    pub etcd: Vec<String>,
+    /// As in `--scaler`.
+    pub scaler: &'static str,
+    /// When it started.
+    pub started: SystemTime,
+}
+
+impl Api {
+    /// The services over this store and view; streams end at `stop`.
+    pub fn new(store: Store, view: View, stop: Stop, about: About) -> Self {
+        Self { store, view, agents: Agents::default(), stop, about: Arc::new(about) }
+    }
+
+    /// All services, for a tonic server.
+    pub fn routes(&self) -> Routes {
+        let mut routes = Routes::builder();
+        routes
+            .add_service(PoolsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(NodesServer::new(self.clone()))
+            .add_service(EventsServer::new(self.clone()))
+            .add_service(ClusterServer::new(self.clone()));
+        routes.routes()
+    }
+
+    /// Nodes are only known once the view has read etcd, and only as long as etcd answers.
+    fn current(&self) -> Result<(), ApiError> {
+        self.view.read(|state| match &state.away {
+            Some(error) => Err(ApiError::Store(error.clone())),
+            None if state.synced => Ok(()),
+            None => Err(ApiError::Starting),
+        })
+    }
+}
+
+fn pool_name(text: &str) -> Result<PoolName, ApiError> {
+    text.parse().map_err(|e| ApiError::Argument(format!("{e}")))
+}

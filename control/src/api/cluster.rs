@@ -1,0 +1,27 @@
+//! The Cluster service: the control plane about itself.
+//!
+//! Answers without etcd, from what this process knows.
+
+use echo_proto::v1;
+use tonic::{Request, Response, Status};
+use v1::cluster_server::Cluster;
+
+use super::Api;
+
+#[tonic::async_trait]
+impl Cluster for Api {
+    async fn get_info(&self, _: Request<v1::GetInfoRequest>) -> Result<Response<v1::GetInfoResponse>, Status> {
+        let leader = self.view.read(|state| state.leader.as_ref().map(|leader| leader.value.clone()));
+        let leader = leader.unwrap_or_default();
+        Ok(Response::new(v1::GetInfoResponse {
+            cluster: self.about.cluster.clone(),
+            version: echo_proto::VERSION.to_owned(),
+            instance: self.about.instance.clone(),
+            leader: leader.instance,
+            leader_address: leader.address,
+            etcd_endpoints: self.about.etcd.clone(),
+            scaler: self.about.scaler.to_owned(),
+            start_time: Some(self.about.started.into()),
+        }))
+    }
+}

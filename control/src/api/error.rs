@@ -1,0 +1,105 @@
+//! Every error of the API and its gRPC status, in one place.
+//!
+//! The text names the object, the cause and the next step; the code tells a program whether trying again may help.
+//! Mistakes in a pool go out whole, as google.rpc.BadRequest.
+
+use echo_proto::codec::{FieldError, FieldErrors};
+use echo_proto::ids::PoolName;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::store::StoreError;
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// etcd, or what it holds.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Mistakes in what was sent.
+    #[error("{0}")]
+    Fields(#[from] FieldErrors),
+    /// A part of the request that is no field of a pool.
+    #[error("{0}")]
+    Argument(String),
+    /// No such object; the text says how to list those that exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// Someone else changed it meanwhile.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not in this state.
+    #[error("{0}")]
+    Precondition(String),
+    /// Cut: the caller reads too slowly.
+    #[error("this watch was cut: nothing was read for {0} s; watch again")]
+    Slow(u64),
+    /// The process has just started.
+    #[error("control has not read the cluster's state yet; try again in a moment")]
+    Starting,
+    /// The process is about to end.
+    #[error("control is stopping; try again in a moment")]
+    Stopping,
+}
+
+impl ApiError {
+    pub(super) fn no_pool(name: &PoolName) -> Self {
+        Self::NotFound(format!("pool {:?} not found; `echoctl get pools` lists those that exist", name.as_str()))
+    }
+
+    pub(super) fn no_node(name: &str) -> Self {
+        Self::NotFound(format!("node {name:?} not found; `echoctl get nodes` lists those that exist"))
+    }
+
+    /// Whether the same call may succeed later.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.code() == Code::Unavailable
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Store(StoreError::Unavailable { .. }) | Self::Starting | Self::Stopping => Code::Unavailable,
+            Self::Store(StoreError::Compacted) => Code::OutOfRange,
+            Self::Store(StoreError::Refused { .. }) => Code::Internal,
+            Self::Store(StoreError::Invalid { .. }) => Code::DataLoss,
+            Self::Fields(_) | Self::Argument(_) => Code::InvalidArgument,
+            Self::NotFound(_) => Code::NotFound,
+            Self::Conflict(_) => Code::Aborted,
+            Self::Precondition(_) => Code::FailedPrecondition,
+            Self::Slow(_) => Code::ResourceExhausted,
+        }
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let (code, text) = (error.code(), error.to_string());
+        let ApiError::Fields(FieldErrors(errors)) = error else { return Self::new(code, text) };
+        let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
+        let details: Vec<FieldViolation> = errors.into_iter().map(violation).collect();
+        Self::with_error_details(code, text, ErrorDetails::with_bad_request(details))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_travels_with_its_path() {
+        let errors = vec![FieldError::new("spec.replicas", "too large"), FieldError::new("kind", "expected Pool")];
+        let status = Status::from(ApiError::Fields(FieldErrors(errors)));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(details.len(), 2);
+        assert_eq!(details.first().unwrap().field, "spec.replicas");
+    }
+
+    #[test]
+    fn a_missing_object_comes_with_the_next_command() {
+        let status = Status::from(ApiError::no_pool(&"edge".parse().unwrap()));
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists those that exist");
+    }
+}

@@ -1,0 +1,136 @@
+//! Lists in pages: how large, and where the next one starts.
+//!
+//! Used by all `List` calls. A page ends at its number of items or at its bytes, whichever comes first: gRPC clients take
+//! 4 MiB a message by default. Page tokens are ours; a made-up one gives a wrong page, never a fault.
+
+use echo_proto::codec::Message;
+
+use etcd_client::KeyValue;
+
+use super::Api;
+use super::error::ApiError;
+use crate::store::{MAX_PAGE, prefix_end};
+
+/// Most bytes of one page.
+const MAX_PAGE_BYTES: usize = 2 << 20;
+
+/// The page size asked for, within bounds; 0 is the largest.
+pub(super) fn size(asked: u32) -> usize {
+    match asked as usize {
+        0 => MAX_PAGE,
+        asked => asked.min(MAX_PAGE),
+    }
+}
+
+/// Collects one page's items.
+#[derive(Debug)]
+pub(super) struct PageOf<T> {
+    pub(super) items: Vec<T>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl<T: Message> PageOf<T> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { items: Vec::new(), bytes: 0, limit }
+    }
+
+    /// Takes an item, unless the page is full. The first always fits.
+    pub(super) fn push(&mut self, item: T) -> bool {
+        let bytes = item.encoded_len();
+        let full = self.items.len() >= self.limit || self.bytes + bytes > MAX_PAGE_BYTES;
+        if full && !self.items.is_empty() {
+            return false;
+        }
+        self.bytes += bytes;
+        self.items.push(item);
+        true
+    }
+}
+
+/// One page of a list, as a reply holds it.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next_page_token: String,
+    pub(super) resource_version: String,
+}
+
+impl Api {
+    /// One page of the keys under `prefix`, from etcd itself; `read` passes over what is not wanted or can't be read.
+    pub(super) async fn list_page<T: Message>(
+        &self,
+        prefix: &str,
+        token: &str,
+        page_size: u32,
+        read: impl Fn(&KeyValue) -> Option<T>,
+    ) -> Result<Listed<T>, ApiError> {
+        let token = Token::parse(token);
+        let (start, revision) = token.map_or((prefix.to_owned(), 0), |t| (t.key, t.revision));
+        if !start.starts_with(prefix) {
+            return Err(ApiError::Argument("page_token is not one of this list".to_owned()));
+        }
+        let found = self.store.page(&start, &prefix_end(prefix), MAX_PAGE, revision).await?;
+        let mut page = PageOf::new(size(page_size));
+        let mut next = found.next;
+        for kv in &found.entries {
+            if let Some(item) = read(kv)
+                && !page.push(item)
+            {
+                next = Some(String::from_utf8_lossy(kv.key()).into_owned());
+                break;
+            }
+        }
+        let token = next.map(|key| Token { revision: found.revision, key }.text());
+        Ok(Listed {
+            items: page.items,
+            next_page_token: token.unwrap_or_default(),
+            resource_version: found.revision.to_string(),
+        })
+    }
+}
+
+/// `revision:key`: the rest of a list as of one etcd revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) revision: i64,
+    pub(super) key: String,
+}
+
+impl Token {
+    /// Reads a token; `None` for the empty one of a first page, or one that is not ours.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (revision, key) = text.split_once(':')?;
+        Some(Self { revision: revision.parse().ok().filter(|r| *r > 0)?, key: key.to_owned() })
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{}:{}", self.revision, self.key)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use echo_proto::v1;
+
+    #[test]
+    fn a_page_ends_at_its_number_or_its_bytes() {
+        let event = |bytes| v1::Event { message: "x".repeat(bytes), ..Default::default() };
+        let mut page = PageOf::new(2);
+        assert!(page.push(event(1)) && page.push(event(1)) && !page.push(event(1)));
+        let mut page = PageOf::new(9);
+        assert!(page.push(event(MAX_PAGE_BYTES + 1)), "a page holds one item at least");
+        assert!(!page.push(event(1)));
+    }
+
+    #[test]
+    fn tokens_read_back() {
+        let token = Token { revision: 7, key: "/echo/v1/a/pools/x:y".into() };
+        assert_eq!(Token::parse(&token.text()).unwrap(), token);
+        for foreign in ["", "x", "-1:k", "0:k", ":"] {
+            assert_eq!(Token::parse(foreign), None);
+        }
+    }
+}

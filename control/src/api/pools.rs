@@ -1,0 +1,172 @@
+//! The Pools service: what pools are, how they change, how a change reaches the nodes.
+//!
+//! Reads come from etcd itself; status and rollouts from the view, which is made to catch up where a caller may ask for
+//! what it has just changed.
+
+mod revisions;
+mod rollouts;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use echo_proto::ids::PoolName;
+use echo_proto::{spec, v1};
+use tonic::{Request, Response, Status};
+use v1::pools_server::Pools;
+
+use self::rollouts::RolloutSource;
+use super::error::ApiError;
+use super::pages::Listed;
+use super::watch::{self, Source};
+use super::{Api, pool_name, present};
+use crate::plan::change;
+use crate::store::{Stored, decode};
+use crate::view::{PoolState, State};
+
+#[tonic::async_trait]
+impl Pools for Api {
+    async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
+        let written = self.write_pool(&request.into_inner()).await?;
+        let outcome = match (&written.before, written.changed) {
+            (None, _) => v1::ApplyOutcome::Created,
+            (Some(_), true) => v1::ApplyOutcome::Configured,
+            (Some(_), false) => v1::ApplyOutcome::Unchanged,
+        };
+        let name = pool_name(written.record.metadata.as_ref().map_or("", |m| m.name.as_str()))?;
+        let pool = self.present(&name, &written.record, written.mod_revision);
+        let revision = written.record.revision;
+        Ok(Response::new(v1::ApplyResponse { pool: Some(pool), outcome: outcome.into(), revision }))
+    }
+
+    async fn get(&self, request: Request<v1::PoolsGetRequest>) -> Result<Response<v1::PoolsGetResponse>, Status> {
+        let name = pool_name(&request.into_inner().name)?;
+        let stored = self.stored_pool(&name).await?;
+        let pool = self.present(&name, &stored.value, stored.mod_revision);
+        Ok(Response::new(v1::PoolsGetResponse { pool: Some(pool) }))
+    }
+
+    async fn list(&self, request: Request<v1::PoolsListRequest>) -> Result<Response<v1::PoolsListResponse>, Status> {
+        let request = request.into_inner();
+        let prefix = self.store.keys().pools();
+        let listed = self
+            .list_page(&prefix, &request.page_token, request.page_size, |kv| {
+                let stored = decode::<v1::PoolRecord>(kv).ok()?;
+                let name = stored.value.metadata.as_ref()?.name.parse().ok()?;
+                Some(self.present(&name, &stored.value, stored.mod_revision))
+            })
+            .await?;
+        let Listed { items: pools, next_page_token, resource_version } = listed;
+        Ok(Response::new(v1::PoolsListResponse { pools, next_page_token, resource_version }))
+    }
+
+    type WatchStream = watch::Stream<v1::PoolsWatchResponse>;
+
+    async fn watch(&self, request: Request<v1::PoolsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let name = request.into_inner().name;
+        let source = PoolSource(if name.is_empty() { None } else { Some(pool_name(&name)?) });
+        self.current()?;
+        Ok(Response::new(watch::stream(source, self.view.clone(), self.stop.clone())?))
+    }
+
+    async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
+        let v1::ScaleRequest { name, replicas, author } = request.into_inner();
+        let name = pool_name(&name)?;
+        if replicas > spec::MAX_REPLICAS {
+            let most = spec::MAX_REPLICAS;
+            return Err(ApiError::Argument(format!("replicas: {replicas} is too large; at most {most}")).into());
+        }
+        let asked = change::Request { author, ..Default::default() };
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
+            let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
+            Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
+        };
+        let written = self.change_pool(&name, false, plan).await?;
+        let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
+        let pool = self.present(&name, &written.record, written.mod_revision);
+        Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas }))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<v1::ListRevisionsRequest>,
+    ) -> Result<Response<v1::ListRevisionsResponse>, Status> {
+        let request = request.into_inner();
+        let pool = if request.pool.is_empty() { None } else { Some(pool_name(&request.pool)?) };
+        if let Some(pool) = &pool {
+            self.stored_pool(pool).await?;
+        }
+        let prefix = self.store.keys().revisions(pool.as_ref());
+        let listed = self
+            .list_page(&prefix, &request.page_token, request.page_size, |kv| {
+                let stored = decode::<v1::Revision>(kv).ok()?;
+                let mut revision = stored.value;
+                revision.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
+                Some(revision)
+            })
+            .await?;
+        let Listed { items: revisions, next_page_token, resource_version } = listed;
+        Ok(Response::new(v1::ListRevisionsResponse { revisions, next_page_token, resource_version }))
+    }
+
+    async fn undo(&self, request: Request<v1::UndoRequest>) -> Result<Response<v1::UndoResponse>, Status> {
+        Ok(Response::new(self.undo_rollout(request.into_inner()).await?))
+    }
+
+    async fn get_rollout(
+        &self,
+        request: Request<v1::GetRolloutRequest>,
+    ) -> Result<Response<v1::GetRolloutResponse>, Status> {
+        let name = pool_name(&request.into_inner().pool)?;
+        self.caught_up(&name).await?;
+        let rollout = self.view.read(|state| state.pools.get(&name).and_then(present::rollout));
+        Ok(Response::new(v1::GetRolloutResponse { rollout }))
+    }
+
+    type WatchRolloutStream = watch::Stream<v1::WatchRolloutResponse>;
+
+    async fn watch_rollout(
+        &self,
+        request: Request<v1::WatchRolloutRequest>,
+    ) -> Result<Response<Self::WatchRolloutStream>, Status> {
+        let name = pool_name(&request.into_inner().pool)?;
+        self.caught_up(&name).await?;
+        Ok(Response::new(watch::stream(RolloutSource(name), self.view.clone(), self.stop.clone())?))
+    }
+}
+
+/// Watches pools, one or all.
+struct PoolSource(Option<PoolName>);
+
+impl Source for PoolSource {
+    type Key = PoolName;
+    type Version = (i64, v1::PoolStatus);
+    type Object = v1::Pool;
+    type Reply = v1::PoolsWatchResponse;
+
+    fn versions(&self, state: &State) -> BTreeMap<PoolName, Self::Version> {
+        let pools = present::pools(state, self.0.as_ref());
+        let version = |pool: &PoolState| Some((pool.pool.valid()?.mod_revision, present::status(pool)));
+        pools.filter_map(|(name, pool)| Some((name.clone(), version(pool)?))).collect()
+    }
+
+    fn object(&self, state: &State, name: &PoolName) -> Option<v1::Pool> {
+        let pool = state.pools.get(name)?;
+        let stored = pool.pool.valid()?;
+        let object = present::pool(&stored.value.record, stored.mod_revision);
+        Some(v1::Pool { status: Some(present::status(pool)), ..object })
+    }
+
+    fn gone(&self, name: &PoolName) -> v1::Pool {
+        let metadata = v1::ObjectMeta { name: name.to_string(), ..Default::default() };
+        present::pool(&v1::PoolRecord { metadata: Some(metadata), ..Default::default() }, 0)
+    }
+
+    fn reply(
+        &self,
+        kind: v1::WatchType,
+        pool: Option<v1::Pool>,
+        resource_version: String,
+    ) -> Option<v1::PoolsWatchResponse> {
+        Some(v1::PoolsWatchResponse { r#type: kind.into(), pool, resource_version })
+    }
+}

@@ -1,0 +1,156 @@
+//! Streams that show the view's state as it changes.
+//!
+//! Used by the `Watch` calls. Each watcher compares the view with what it sent last, so that it needs no queue of changes:
+//! one that reads slowly gets fewer, newer states, and one that does not read at all is cut.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use echo_proto::v1::WatchType;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::error::ApiError;
+use crate::stop::Stop;
+use crate::view::{State, View};
+
+/// Messages on their way to one watcher.
+const QUEUE: usize = 64;
+/// A watcher that takes nothing for so long is cut.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks at the view: a burst of changes is one look.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a `Watch` call returns.
+pub(super) type Stream<R> = ReceiverStream<Result<R, Status>>;
+
+/// Sends to one watcher.
+pub(super) struct Outlet<R> {
+    sender: mpsc::Sender<Result<R, Status>>,
+    /// Room for the last word, kept free from the start.
+    last: OwnedPermit<Result<R, Status>>,
+}
+
+/// Why a watcher gets no more.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It left.
+    Gone,
+    /// It is told why.
+    Cut(ApiError),
+}
+
+impl<R: Send + 'static> Outlet<R> {
+    pub(super) fn channel() -> Option<(Self, Stream<R>)> {
+        let (sender, receiver) = mpsc::channel(QUEUE + 1);
+        // A fresh channel has room.
+        let last = sender.clone().try_reserve_owned().ok()?;
+        Some((Self { sender, last }, ReceiverStream::new(receiver)))
+    }
+
+    pub(super) async fn send(&self, message: R) -> Result<(), End> {
+        match tokio::time::timeout(SEND_DEADLINE, self.sender.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Cut(ApiError::Slow(SEND_DEADLINE.as_secs()))),
+        }
+    }
+
+    /// Returns when the watcher has left.
+    pub(super) async fn gone(&self) {
+        self.sender.closed().await;
+    }
+
+    pub(super) fn close(self, end: End) {
+        if let End::Cut(error) = end {
+            self.last.send(Err(error.into()));
+        }
+    }
+}
+
+/// How a kind of object is found in the view and put in a message.
+pub(super) trait Source: Send + Sync + 'static {
+    /// Tells one object from another.
+    type Key: Ord + Clone + Send;
+    /// Differs where the object has changed.
+    type Version: PartialEq + Send;
+    /// The object.
+    type Object: Send;
+    /// The message of the stream.
+    type Reply: Send + 'static;
+
+    /// All objects of interest.
+    fn versions(&self, state: &State) -> BTreeMap<Self::Key, Self::Version>;
+    /// One of them.
+    fn object(&self, state: &State, key: &Self::Key) -> Option<Self::Object>;
+    /// One that is gone: its name and no more.
+    fn gone(&self, key: &Self::Key) -> Self::Object;
+    /// A message; `None` where this stream has none of the kind.
+    fn reply(&self, kind: WatchType, object: Option<Self::Object>, resource_version: String) -> Option<Self::Reply>;
+}
+
+/// Streams the objects of `source`: RESYNC, all of them, BOOKMARK, then changes until `stop`.
+pub(super) fn stream<S: Source>(source: S, view: View, mut stop: Stop) -> Result<Stream<S::Reply>, ApiError> {
+    let (outlet, stream) = Outlet::channel().ok_or(ApiError::Starting)?;
+    tokio::spawn(async move {
+        let end = tokio::select! {
+            end = follow(&source, &view, &outlet) => end,
+            () = outlet.gone() => End::Gone,
+            () = stop.wait() => End::Cut(ApiError::Stopping),
+        };
+        outlet.close(end);
+    });
+    Ok(stream)
+}
+
+async fn follow<S: Source>(source: &S, view: &View, outlet: &Outlet<S::Reply>) -> End {
+    let mut updates = view.updates();
+    let mut sent = BTreeMap::new();
+    let mut first = true;
+    loop {
+        updates.mark_unchanged();
+        if let Err(end) = send_changes(source, view, outlet, &mut sent, first).await {
+            return end;
+        }
+        first = false;
+        tokio::time::sleep(MIN_INTERVAL).await;
+        if updates.changed().await.is_err() {
+            return End::Gone;
+        }
+    }
+}
+
+async fn send_changes<S: Source>(
+    source: &S,
+    view: &View,
+    outlet: &Outlet<S::Reply>,
+    sent: &mut BTreeMap<S::Key, S::Version>,
+    first: bool,
+) -> Result<(), End> {
+    // One instant of the view; objects are made for what has changed only.
+    let (changes, known, version) = view.read(|state| {
+        let known = source.versions(state);
+        let mut changes = Vec::new();
+        for (key, version) in &known {
+            let kind = match sent.get(key) {
+                None => WatchType::Added,
+                Some(old) if old != version => WatchType::Modified,
+                Some(_) => continue,
+            };
+            changes.extend(source.object(state, key).map(|object| (kind, object)));
+        }
+        let gone = sent.keys().filter(|key| !known.contains_key(*key));
+        changes.extend(gone.map(|key| (WatchType::Deleted, source.gone(key))));
+        (changes, known, state.revision.to_string())
+    });
+    *sent = known;
+    let frame = |kind| first.then_some((kind, None));
+    let changes = changes.into_iter().map(|(kind, object)| (kind, Some(object)));
+    for (kind, object) in frame(WatchType::Resync).into_iter().chain(changes).chain(frame(WatchType::Bookmark)) {
+        if let Some(reply) = source.reply(kind, object, version.clone()) {
+            outlet.send(reply).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Changes of a pool: read, plan, compare-and-put.
+//!
+//! Used by the Pools service and at the start for the bootstrap pool. Two writers at once: the slower one plans again on
+//! what the faster one stored, unless its caller named the version that it changes.
+
+use std::time::SystemTime;
+
+use echo_proto::ids::{PoolName, RevisionNumber};
+use echo_proto::keys::{Key, Keys};
+use echo_proto::{spec, v1};
+
+use super::error::ApiError;
+use super::{Api, present};
+use crate::plan::change::{self, Changed, Request};
+use crate::store::{Change, MAX_PAGE, Stored, prefix_end};
+
+/// Attempts against other writers.
+const ATTEMPTS: u32 = 5;
+/// Revisions of a pool that are kept.
+const REVISIONS_KEPT: u32 = 10;
+
+/// A pool after a change that was stored, or need not be.
+pub(crate) struct Written {
+    /// As stored now; in a dry run, as it would be.
+    pub(crate) record: v1::PoolRecord,
+    /// Of the record; 0 in a dry run.
+    pub(crate) mod_revision: i64,
+    /// What it was; `None`: the pool is new.
+    pub(crate) before: Option<v1::PoolRecord>,
+    /// Whether anything changed.
+    pub(crate) changed: bool,
+}
+
+impl Api {
+    /// Carries out an apply, of a bootstrap pool too.
+    pub(crate) async fn write_pool(&self, request: &v1::ApplyRequest) -> Result<Written, ApiError> {
+        let pool = request.pool.clone().unwrap_or_default();
+        let name = spec::check_pool(&pool)?.name;
+        let expected = expected_version(&pool)?;
+        let (author, message) = (request.author.clone(), request.message.clone());
+        let asked = Request { author, message, now: request.now };
+        self.change_pool(&name, request.dry_run, |stored, rollout| {
+            check_version(&name, expected, stored)?;
+            let now = SystemTime::now();
+            Ok(match stored {
+                None => Some(change::create(&name, &pool, &asked, now)),
+                Some(stored) => change::apply(&name, &stored.value, rollout, &pool, &asked, now),
+            })
+        })
+        .await
+    }
+
+    /// Creates a pool, unless one of its name exists; tells whether it did.
+    pub(crate) async fn create_pool(&self, request: &v1::ApplyRequest) -> Result<bool, ApiError> {
+        let pool = request.pool.clone().unwrap_or_default();
+        let name = spec::check_pool(&pool)?.name;
+        let asked = Request { author: request.author.clone(), message: request.message.clone(), now: request.now };
+        let written = self.change_pool(&name, false, |stored, _| {
+            Ok(stored.is_none().then(|| change::create(&name, &pool, &asked, SystemTime::now())))
+        });
+        Ok(written.await?.changed)
+    }
+
+    /// Reads a pool, plans its change and stores that; plans again when another writer was faster.
+    pub(crate) async fn change_pool(
+        &self,
+        name: &PoolName,
+        dry_run: bool,
+        plan: impl Fn(Option<&Stored<v1::PoolRecord>>, Option<&v1::Rollout>) -> Result<Option<Changed>, ApiError>,
+    ) -> Result<Written, ApiError> {
+        let keys = self.store.keys();
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.get::<v1::PoolRecord>(&keys.pool(name)).await?;
+            let rollout = self.store.get::<v1::Rollout>(&keys.rollout(name)).await?;
+            let before = stored.as_ref().map(|s| s.value.clone());
+            let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
+            let Some(changed) = plan(stored.as_ref(), rollout.as_ref().map(|r| &r.value))? else {
+                let record = before.clone().unwrap_or_default();
+                return Ok(Written { record, mod_revision, before, changed: false });
+            };
+            let record = changed.record.clone();
+            if dry_run {
+                return Ok(Written { record, mod_revision: 0, before, changed: true });
+            }
+            let change = self.transaction(name, mod_revision, changed).await?;
+            if let Some(mod_revision) = self.store.commit(change).await? {
+                return Ok(Written { record, mod_revision, before, changed: true });
+            }
+        }
+        Err(ApiError::Conflict(format!("pool/{name} is being changed by others all the time; try again")))
+    }
+
+    async fn transaction(&self, name: &PoolName, mod_revision: i64, changed: Changed) -> Result<Change, ApiError> {
+        let keys = self.store.keys();
+        let mut change =
+            Change::new().expect(&keys.pool(name), mod_revision).put(&keys.pool(name), &changed.record);
+        if let Some(revision) = changed.revision {
+            let n = revision.revision.as_ref().map_or(0, |r| r.n);
+            let key = keys.revision(name, RevisionNumber(n));
+            for old in self.outdated(name, n).await? {
+                change = change.delete(&keys.revision(name, RevisionNumber(old)));
+            }
+            change = change.put(&key, &revision);
+        }
+        Ok(change.event(keys, changed.event))
+    }
+
+    /// Revisions that go when `newest` comes: all but the last few, and those that nodes may run.
+    async fn outdated(&self, name: &PoolName, newest: u32) -> Result<Vec<u32>, ApiError> {
+        let keys = self.store.keys();
+        let prefix = keys.revisions(Some(name));
+        let page = self.store.page(&prefix, &prefix_end(&prefix), MAX_PAGE, 0).await?;
+        let assignment = self.store.get::<v1::Assignment>(&keys.assignment(name)).await?.map(|a| a.value);
+        let running = |n: u32| {
+            assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n)
+        };
+        let numbers = page.entries.iter().filter_map(|kv| number(keys, kv.key()));
+        // Higher ones are an earlier life of the pool's.
+        let outdated = numbers.filter(|n| *n > newest || (n + REVISIONS_KEPT <= newest && !running(*n)));
+        // A transaction holds 128 operations.
+        Ok(outdated.take(100).collect())
+    }
+
+    /// A pool's object with its status.
+    pub(super) fn present(&self, name: &PoolName, record: &v1::PoolRecord, mod_revision: i64) -> v1::Pool {
+        let status = self.view.read(|state| state.pools.get(name).map(present::status));
+        v1::Pool { status: Some(status.unwrap_or_default()), ..present::pool(record, mod_revision) }
+    }
+}
+
+fn number(keys: &Keys, key: &[u8]) -> Option<u32> {
+    match keys.parse(key) {
+        Some(Key::Revision(_, RevisionNumber(n))) => Some(n),
+        _ => None,
+    }
+}
+
+/// The version that the caller changes; `None`: whatever is stored.
+fn expected_version(pool: &v1::Pool) -> Result<Option<i64>, ApiError> {
+    match pool.metadata.as_ref().map_or("", |m| m.resource_version.as_str()) {
+        "" => Ok(None),
+        text => match text.parse() {
+            Ok(version) => Ok(Some(version)),
+            Err(_) => Err(ApiError::Argument(format!("metadata.resourceVersion: {text:?} is not one of ours"))),
+        },
+    }
+}
+
+fn check_version(
+    name: &PoolName,
+    expected: Option<i64>,
+    stored: Option<&Stored<v1::PoolRecord>>,
+) -> Result<(), ApiError> {
+    let Some(expected) = expected else { return Ok(()) };
+    match stored {
+        Some(stored) if stored.mod_revision == expected => Ok(()),
+        Some(stored) => {
+            let (n, author) = (stored.value.revision.as_ref().map_or(0, |r| r.n), &stored.value.author);
+            Err(ApiError::Conflict(format!(
+                "pool/{name} was changed meanwhile: you have resourceVersion {expected}, stored is {} (revision {n}, \
+                 by {author}); get it again, or leave resourceVersion out to overwrite",
+                stored.mod_revision
+            )))
+        }
+        None => Err(ApiError::Conflict(format!(
+            "pool/{name} does not exist any more; leave resourceVersion out to create it"
+        ))),
+    }
+}

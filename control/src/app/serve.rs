@@ -1,0 +1,87 @@
+//! The gRPC server and the signals that end it.
+//!
+//! Run by the app. The API's streams end with `stop`, so that the server, which waits for open streams, can end; what is
+//! still open at the deadline is cut.
+
+use std::io;
+use std::time::Duration;
+
+use echo_proto::FILE_DESCRIPTOR_SET;
+use echo_proto::telemetry::rpc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::api::Api;
+use crate::stop::Stop;
+
+/// Longest wait for all tasks to end.
+pub(super) const STOP_DEADLINE: Duration = Duration::from_millis(700);
+/// Longest wait for open calls and streams.
+const DRAIN_DEADLINE: Duration = Duration::from_millis(400);
+/// Idle connections are probed, so that a vanished client frees its streams.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Serves the API, grpc.health.v1 and reflection until `stop`.
+pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    for service in ["echo.v1.Pools", "echo.v1.Nodes", "echo.v1.Events", "echo.v1.Cluster"] {
+        health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = api.routes().add_service(health_service);
+    let routes = match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        // Only a descriptor set that protoc did not write can fail; the API is worth serving without.
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "no reflection");
+            routes
+        }
+    };
+    let mut ended = stop.clone();
+    let served = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .layer(rpc::server_layer())
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            ended.wait().await;
+        });
+    let mut stop = stop;
+    let deadline = async {
+        stop.wait().await;
+        tokio::time::sleep(DRAIN_DEADLINE).await;
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the gRPC server failed");
+        },
+        () = deadline => tracing::warn!("open calls were cut"),
+    }
+}
+
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the signal that came.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}

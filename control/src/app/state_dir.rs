@@ -1,0 +1,44 @@
+//! The state directory: what outlives the process, for one control at a time.
+//!
+//! Locked by the app before anything else. `control/` is this process's own; `nodes/` and `logs/` are the scaler's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::AppError;
+
+/// A directory that no other control uses.
+#[derive(Debug)]
+pub(super) struct StateDir {
+    own: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl StateDir {
+    pub(super) fn lock(path: &Path) -> Result<Self, AppError> {
+        let refuse = |cause: String| AppError::StateDir { path: path.to_owned(), cause };
+        let failed = |e: std::io::Error| refuse(e.to_string());
+        let own = path.join("control");
+        for directory in [&own, &path.join("nodes"), &path.join("logs")] {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(own.join("lock"));
+        let mut lock = Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(mut file, _)| {
+            let mut pid = String::new();
+            // Only for the message.
+            let _ = file.read_to_string(&mut pid);
+            refuse(format!("used by another control, pid {}", pid.trim()))
+        })?;
+        lock.set_len(0).map_err(failed)?;
+        writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { own, _lock: lock })
+    }
+
+    pub(super) fn lease_file(&self) -> PathBuf {
+        self.own.join("lease")
+    }
+}

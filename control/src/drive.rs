@@ -1,0 +1,121 @@
+//! The one loop: what changed -> a pure plan -> fenced writes. Only the elected leader runs it.
+//!
+//! Run by the app as a task. Every pass looks at everything that is known and does what is missing, so that a lost
+//! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool as
+//! they were when the plan was made.
+
+mod pools;
+mod reports;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use self::pools::Pools;
+use self::reports::Reports;
+use crate::backoff::Backoff;
+use crate::scaler::{Scaler, Wanted};
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::store::election::Leadership;
+use crate::view::{PoolState, State, View};
+use echo_proto::v1;
+
+/// Waits after a write that failed, or that lost against another.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How often old events are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// The loop and what it works with.
+pub struct Drive {
+    /// Where decisions are written.
+    pub store: Store,
+    /// What decisions rest on.
+    pub view: View,
+    /// Told how many nodes each pool wants.
+    pub scaler: Arc<dyn Scaler>,
+    /// Whether this process leads.
+    pub leadership: watch::Receiver<Option<Leadership>>,
+    /// Events of the scaler, to be stored.
+    pub notices: mpsc::Receiver<v1::Event>,
+}
+
+/// How a pass went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Nothing is left to do before this instant, or before something changes.
+    Done(Option<Instant>),
+    /// etcd did not answer, or someone else was faster: look again soon.
+    Again,
+}
+
+impl Drive {
+    /// Drives while this process leads, until `stop`.
+    pub async fn run(mut self, mut stop: Stop) {
+        loop {
+            let leadership = *self.leadership.borrow_and_update();
+            match leadership {
+                Some(leadership) => self.lead(leadership, &mut stop).await,
+                None => {
+                    self.scaler.want(None);
+                    tokio::select! {
+                        changed = self.leadership.changed() => if changed.is_err() { return },
+                        () = stop.wait() => {}
+                    }
+                }
+            }
+            if stop.is_set() {
+                return;
+            }
+        }
+    }
+
+    /// One term: until the leadership changes or `stop`. Timers start anew, whatever the last leader's were.
+    async fn lead(&mut self, leadership: Leadership, stop: &mut Stop) {
+        let mut updates = self.view.updates();
+        let mut pools = Pools::new(self.store.clone(), leadership);
+        let mut reports = Reports::new(self.store.clone(), leadership);
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut prune = Instant::now();
+        loop {
+            updates.mark_unchanged();
+            let mut wake = prune;
+            if let Some(wanted) = self.view.read(wanted) {
+                self.scaler.want(Some(wanted));
+                let passes = [pools.pass(&self.view).await, reports.pass(&self.view, &mut self.notices).await];
+                if passes.contains(&Pass::Again) {
+                    wake = wake.min(Instant::now() + backoff.next());
+                } else {
+                    backoff.reset();
+                }
+                let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
+                wake = dues.fold(wake, Instant::min);
+                if Instant::now() >= prune {
+                    prune = Instant::now() + PRUNE_EVERY;
+                    reports.prune().await;
+                }
+            }
+            tokio::select! {
+                _ = updates.changed() => {}
+                _ = self.leadership.changed() => return,
+                () = reports.arrival(&mut self.notices) => {}
+                () = sleep_until(wake.max(Instant::now() + MIN_PAUSE)) => {}
+                () = stop.wait() => return,
+            }
+        }
+    }
+}
+
+/// Between two passes that nothing but a timer calls for: a deadline that has passed must not spin.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
+
+/// Nodes wanted by each readable pool; `None` while what is known is old.
+fn wanted(state: &State) -> Option<Wanted> {
+    if !state.synced || state.away.is_some() {
+        return None;
+    }
+    let replicas = |pool: &PoolState| pool.pool.valid().map(|entry| entry.value.plan.replicas);
+    Some(state.pools.iter().filter_map(|(name, pool)| Some((name.clone(), replicas(pool)?))).collect())
+}

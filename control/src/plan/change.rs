@@ -1,0 +1,186 @@
+//! What an apply, a scale or an undo makes of a pool.
+//!
+//! Called by the API with what is stored; it stores the outcome by compare-and-put. A changed template, by digest, makes
+//! a new revision; anything else does not. The template of a revision that was taken back makes a new revision when it is
+//! applied again: that is how an operator tries once more.
+
+use std::time::SystemTime;
+
+use echo_proto::ids::{Digest, PoolName, PoolUid, RevisionNumber};
+use echo_proto::spec::DEFAULT_REPLICAS;
+use echo_proto::{API_VERSION, v1};
+
+use crate::event;
+
+/// Who asks for a change, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// For history and events.
+    pub author: String,
+    /// In the author's words.
+    pub message: String,
+    /// One step over the whole pool.
+    pub now: bool,
+}
+
+/// What to store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// The pool's new record.
+    pub record: v1::PoolRecord,
+    /// A new revision, when there is one.
+    pub revision: Option<v1::Revision>,
+    /// What happened.
+    pub event: v1::Event,
+}
+
+/// A new pool, from a valid one.
+pub fn create(name: &PoolName, pool: &v1::Pool, request: &Request, now: SystemTime) -> Changed {
+    let given = pool.metadata.clone().unwrap_or_default();
+    let metadata = v1::ObjectMeta {
+        name: name.to_string(),
+        uid: PoolUid::random().to_string(),
+        labels: given.labels,
+        create_time: Some(now.into()),
+        ..Default::default()
+    };
+    let mut spec = pool.spec.clone().unwrap_or_default();
+    spec.replicas.get_or_insert(DEFAULT_REPLICAS);
+    let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), ..Default::default() };
+    let message = format!("created with {} replicas", replicas(&record));
+    changed(name, record, true, request, now, event::normal("PoolCreated", event::of_pool(name), message))
+}
+
+/// What is applied over what is stored; `None`: nothing changes.
+///
+/// `replicas` that are absent stay what they are: a file without them leaves their number to whoever scales.
+pub fn apply(
+    name: &PoolName,
+    stored: &v1::PoolRecord,
+    rollout: Option<&v1::Rollout>,
+    pool: &v1::Pool,
+    request: &Request,
+    now: SystemTime,
+) -> Option<Changed> {
+    let labels = pool.metadata.clone().unwrap_or_default().labels;
+    let mut spec = pool.spec.clone().unwrap_or_default();
+    spec.replicas = spec.replicas.or(stored.spec.as_ref().and_then(|s| s.replicas));
+    let mut record = v1::PoolRecord { spec: Some(spec), ..stored.clone() };
+    let metadata = record.metadata.get_or_insert_default();
+    let relabelled = metadata.labels != labels;
+    metadata.labels = labels;
+    let new_revision = digest(&record) != stored_digest(stored) || was_taken_back(stored, rollout);
+    if record.spec == stored.spec && !relabelled && !new_revision {
+        return None;
+    }
+    let event = event::normal("PoolConfigured", event::of_pool(name), "changed by apply");
+    Some(changed(name, record, new_revision, request, now, event))
+}
+
+/// Another number of nodes; `None`: it is that already.
+pub fn scale(
+    name: &PoolName,
+    stored: &v1::PoolRecord,
+    wanted: u32,
+    request: &Request,
+    now: SystemTime,
+) -> Option<Changed> {
+    let before = replicas(stored);
+    if before == wanted {
+        return None;
+    }
+    let mut record = stored.clone();
+    record.spec.get_or_insert_default().replicas = Some(wanted);
+    let event = event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {wanted} nodes"));
+    let event = v1::Event { from: before.to_string(), to: wanted.to_string(), ..event };
+    // Who last applied the revision, and how, stays in the record.
+    let request =
+        Request { author: request.author.clone(), message: stored.message.clone(), now: stored.now };
+    let mut changed = changed(name, record, false, &request, now, event);
+    changed.record.author.clone_from(&stored.author);
+    Some(changed)
+}
+
+/// The template of an older revision, as the newest.
+pub fn undo(
+    name: &PoolName,
+    stored: &v1::PoolRecord,
+    old: &v1::Revision,
+    request: &Request,
+    now: SystemTime,
+) -> Changed {
+    let mut record = stored.clone();
+    record.spec.get_or_insert_default().template.clone_from(&old.template);
+    let n = old.revision.as_ref().map_or(0, |r| r.n);
+    let event = event::normal("PoolUndone", event::of_pool(name), format!("back to the template of revision {n}"));
+    changed(name, record, true, request, now, event)
+}
+
+/// Whether the newest revision was tried and taken back.
+pub fn was_taken_back(stored: &v1::PoolRecord, rollout: Option<&v1::Rollout>) -> bool {
+    let ended = |r: &v1::Rollout| {
+        matches!(
+            r.phase(),
+            v1::RolloutPhase::Reverting | v1::RolloutPhase::Reverted | v1::RolloutPhase::RevertIncomplete
+        )
+    };
+    rollout.is_some_and(|r| ended(r) && r.to.is_some() && r.to == stored.revision)
+}
+
+/// Nodes wanted by a stored pool.
+pub fn replicas(record: &v1::PoolRecord) -> u32 {
+    record.spec.as_ref().and_then(|s| s.replicas).unwrap_or(DEFAULT_REPLICAS)
+}
+
+fn changed(
+    name: &PoolName,
+    mut record: v1::PoolRecord,
+    new_revision: bool,
+    request: &Request,
+    now: SystemTime,
+    event: v1::Event,
+) -> Changed {
+    let trace = echo_proto::telemetry::context::current();
+    let author = if request.author.is_empty() { "unknown" } else { request.author.as_str() };
+    record.now = request.now;
+    author.clone_into(&mut record.author);
+    record.message.clone_from(&request.message);
+    record.trace.clone_from(&trace);
+    let template = record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+    let metadata = record.metadata.get_or_insert_default();
+    metadata.generation += 1;
+    let mut revision = None;
+    if new_revision {
+        let n = record.revision.as_ref().map_or(0, |r| r.n) + 1;
+        let digest = Digest::of(&template).to_string();
+        let reference = v1::RevisionRef { uid: metadata.uid.clone(), n, digest };
+        record.revision = Some(reference.clone());
+        revision = Some(v1::Revision {
+            api_version: API_VERSION.to_owned(),
+            kind: "Revision".to_owned(),
+            metadata: Some(v1::ObjectMeta {
+                name: format!("{name}-{}", RevisionNumber(n)),
+                create_time: Some(now.into()),
+                ..Default::default()
+            }),
+            pool: name.to_string(),
+            revision: Some(reference),
+            template: Some(template),
+            author: author.to_owned(),
+            message: request.message.clone(),
+            trace,
+        });
+    }
+    let told = revision.as_ref().and_then(|r| r.revision.as_ref()).map(|r| format!("; revision {}", r.n));
+    let message = event.message.clone() + told.as_deref().unwrap_or_default();
+    let event = v1::Event { actor: author.to_owned(), message, ..event };
+    Changed { record, revision, event }
+}
+
+fn digest(record: &v1::PoolRecord) -> String {
+    Digest::of(&record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default()).to_string()
+}
+
+fn stored_digest(record: &v1::PoolRecord) -> String {
+    record.revision.as_ref().map_or_else(String::new, |r| r.digest.clone())
+}

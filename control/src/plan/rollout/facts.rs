@@ -1,0 +1,102 @@
+//! What a decision about a rollout rests on, and who of the nodes answered how.
+//!
+//! Put together by the drive from the view. Judged here, so that every step asks the same questions.
+
+use std::time::{Duration, SystemTime};
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use super::MAX_PROBLEMS;
+
+/// A pool as the leader sees it.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Its name.
+    pub name: &'a PoolName,
+    /// As applied.
+    pub pool: &'a v1::PoolRecord,
+    /// Nodes wanted.
+    pub replicas: u32,
+    /// Time that nodes have to answer.
+    pub ack_deadline: Duration,
+    /// What nodes are told to run.
+    pub assignment: Option<&'a v1::Assignment>,
+    /// The newest rollout.
+    pub rollout: Option<&'a v1::Rollout>,
+    /// The live nodes.
+    pub nodes: Vec<NodeFacts<'a>>,
+    /// Since this leader saw the rollout in its phase for the first time.
+    pub in_phase: Duration,
+    /// For stamps that people read.
+    pub now: SystemTime,
+}
+
+/// A live node.
+#[derive(Debug)]
+pub struct NodeFacts<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What it says.
+    pub status: &'a v1::NodeStatus,
+    /// Since this life of it was seen first.
+    pub known_for: Duration,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn uid(&self) -> &'a str {
+        self.pool.metadata.as_ref().map_or("", |m| m.uid.as_str())
+    }
+
+    /// The newest revision; a valid pool has one.
+    pub(super) fn newest(&self) -> v1::RevisionRef {
+        self.pool.revision.clone().unwrap_or_default()
+    }
+
+    /// The nodes that a rollout waits for: all but those that are leaving.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
+        self.nodes.iter().filter(|node| node.status.phase() != v1::NodePhase::Draining)
+    }
+
+    /// Those of them that do not run `revision`.
+    pub(super) fn behind(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
+        self.asked().filter(|node| node.status.applied.as_ref() != Some(revision)).collect()
+    }
+
+    /// Those that had their time to answer and did not, as problems. A node that joined late has its time from then.
+    pub(super) fn late(&self, revision: &v1::RevisionRef) -> Vec<v1::RolloutProblem> {
+        let cause = format!("no answer within {}", seconds(self.ack_deadline));
+        let late = self.behind(revision).into_iter().filter(|node| self.waited(node) >= self.ack_deadline);
+        late.take(MAX_PROBLEMS).map(|node| problem(node, cause.clone())).collect()
+    }
+
+    /// Nodes that refused `revision` in this rollout.
+    pub(super) fn refusals(&self, revision: &v1::RevisionRef, rollout: u32) -> Vec<v1::RolloutProblem> {
+        let refused = self.asked().filter_map(|node| {
+            let rejection = node.status.rejection.as_ref()?;
+            let this = rejection.revision.as_ref() == Some(revision) && rejection.rollout == rollout;
+            let listener = rejection.listener.clone();
+            this.then(|| v1::RolloutProblem { listener, ..problem(node, rejection.cause.clone()) })
+        });
+        refused.take(MAX_PROBLEMS).collect()
+    }
+
+    /// Until the next of those that are behind runs out of time.
+    pub(super) fn until_late(&self, revision: &v1::RevisionRef) -> Option<Duration> {
+        let behind = self.behind(revision);
+        behind.into_iter().map(|node| self.ack_deadline.saturating_sub(self.waited(node))).min()
+    }
+
+    fn waited(&self, node: &NodeFacts<'_>) -> Duration {
+        self.in_phase.min(node.known_for)
+    }
+}
+
+fn problem(node: &NodeFacts<'_>, cause: String) -> v1::RolloutProblem {
+    v1::RolloutProblem { node: node.id.to_owned(), listener: String::new(), cause }
+}
+
+/// `30s`, `0.5s`.
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}

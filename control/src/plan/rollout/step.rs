@@ -1,0 +1,154 @@
+//! The transitions of a rollout, one function a phase.
+//!
+//! Called by [`super::decide`] only. Each returns what to write or how long to wait, and must not assume that what it
+//! returned was written: it may be asked again with the same facts.
+
+use echo_proto::v1;
+use v1::RolloutPhase as Phase;
+
+use super::facts::Facts;
+use super::{Decision, Next, report};
+use crate::plan::sync::reference;
+
+/// A pool without an assignment of its own: its newest revision is stable at once.
+pub(super) fn first(facts: &Facts<'_>) -> Decision {
+    let id = facts.rollout.map_or(0, |r| r.id) + 1;
+    let assignment = v1::Assignment {
+        uid: facts.uid().to_owned(),
+        rollout: id,
+        stable: Some(embed(facts)),
+        ..Default::default()
+    };
+    let rollout = started(facts, id, Phase::Completed, None);
+    write(facts, Some(assignment), ended(facts, &rollout, Phase::Completed, "first revision of the pool".to_owned()))
+}
+
+/// The rollout's record is gone (deleted by hand): what the assignment says is all that is known.
+pub(super) fn restore(facts: &Facts<'_>, assignment: &v1::Assignment) -> Decision {
+    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
+    let next = assignment.next.as_ref().map(|r| reference(&assignment.uid, r));
+    let phase = if next.is_some() { Phase::Progressing } else { Phase::Completed };
+    let rollout = v1::Rollout {
+        from: stable.clone().filter(|_| next.is_some()),
+        to: next.or(stable),
+        reason: "its record was missing".to_owned(),
+        ..started(facts, assignment.rollout, phase, None)
+    };
+    write(facts, None, rollout)
+}
+
+/// Nodes were given `next`.
+pub(super) fn progress(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let Some(to) = assignment.next.as_ref().map(|next| reference(&assignment.uid, next)) else {
+        // Cleared by hand.
+        return turn_back(facts, assignment, rollout, Vec::new(), "next is missing in the assignment".to_owned());
+    };
+    let newest = facts.newest();
+    if newest != to {
+        let reason = format!("superseded by revision {}", newest.n);
+        return turn_back(facts, assignment, rollout, Vec::new(), reason);
+    }
+    let refusals = facts.refusals(&to, rollout.id);
+    if let Some(first) = refusals.first() {
+        let reason = report::told(first);
+        return turn_back(facts, assignment, rollout, refusals, reason);
+    }
+    let asked = facts.asked().count();
+    if facts.behind(&to).is_empty() && (asked > 0 || facts.replicas == 0) {
+        let assignment = v1::Assignment { stable: assignment.next.clone(), next: None, cut: 0, ..assignment.clone() };
+        let reason = format!("{asked} of {asked} nodes run revision {}", to.n);
+        return write(facts, Some(assignment), ended(facts, rollout, Phase::Completed, reason));
+    }
+    let late = facts.late(&to);
+    if let Some(first) = late.first() {
+        let reason = report::told(first);
+        return turn_back(facts, assignment, rollout, late, reason);
+    }
+    Decision::Wait(facts.until_late(&to))
+}
+
+/// `next` was taken back.
+pub(super) fn revert(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r)).unwrap_or_default();
+    let late = facts.late(&stable);
+    if !facts.behind(&stable).is_empty() && late.is_empty() {
+        return Decision::Wait(facts.until_late(&stable));
+    }
+    let superseded = rollout.problems.is_empty() && facts.newest() != rollout.to.clone().unwrap_or_default();
+    let next = if superseded {
+        ended(facts, rollout, Phase::Superseded, rollout.reason.clone())
+    } else if late.is_empty() {
+        ended(facts, rollout, Phase::Reverted, rollout.reason.clone())
+    } else {
+        let reason = format!("{}; not back on revision {} in time", rollout.reason, stable.n);
+        v1::Rollout { problems: late, ..ended(facts, rollout, Phase::RevertIncomplete, reason) }
+    };
+    write(facts, None, next)
+}
+
+/// No rollout is on its way: is there a newer revision that was not tried yet?
+pub(super) fn idle(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let newest = facts.newest();
+    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
+    if rollout.to.as_ref() == Some(&newest) || stable.as_ref() == Some(&newest) {
+        return Decision::Wait(None);
+    }
+    let id = rollout.id.max(assignment.rollout) + 1;
+    let next =
+        v1::Assignment { rollout: id, next: Some(embed(facts)), cut: u64::MAX, picked: Vec::new(), ..assignment.clone() };
+    write(facts, Some(next), started(facts, id, Phase::Progressing, stable))
+}
+
+/// Takes `next` back.
+fn turn_back(
+    facts: &Facts<'_>,
+    assignment: &v1::Assignment,
+    rollout: &v1::Rollout,
+    problems: Vec<v1::RolloutProblem>,
+    reason: String,
+) -> Decision {
+    let cleared = v1::Assignment { next: None, cut: 0, picked: Vec::new(), ..assignment.clone() };
+    let rollout = v1::Rollout { problems, reason, ..moved(facts, rollout, Phase::Reverting) };
+    write(facts, Some(cleared), rollout)
+}
+
+fn started(facts: &Facts<'_>, id: u32, phase: Phase, from: Option<v1::RevisionRef>) -> v1::Rollout {
+    let pool = facts.pool;
+    v1::Rollout {
+        pool: facts.name.to_string(),
+        id,
+        phase: phase.into(),
+        from,
+        to: Some(facts.newest()),
+        since: stamp(facts),
+        start_time: stamp(facts),
+        author: pool.author.clone(),
+        message: pool.message.clone(),
+        now: pool.now,
+        generation: pool.metadata.as_ref().map_or(0, |m| m.generation),
+        ..Default::default()
+    }
+}
+
+fn moved(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase) -> v1::Rollout {
+    v1::Rollout { phase: phase.into(), since: stamp(facts), ..rollout.clone() }
+}
+
+fn ended(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase, reason: String) -> v1::Rollout {
+    v1::Rollout { end_time: stamp(facts), reason, ..moved(facts, rollout, phase) }
+}
+
+fn embed(facts: &Facts<'_>) -> v1::AssignedRevision {
+    let newest = facts.newest();
+    let config = facts.pool.spec.as_ref().and_then(|s| s.template.clone());
+    v1::AssignedRevision { n: newest.n, digest: newest.digest, config: Some(config.unwrap_or_default()) }
+}
+
+fn stamp(facts: &Facts<'_>) -> Option<prost_types::Timestamp> {
+    Some(facts.now.into())
+}
+
+fn write(facts: &Facts<'_>, assignment: Option<v1::Assignment>, rollout: v1::Rollout) -> Decision {
+    let events = report::events(facts, &rollout);
+    Decision::Write(Box::new(Next { assignment, rollout, events }))
+}

@@ -1,0 +1,58 @@
+//! Who makes nodes come and go, so that each pool has as many as it wants.
+//!
+//! Told by the drive of the leader; each implementation does its work in a task of its own and never makes the drive
+//! wait. It counts what really runs, never records in etcd.
+
+pub mod process;
+
+use std::collections::BTreeMap;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+use tokio::sync::mpsc;
+
+/// Nodes wanted, by pool. A pool that is not named keeps what it has: a key that is missing may be a restored backup.
+pub type Wanted = BTreeMap<PoolName, u32>;
+
+/// Events that wait for the drive to store them; beyond, they are only logged.
+const MAX_NOTICES: usize = 256;
+
+/// Something that runs nodes.
+pub trait Scaler: Send + Sync {
+    /// As in `--scaler`.
+    fn name(&self) -> &'static str;
+
+    /// What the pools want from now on; `None`: hands off, another process leads. Must return at once.
+    fn want(&self, wanted: Option<Wanted>);
+}
+
+/// Nodes are started by others, or by hand.
+#[derive(Debug)]
+pub struct NoScaler;
+
+impl Scaler for NoScaler {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn want(&self, _: Option<Wanted>) {}
+}
+
+/// Where a scaler reports; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Notices(mpsc::Sender<v1::Event>);
+
+impl Notices {
+    /// The reporting end and the one that the drive reads.
+    pub fn channel() -> (Self, mpsc::Receiver<v1::Event>) {
+        let (sender, receiver) = mpsc::channel(MAX_NOTICES);
+        (Self(sender), receiver)
+    }
+
+    fn send(&self, event: v1::Event) {
+        tracing::info!(object = event.object, reason = event.reason, "{}", event.message);
+        if self.0.try_send(event).is_err() {
+            tracing::warn!("an event was not stored: {MAX_NOTICES} wait already");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Nodes as processes of this host: `node-<i>` on 127.0.0.i, as pods have addresses of their own.
+//!
+//! Run by the app when `--scaler process` is given. It adopts what an earlier control left running, replaces what dies
+//! under the same id, address and state directory, and lets the highest go first. It must never touch a process that it
+//! does not know by pid and start time.
+
+mod child;
+mod launch;
+mod record;
+mod supervisor;
+
+use tokio::sync::watch;
+
+pub use self::launch::Launcher;
+pub use self::supervisor::Supervisor;
+use super::{Notices, Scaler, Wanted};
+
+/// The drive's end of the process scaler.
+#[derive(Debug)]
+pub struct ProcessScaler {
+    wanted: watch::Sender<Option<Wanted>>,
+}
+
+impl ProcessScaler {
+    /// The scaler, and the task that does its work.
+    pub fn new(launcher: Launcher, notices: Notices) -> (Self, Supervisor) {
+        let (wanted, receiver) = watch::channel(None);
+        (Self { wanted }, Supervisor::new(launcher, receiver, notices))
+    }
+}
+
+impl Scaler for ProcessScaler {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn want(&self, wanted: Option<Wanted>) {
+        self.wanted.send_if_modified(|current| {
+            let changed = *current != wanted;
+            *current = wanted;
+            changed
+        });
+    }
+}

@@ -1,0 +1,103 @@
+//! What is remembered of each process, so that the next control can adopt it: `nodes/node-<i>.json`.
+//!
+//! Written by the launcher right after a start, read when leadership begins. A record whose process is gone, or that
+//! cannot be read, is removed: the plan then starts what is missing.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use echo_proto::ids::PoolName;
+use serde_json::{Value, json};
+
+/// A process as remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) index: u32,
+    pub(super) pool: PoolName,
+    pub(super) pid: u32,
+    pub(super) start_time: u64,
+    /// Was told to drain and exit.
+    pub(super) leaving: bool,
+}
+
+impl Record {
+    /// Writes it whole or not at all, and to the disk: after a power cut, too, a process must not run twice.
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        let path = path(directory, self.index);
+        let draft = path.with_extension("json.new");
+        let mut file = File::create(&draft)?;
+        writeln!(file, "{}", self.to_json())?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "pid": self.pid,
+            "startTime": self.start_time,
+            "index": self.index,
+            "pool": self.pool.as_str(),
+            "leaving": self.leaving,
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let number = |name: &str| value.get(name).and_then(Value::as_u64);
+        Some(Self {
+            index: number("index")?.try_into().ok()?,
+            pool: value.get("pool")?.as_str()?.parse().ok()?,
+            pid: number("pid")?.try_into().ok()?,
+            start_time: number("startTime")?,
+            leaving: value.get("leaving").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+}
+
+/// All records of a directory; those that can't be read are removed.
+pub(super) fn read_all(directory: &Path) -> Vec<Record> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let files = entries.flatten().map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
+    let mut records = Vec::new();
+    for file in files {
+        match fs::read_to_string(&file).ok().as_deref().and_then(Record::parse) {
+            Some(record) => records.push(record),
+            None => {
+                tracing::warn!(path = %file.display(), "not a process record; removed");
+                let _ = fs::remove_file(&file);
+            }
+        }
+    }
+    records
+}
+
+/// Forgets a process that is gone.
+pub(super) fn remove(directory: &Path, index: u32) {
+    // One that stays names a process that is gone: the next reader finds that out.
+    let _ = fs::remove_file(path(directory, index));
+}
+
+fn path(directory: &Path, index: u32) -> PathBuf {
+    directory.join(format!("node-{index}.json"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_a_restart_and_garbage() {
+        let directory = std::env::temp_dir().join(format!("echo-records-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let record = Record { index: 3, pool: "edge".parse().unwrap(), pid: 7, start_time: 4711, leaving: true };
+        record.write(&directory).unwrap();
+        fs::write(directory.join("node-9.json"), "{\"pid\": -1}").unwrap();
+        assert_eq!(read_all(&directory), [record]);
+        assert!(!directory.join("node-9.json").exists());
+        remove(&directory, 3);
+        assert_eq!(read_all(&directory), []);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,182 @@
+//! Typed etcd operations, each with a deadline: read, list, commit, watch, election.
+//!
+//! Used by the API, the view and the drive. Reads try again a few times; a commit does not, since a lost answer says
+//! nothing about whether it happened. It must never decide anything about pools: that is the plans' work.
+
+mod change;
+pub mod election;
+mod error;
+pub mod events;
+mod follow;
+mod lease_file;
+mod list;
+
+use std::future::Future;
+use std::time::Duration;
+
+use echo_proto::codec::{self, Message, Strictness};
+use echo_proto::ids::ClusterName;
+use echo_proto::keys::Keys;
+use etcd_client::{Client, ConnectOptions, KeyValue, KvClient};
+use tracing::{Instrument as _, Span, field, info_span};
+
+pub use self::change::Change;
+pub use self::error::StoreError;
+pub use self::follow::{Delta, Follow, Update};
+pub use self::lease_file::LeaseFile;
+pub use self::list::{MAX_PAGE, Page, prefix_end};
+use crate::backoff::Backoff;
+
+/// Longest wait for one answer of etcd: a caller of the API should learn soon that it is gone.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
+/// Longest wait for a TCP connection to etcd.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// Attempts of a read; a restarted etcd costs the first one.
+const READ_ATTEMPTS: u32 = 3;
+/// Wait between the attempts of a read.
+const READ_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(200));
+/// How often an idle connection is probed; etcd drops clients that do so more often than every 5 s.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
+/// A handle on one cluster's keys; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    keys: Keys,
+    endpoints: String,
+}
+
+/// A record with where etcd keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<T> {
+    /// The record.
+    pub value: T,
+    /// Of its key: what a compare-and-put names.
+    pub mod_revision: i64,
+    /// Of its key: tells a key that was made again.
+    pub create_revision: i64,
+}
+
+impl Store {
+    /// A store that connects when it is first used.
+    ///
+    /// # Errors
+    /// An endpoint that is no URL.
+    pub async fn new(cluster: &ClusterName, endpoints: &[String]) -> Result<Self, StoreError> {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_DEADLINE)
+            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_require_leader(true);
+        let named = endpoints.join(",");
+        let client = Client::connect(endpoints, Some(options)).await;
+        let client = client.map_err(|e| StoreError::from_etcd(&named, "connect", e))?;
+        Ok(Self { client, keys: Keys::new(cluster), endpoints: named })
+    }
+
+    /// Where each record lives.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The etcd addresses, for messages.
+    pub fn endpoints(&self) -> &str {
+        &self.endpoints
+    }
+
+    /// Reads one record; `None` if there is none.
+    ///
+    /// # Errors
+    /// No answer, or a value that cannot be read.
+    pub async fn get<M: Message>(&self, key: &str) -> Result<Option<Stored<M>>, StoreError> {
+        let read = || async move { self.kv().get(key, None).await };
+        let response = self.read("get", key, read).await?;
+        response.kvs().first().map(decode).transpose()
+    }
+
+    /// Commits a change; `None` if what it expects does not hold, else the revision it made.
+    ///
+    /// # Errors
+    /// No answer: the change may or may not have happened.
+    pub async fn commit(&self, change: Change) -> Result<Option<i64>, StoreError> {
+        let mut kv = self.kv();
+        let span = client_span("etcd.Txn", self.keys.root());
+        let response = self.call("commit", async move { kv.txn(change.into_txn()).await }).instrument(span).await?;
+        let revision = response.header().map_or(0, etcd_client::ResponseHeader::revision);
+        Ok(response.succeeded().then_some(revision))
+    }
+
+    fn kv(&self) -> KvClient {
+        self.client.kv_client().max_decoding_message_size(list::MAX_MESSAGE_BYTES)
+    }
+
+    /// A read that tries again while etcd is away.
+    async fn read<T, F, A>(&self, operation: &'static str, key: &str, attempt: A) -> Result<T, StoreError>
+    where
+        A: Fn() -> F,
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let span = client_span("etcd.Range", key);
+        let mut backoff = Backoff::new(READ_BACKOFF.0, READ_BACKOFF.1);
+        let attempts = async {
+            let mut attempts = 0;
+            loop {
+                attempts += 1;
+                match self.call(operation, attempt()).await {
+                    Err(e) if e.is_unavailable() && attempts < READ_ATTEMPTS => {
+                        tokio::time::sleep(backoff.next()).await;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        // The deadline is for all attempts together.
+        let result = tokio::time::timeout(REQUEST_DEADLINE, attempts).instrument(span).await;
+        result.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, StoreError> {
+        let result = match tokio::time::timeout(REQUEST_DEADLINE, call).await {
+            Ok(result) => result.map_err(|e| StoreError::from_etcd(&self.endpoints, operation, e)),
+            Err(_) => Err(self.late()),
+        };
+        if let Err(error) = &result {
+            Span::current().record("error.type", error.label());
+        }
+        result
+    }
+
+    fn late(&self) -> StoreError {
+        let cause = format!("no answer within {} s", REQUEST_DEADLINE.as_secs());
+        StoreError::Unavailable { endpoints: self.endpoints.clone(), cause }
+    }
+}
+
+/// A client span by OpenTelemetry's database conventions.
+fn client_span(name: &'static str, key: &str) -> Span {
+    info_span!(
+        "etcd",
+        otel.name = name,
+        otel.kind = "client",
+        db.system.name = "etcd",
+        db.namespace = key,
+        error.type = field::Empty
+    )
+}
+
+/// Reads the record of a key.
+///
+/// # Errors
+/// Every mistake in its value. Unknown fields are a newer writer's, and are passed over.
+pub fn decode<M: Message>(kv: &KeyValue) -> Result<Stored<M>, StoreError> {
+    match codec::from_json(kv.value(), Strictness::Lenient) {
+        Ok(value) => Ok(Stored { value, mod_revision: kv.mod_revision(), create_revision: kv.create_revision() }),
+        Err(errors) => {
+            let key = String::from_utf8_lossy(kv.key()).into_owned();
+            Err(StoreError::Invalid { key, cause: errors.to_string() })
+        }
+    }
+}

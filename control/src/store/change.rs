@@ -1,0 +1,76 @@
+//! One transaction: what must still hold, and what is written then.
+//!
+//! Built by the API (compare-and-put) and by the drive (fenced by the leader key), committed by [`super::Store`]. All of
+//! it happens or nothing; etcd allows 128 operations, a change of ours has a dozen at most.
+
+use std::time::SystemTime;
+
+use echo_proto::codec::{self, Message};
+use echo_proto::keys::Keys;
+use echo_proto::v1;
+use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp};
+
+use super::election::Leadership;
+
+/// A transaction in the making.
+#[derive(Debug, Default)]
+pub struct Change {
+    compares: Vec<Compare>,
+    operations: Vec<TxnOp>,
+}
+
+impl Change {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only if `key` is still at this mod_revision; 0: only if it does not exist.
+    pub fn expect(mut self, key: &str, mod_revision: i64) -> Self {
+        self.compares.push(Compare::mod_revision(key, CompareOp::Equal, mod_revision));
+        self
+    }
+
+    /// Only while this process is the leader.
+    pub fn fenced(mut self, keys: &Keys, leadership: &Leadership) -> Self {
+        self.compares.push(Compare::create_revision(keys.leader(), CompareOp::Equal, leadership.create_revision));
+        self
+    }
+
+    /// Writes a record as canonical JSON.
+    pub fn put<M: Message>(mut self, key: &str, record: &M) -> Self {
+        self.operations.push(TxnOp::put(key, codec::to_json(record), None));
+        self
+    }
+
+    /// Writes a record that goes with its lease.
+    pub fn put_leased<M: Message>(mut self, key: &str, record: &M, lease: i64) -> Self {
+        let options = PutOptions::new().with_lease(lease);
+        self.operations.push(TxnOp::put(key, codec::to_json(record), Some(options)));
+        self
+    }
+
+    /// Removes a key.
+    pub fn delete(mut self, key: &str) -> Self {
+        self.operations.push(TxnOp::delete(key, None));
+        self
+    }
+
+    /// Removes all keys from `start` up to `end`, which stays.
+    pub fn delete_range(mut self, start: &str, end: &str) -> Self {
+        self.operations.push(TxnOp::delete(start, Some(DeleteOptions::new().with_range(end))));
+        self
+    }
+
+    /// Reports the change: the event is stored with it or not at all.
+    pub fn event(self, keys: &Keys, mut event: v1::Event) -> Self {
+        let key = keys.event(SystemTime::now());
+        let seq = key.strip_prefix(&keys.events()).unwrap_or_default();
+        event.metadata = Some(v1::ObjectMeta { name: seq.to_owned(), ..Default::default() });
+        self.expect(&key, 0).put(&key, &event)
+    }
+
+    pub(super) fn into_txn(self) -> Txn {
+        Txn::new().when(self.compares).and_then(self.operations)
+    }
+}

@@ -1,0 +1,174 @@
+//! Who drives: the `leader` key, held by a lease of its own.
+//!
+//! Run by the app as a task. The key is made by a create-if-absent transaction and goes with its lease; every write of
+//! the leader compares its create_revision, so that a leader that does not know yet that it lost cannot write. It must
+//! give up by its own clock before etcd gives the key to another: the scaler's doings are not fenced by etcd.
+
+use std::time::Duration;
+
+use echo_proto::v1;
+use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::{Change, Store, StoreError};
+use crate::backoff::{Backoff, jittered};
+use crate::stop::Stop;
+use crate::view::View;
+
+/// Waits after a failed attempt.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Longest wait at the end for the lease to be given back.
+const REVOKE_DEADLINE: Duration = Duration::from_millis(300);
+/// Part of the TTL after which, unrenewed, the leader stops: the rest is for clocks and calls in flight.
+const TRUSTED_PART: f64 = 0.8;
+
+/// The right to drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// Of the leader key: what fenced writes compare.
+    pub create_revision: i64,
+    /// Holds the key.
+    pub lease: i64,
+}
+
+/// A candidate.
+pub struct Election {
+    /// Where the key lives.
+    pub store: Store,
+    /// Tells when the key is free.
+    pub view: View,
+    /// What the key will hold; `since` is set when it is won.
+    pub record: v1::LeaderRecord,
+    /// Of the lease; whole seconds.
+    pub ttl: Duration,
+    /// Told at every change.
+    pub leadership: watch::Sender<Option<Leadership>>,
+    /// Keeps the lease for the next process on this state directory, so that it need not wait for the TTL.
+    pub memory: super::LeaseFile,
+}
+
+impl Election {
+    /// Runs for office until `stop`; then gives the key back.
+    pub async fn run(self, mut stop: Stop) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        if let Some(lease) = self.memory.recall() {
+            self.revoke(lease).await;
+        }
+        while !stop.is_set() {
+            tokio::select! {
+                () = self.vacancy() => {}
+                () = stop.wait() => return,
+            }
+            match self.campaign().await {
+                Ok(Some(leadership)) => {
+                    backoff.reset();
+                    tracing::info!(lease = format!("{:x}", leadership.lease), "this process is the leader");
+                    let _ = self.leadership.send(Some(leadership));
+                    self.hold(leadership, &mut stop).await;
+                    let _ = self.leadership.send(None);
+                    self.revoke(leadership.lease).await;
+                    self.memory.forget();
+                }
+                // Another was faster; the view will show it.
+                Ok(None) => pause(&mut backoff, &mut stop).await,
+                Err(error) => {
+                    tracing::debug!(%error, "no election");
+                    pause(&mut backoff, &mut stop).await;
+                }
+            }
+        }
+    }
+
+    /// Ends once nobody holds the key; or after some TTLs in any case, should the view be wrong.
+    async fn vacancy(&self) {
+        let taken = self.view.until(|state| state.synced && state.leader.is_none());
+        let _ = timeout(jittered(self.ttl * 4), taken).await;
+    }
+
+    async fn campaign(&self) -> Result<Option<Leadership>, StoreError> {
+        let mut leases = self.store.client.lease_client();
+        let ttl = self.ttl.as_secs().max(1) as i64;
+        let granted = self.store.call("grant a lease", async move { leases.grant(ttl, None).await }).await?;
+        let lease = granted.id();
+        self.memory.remember(lease);
+        let mut record = self.record.clone();
+        record.since = Some(std::time::SystemTime::now().into());
+        let key = self.store.keys().leader();
+        let won = self.store.commit(Change::new().expect(&key, 0).put_leased(&key, &record, lease)).await;
+        if !matches!(won, Ok(Some(_))) {
+            self.revoke(lease).await;
+        }
+        Ok(won?.map(|create_revision| Leadership { create_revision, lease }))
+    }
+
+    /// Ends when the leadership is lost or given up.
+    async fn hold(&self, leadership: Leadership, stop: &mut Stop) {
+        let mut renewed = Instant::now();
+        let mut keeper = None;
+        // The key may also be deleted by hand, or be another's after a restored backup.
+        let lost = self.view.until(|state| {
+            state.revision >= leadership.create_revision
+                && state.leader.as_ref().is_none_or(|l| l.create_revision != leadership.create_revision)
+        });
+        tokio::pin!(lost);
+        loop {
+            let end = renewed + self.ttl.mul_f64(TRUSTED_PART);
+            let sent = Instant::now();
+            tokio::select! {
+                result = timeout_at(end, self.renew(leadership.lease, &mut keeper)) => match result {
+                    Ok(Ok(true)) => renewed = sent,
+                    Ok(Ok(false)) => return tracing::warn!("the leader's lease expired"),
+                    Ok(Err(error)) => {
+                        keeper = None;
+                        tracing::warn!(%error, "the leader's lease was not renewed");
+                    }
+                    Err(_) => {}
+                },
+                () = &mut lost => return tracing::warn!("the leader key is gone or another's"),
+                () = stop.wait() => return,
+            }
+            if Instant::now() >= end {
+                return tracing::warn!("no longer the leader: etcd did not renew the lease in time");
+            }
+            tokio::select! {
+                () = sleep_until((sent + jittered(self.ttl / 3)).min(end)) => {}
+                () = &mut lost => return tracing::warn!("the leader key is gone or another's"),
+                () = stop.wait() => return,
+            }
+        }
+    }
+
+    /// Renews once; `false`: there is no such lease any more.
+    async fn renew(&self, lease: i64, keeper: &mut Option<Keeper>) -> Result<bool, StoreError> {
+        let renew = async {
+            let (sender, answers) = match keeper {
+                Some(open) => open,
+                // Opening it renews once already; it fails for a lease that is gone.
+                None => keeper.insert(self.store.client.lease_client().keep_alive(lease).await?),
+            };
+            sender.keep_alive().await?;
+            answers.message().await
+        };
+        let answer = self.store.call("renew the lease", renew).await?;
+        Ok(answer.is_some_and(|a| a.ttl() > 0))
+    }
+
+    async fn revoke(&self, lease: i64) {
+        let revoke = async move { self.store.client.lease_client().revoke(lease).await };
+        if let Ok(Err(error)) = timeout(REVOKE_DEADLINE, self.store.call("revoke a lease", revoke)).await
+            && error.is_unavailable()
+        {
+            tracing::warn!(%error, "the leader's lease was not given back; it expires by itself");
+        }
+    }
+}
+
+type Keeper = (LeaseKeeper, LeaseKeepAliveStream);
+
+async fn pause(backoff: &mut Backoff, stop: &mut Stop) {
+    tokio::select! {
+        () = tokio::time::sleep(backoff.next()) => {}
+        () = stop.wait() => {}
+    }
+}

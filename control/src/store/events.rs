@@ -1,0 +1,53 @@
+//! Keeps the events few: those of the last day, and the newest 20,000 of them.
+//!
+//! Called by the drive once a minute, fenced. Events are only ever removed from the old end.
+
+use std::time::{Duration, SystemTime};
+
+use etcd_client::GetOptions;
+
+use super::election::Leadership;
+use super::list::{MAX_PAGE, prefix_end};
+use super::{Change, Store, StoreError};
+
+/// Older events are removed.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Of more events, the oldest are removed.
+const MAX_EVENTS: i64 = 20_000;
+/// Rounds of one call; a burst larger than this many pages is worked off in the next calls.
+const MAX_ROUNDS: usize = 40;
+
+/// Removes what is too old, and the oldest of what is too much.
+pub(crate) async fn prune(store: &Store, leadership: &Leadership) -> Result<(), StoreError> {
+    let keys = store.keys();
+    let start = keys.events();
+    let oldest = SystemTime::now().checked_sub(MAX_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
+    remove_before(store, leadership, &keys.event(oldest)).await?;
+    for _ in 0..MAX_ROUNDS {
+        let surplus = count(store, &start).await? - MAX_EVENTS;
+        if surplus <= 0 {
+            return Ok(());
+        }
+        let limit = usize::try_from(surplus).unwrap_or(MAX_PAGE);
+        let page = store.page(&start, &prefix_end(&start), limit, 0).await?;
+        let Some(last) = page.entries.last() else { return Ok(()) };
+        remove_before(store, leadership, &(String::from_utf8_lossy(last.key()).into_owned() + "\0")).await?;
+    }
+    Ok(())
+}
+
+async fn remove_before(store: &Store, leadership: &Leadership, end: &str) -> Result<(), StoreError> {
+    let keys = store.keys();
+    let change = Change::new().fenced(keys, leadership).delete_range(&keys.events(), end);
+    // A lost leadership ends the drive's term; the next leader prunes.
+    store.commit(change).await.map(drop)
+}
+
+async fn count(store: &Store, start: &str) -> Result<i64, StoreError> {
+    let options = GetOptions::new().with_prefix().with_count_only();
+    let read = || {
+        let (mut kv, options) = (store.kv(), options.clone());
+        async move { kv.get(start, Some(options)).await }
+    };
+    Ok(store.read("count", start, read).await?.count())
+}

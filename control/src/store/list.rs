@@ -1,0 +1,87 @@
+//! Lists in pages, all of one revision.
+//!
+//! One range over 10,000 records would be one message of 5.5 MB, which delays all that shares its connection; so nobody
+//! here reads a prefix at once.
+
+use etcd_client::{GetOptions, KeyValue};
+
+use super::{Store, StoreError};
+
+/// Most keys of one page.
+pub const MAX_PAGE: usize = 500;
+/// Largest message taken from etcd: a page in which every value embeds two templates of 64 KiB.
+pub(super) const MAX_MESSAGE_BYTES: usize = MAX_PAGE * 2 * 64 * 1024;
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// In the order of their keys.
+    pub entries: Vec<KeyValue>,
+    /// The etcd revision that the list shows.
+    pub revision: i64,
+    /// Where the next page starts; `None` after the last.
+    pub next: Option<String>,
+}
+
+impl Store {
+    /// One page of the keys from `start` up to `end`, as of `revision` (0: now).
+    ///
+    /// # Errors
+    /// No answer, or the revision is compacted.
+    pub async fn page(&self, start: &str, end: &str, limit: usize, revision: i64) -> Result<Page, StoreError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let options = GetOptions::new().with_range(end).with_limit(limit as i64).with_revision(revision);
+        let read = || {
+            let (mut kv, options) = (self.kv(), options.clone());
+            async move { kv.get(start, Some(options)).await }
+        };
+        let mut response = self.read("list", start, read).await?;
+        let revision = match revision {
+            0 => response.header().map_or(0, etcd_client::ResponseHeader::revision),
+            fixed => fixed,
+        };
+        let more = response.more();
+        let entries = response.take_kvs();
+        let last = entries.last().filter(|_| more).map(|kv| String::from_utf8_lossy(kv.key()).into_owned());
+        // The first key after the last one.
+        Ok(Page { entries, revision, next: last.map(|key| key + "\0") })
+    }
+
+    /// All keys from `start` up to `end` as of one revision (0: now), and that revision.
+    ///
+    /// # Errors
+    /// As [`Store::page`].
+    pub async fn list(&self, start: &str, end: &str, revision: i64) -> Result<(Vec<KeyValue>, i64), StoreError> {
+        let (mut entries, mut revision, mut start) = (Vec::new(), revision, start.to_owned());
+        loop {
+            let page = self.page(&start, end, MAX_PAGE, revision).await?;
+            revision = page.revision;
+            entries.extend(page.entries);
+            match page.next {
+                Some(next) => start = next,
+                None => return Ok((entries, revision)),
+            }
+        }
+    }
+}
+
+/// The first key after all keys that start with `prefix`, which ends in an ASCII character.
+pub fn prefix_end(prefix: &str) -> String {
+    let mut end = prefix.to_owned();
+    if let Some(last) = end.pop() {
+        end.push(char::from_u32(u32::from(last) + 1).unwrap_or(char::MAX));
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_its_neighbour() {
+        assert_eq!(prefix_end("/echo/v1/a/nodes/"), "/echo/v1/a/nodes0");
+        let end = prefix_end("x/pools/");
+        assert!("x/pools/zzz" < end.as_str() && end.as_str() < "x/poolsz");
+    }
+}

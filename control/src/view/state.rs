@@ -1,0 +1,235 @@
+//! The mirror itself: keys -> typed state, one bad key at a time.
+//!
+//! Changed by [`super::View`] only. A value that cannot be read makes its own slot invalid and nothing else; the drive
+//! reports it. Pure: no clock but the one that tells how long a node is known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use echo_proto::ids::PoolName;
+use echo_proto::keys::{Key, Keys};
+use echo_proto::spec::{PoolPlan, check_pool};
+use echo_proto::v1;
+use etcd_client::KeyValue;
+
+use crate::api::present;
+use crate::fleet::Fleet;
+use crate::store::{Delta, StoreError, Stored, decode};
+
+/// Most unreadable keys that are remembered; beyond, they are still passed over, but not reported.
+const MAX_INVALID: usize = 1_000;
+
+/// What is known.
+#[derive(Debug)]
+pub struct State {
+    keys: Keys,
+    /// Everything up to this etcd revision is in here.
+    pub revision: i64,
+    /// A full list was read at least once.
+    pub synced: bool,
+    /// Why etcd does not answer now; what is known is old.
+    pub away: Option<StoreError>,
+    /// All that is known of each pool.
+    pub pools: BTreeMap<PoolName, PoolState>,
+    /// Who drives.
+    pub leader: Option<Stored<v1::LeaderRecord>>,
+    /// Keys of ours whose value or name cannot be read.
+    pub invalid: BTreeMap<String, Invalid>,
+}
+
+/// A key that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Tells one bad value from the next.
+    pub mod_revision: i64,
+    /// What is wrong.
+    pub cause: String,
+}
+
+/// One pool.
+#[derive(Debug, Default)]
+pub struct PoolState {
+    /// `pools/<pool>`
+    pub pool: Slot<PoolEntry>,
+    /// `assignments/<pool>`
+    pub assignment: Slot<AssignmentEntry>,
+    /// `rollouts/<pool>`
+    pub rollout: Slot<v1::Rollout>,
+    /// `nodes/<pool>/`
+    pub fleet: Fleet,
+}
+
+/// A record that is there, missing, or unreadable.
+#[derive(Debug, Default)]
+pub enum Slot<T> {
+    /// No such key.
+    #[default]
+    Absent,
+    /// Read and checked.
+    Valid(Arc<Stored<T>>),
+    /// There, but unreadable: hands off until it is repaired.
+    Invalid,
+}
+
+/// A pool with its checked plan.
+#[derive(Debug)]
+pub struct PoolEntry {
+    /// As stored.
+    pub record: v1::PoolRecord,
+    /// As checked.
+    pub plan: PoolPlan,
+}
+
+/// An assignment that has what every assignment must have.
+#[derive(Debug)]
+pub struct AssignmentEntry {
+    /// As stored.
+    pub record: v1::Assignment,
+    /// Its `stable`.
+    pub stable: v1::AssignedRevision,
+}
+
+impl<T> Slot<T> {
+    /// The record, if it is there and readable.
+    pub fn valid(&self) -> Option<&Arc<Stored<T>>> {
+        match self {
+            Self::Valid(stored) => Some(stored),
+            Self::Absent | Self::Invalid => None,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(keys: Keys) -> Self {
+        Self {
+            keys,
+            revision: 0,
+            synced: false,
+            away: None,
+            pools: BTreeMap::new(),
+            leader: None,
+            invalid: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn reset(&mut self, entries: &[KeyValue], revision: i64) {
+        let mut old = std::mem::replace(self, Self::new(self.keys.clone()));
+        for kv in entries {
+            self.put(kv);
+        }
+        // How long a node has been known outlives a new list.
+        for (name, pool) in &mut self.pools {
+            if let Some(known) = old.pools.remove(name) {
+                pool.fleet.keep_ages(&known.fleet);
+            }
+        }
+        self.revision = revision;
+        self.synced = true;
+    }
+
+    pub(super) fn apply(&mut self, deltas: &[Delta], revision: i64) {
+        self.away = None;
+        for delta in deltas {
+            match delta {
+                Delta::Put(kv) => self.put(kv),
+                Delta::Gone(kv) => self.gone(kv),
+            }
+        }
+        self.revision = revision;
+    }
+
+    fn put(&mut self, kv: &KeyValue) {
+        let name = String::from_utf8_lossy(kv.key()).into_owned();
+        self.invalid.remove(&name);
+        let result = match self.keys.parse(kv.key()) {
+            Some(key) => self.place(key, kv),
+            None if self.is_ours(&name) => Err("no pool or node can have this name".to_owned()),
+            None => Ok(()),
+        };
+        if let Err(cause) = result
+            && self.invalid.len() < MAX_INVALID
+        {
+            self.invalid.insert(name, Invalid { mod_revision: kv.mod_revision(), cause });
+        }
+    }
+
+    /// Puts a record in its place, or says what is wrong with it.
+    fn place(&mut self, key: Key, kv: &KeyValue) -> Result<(), String> {
+        match key {
+            Key::Pool(name) => {
+                let read = read_pool(&name, kv);
+                fill(&mut self.pools.entry(name).or_default().pool, read)
+            }
+            Key::Assignment(name) => fill(&mut self.pools.entry(name).or_default().assignment, read_assignment(kv)),
+            Key::Rollout(name) => {
+                fill(&mut self.pools.entry(name).or_default().rollout, decode(kv).map_err(|e| e.cause()))
+            }
+            Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, kv),
+            Key::Leader => {
+                self.leader = None;
+                self.leader = Some(decode(kv).map_err(|e| e.cause())?);
+                Ok(())
+            }
+            // Read from etcd by those who need them; here only checked.
+            Key::Revision(..) => decode::<v1::Revision>(kv).map(drop).map_err(|e| e.cause()),
+            Key::Intent(..) => decode::<v1::Intent>(kv).map(drop).map_err(|e| e.cause()),
+            Key::Event(_) => Ok(()),
+        }
+    }
+
+    fn gone(&mut self, kv: &KeyValue) {
+        self.invalid.remove(&*String::from_utf8_lossy(kv.key()));
+        match self.keys.parse(kv.key()) {
+            Some(Key::Pool(name)) => self.pools.entry(name).or_default().pool = Slot::Absent,
+            Some(Key::Assignment(name)) => self.pools.entry(name).or_default().assignment = Slot::Absent,
+            Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,
+            Some(Key::Node(pool, node)) => self.pools.entry(pool).or_default().fleet.remove(&node),
+            Some(Key::Leader) => self.leader = None,
+            Some(Key::Revision(..) | Key::Intent(..) | Key::Event(_)) | None => {}
+        }
+        self.pools.retain(|_, pool| !pool.is_empty());
+    }
+
+    /// Whether a key that is none of ours lies where only ours belong; `orders/` and `guard/` are for later versions.
+    fn is_ours(&self, key: &str) -> bool {
+        let keys = &self.keys;
+        let ours = [keys.nodes(), keys.pools(), keys.revisions(None), keys.assignments(), keys.rollouts()];
+        ours.iter().any(|prefix| key.starts_with(prefix))
+    }
+}
+
+impl PoolState {
+    fn is_empty(&self) -> bool {
+        let Self { pool, assignment, rollout, fleet } = self;
+        matches!((pool, assignment, rollout), (Slot::Absent, Slot::Absent, Slot::Absent)) && fleet.is_empty()
+    }
+}
+
+fn fill<T>(slot: &mut Slot<T>, read: Result<Stored<T>, String>) -> Result<(), String> {
+    *slot = Slot::Invalid;
+    *slot = Slot::Valid(Arc::new(read?));
+    Ok(())
+}
+
+fn read_pool(name: &PoolName, kv: &KeyValue) -> Result<Stored<PoolEntry>, String> {
+    let Stored { value: record, mod_revision, create_revision } = decode::<v1::PoolRecord>(kv).map_err(|e| e.cause())?;
+    let plan = check_pool(&present::pool(&record, mod_revision)).map_err(|e| e.to_string())?;
+    if plan.name != *name {
+        return Err(format!("metadata.name: {} stands under the key of {name}", plan.name));
+    }
+    let uid = record.metadata.as_ref().map_or("", |m| m.uid.as_str());
+    if uid.is_empty() || record.revision.as_ref().is_none_or(|r| r.uid != uid || r.n == 0) {
+        return Err("metadata.uid and revision must be set and belong together".to_owned());
+    }
+    Ok(Stored { value: PoolEntry { record, plan }, mod_revision, create_revision })
+}
+
+fn read_assignment(kv: &KeyValue) -> Result<Stored<AssignmentEntry>, String> {
+    let Stored { value: record, mod_revision, create_revision } = decode::<v1::Assignment>(kv).map_err(|e| e.cause())?;
+    let complete = |r: &v1::AssignedRevision| r.n > 0 && !r.digest.is_empty() && r.config.is_some();
+    let stable = record.stable.clone().filter(complete).ok_or("stable: n, digest and config are required")?;
+    if record.next.as_ref().is_some_and(|next| !complete(next)) {
+        return Err("next: n, digest and config are required".to_owned());
+    }
+    Ok(Stored { value: AssignmentEntry { record, stable }, mod_revision, create_revision })
+}

@@ -1,0 +1,80 @@
+//! Load against peers that answer well and badly.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::thread;
+
+use super::*;
+
+fn load(transport: Transport, address: SocketAddr) -> Load {
+    Load { address, transport, connections: 3, size: 100, in_flight: 4, duration: Duration::from_millis(50) }
+}
+
+/// A TCP peer that sends back what `answer` makes of it.
+fn tcp_peer(answer: fn(&mut [u8])) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut buffer = [0; 1_000];
+                while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                    answer(&mut buffer[..n]);
+                    stream.write_all(&buffer[..n]).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A UDP peer that sends back what `answer` makes of it.
+fn udp_peer(answer: fn(&mut [u8])) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 1_000];
+        while let Ok((n, client)) = socket.recv_from(&mut buffer) {
+            answer(&mut buffer[..n]);
+            let _ = socket.send_to(&buffer[..n], client);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn right_answers_are_counted_and_timed() {
+    for load in [load(Transport::Tcp, tcp_peer(|_| {})), load(Transport::Udp, udp_peer(|_| {}))] {
+        let report = run(load).await;
+        assert!(report.echoes > 0 && report.rate() > 0.0, "{report:?}");
+        assert!(report.latency(0.5) > Duration::ZERO && report.latency(0.5) <= report.latency(0.99));
+        let bad = (report.mismatches, report.lost, report.strays, report.errors, report.first_error);
+        assert_eq!(bad, (0, 0, 0, 0, None));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_byte_is_a_mismatch() {
+    for load in
+        [load(Transport::Tcp, tcp_peer(|bytes| bytes[50] ^= 1)), load(Transport::Udp, udp_peer(|bytes| bytes[50] ^= 1))]
+    {
+        let report = run(load).await;
+        assert!(report.echoes == 0 && report.mismatches > 0, "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_error() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let report = run(load(Transport::Tcp, free)).await;
+    assert_eq!((report.echoes, report.errors), (0, 3));
+    assert!(report.first_error.unwrap().contains("refused"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_datagram_without_an_answer_is_lost() {
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let report = run(load(Transport::Udp, deaf.local_addr().unwrap())).await;
+    assert_eq!((report.echoes, report.lost), (0, 12));
+}

@@ -49,11 +49,12 @@ pub(crate) async fn follow<M, R>(
                 }
             },
         };
+        let first = broken.is_none();
         let since = *broken.get_or_insert_with(Instant::now);
         if !passes(&status) || since.elapsed() > PATIENCE {
             return Err(control.explain(status));
         }
-        if since.elapsed() < RETRY.0 {
+        if first {
             eprintln!("lost control; trying again for {} s", PATIENCE.as_secs());
         }
         tokio::time::sleep(backoff.next()).await;

@@ -39,17 +39,19 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let Target { of, names } = target::parse(&args.target)?;
     let filter = filter(of, &args)?;
+    if args.watch && of == Type::Revision {
+        return Err(Failure::Usage("revisions never change; watch pools or events".to_owned()));
+    }
     let mut control = Control::connect(global).await?;
     let mut get = Get { control: &mut control, names, filter, format: args.output.output };
     match (of, args.watch) {
         (Type::Node, false) => get.once::<v1::Node>().await,
         (Type::Pool, false) => get.once::<v1::Pool>().await,
-        (Type::Revision, false) => get.once::<v1::Revision>().await,
+        (Type::Revision, _) => get.once::<v1::Revision>().await,
         (Type::Event, false) => get.once::<v1::Event>().await,
         (Type::Node, true) => get.watch::<v1::Node>().await,
         (Type::Pool, true) => get.watch::<v1::Pool>().await,
         (Type::Event, true) => get.watch::<v1::Event>().await,
-        (Type::Revision, true) => Err(Failure::Usage("revisions never change; watch pools or events".to_owned())),
     }
 }
 

@@ -85,7 +85,8 @@ impl<T: Object> Known<T> {
                 return (vec![Delta { kind, object }], false);
             }
             (WatchType::Deleted, Some(object)) => {
-                self.objects.remove(&object.key());
+                // What was known tells more of it than its key, which may be all that control has left.
+                let object = self.objects.remove(&object.key()).unwrap_or(object);
                 return (vec![Delta { kind: WatchType::Deleted, object }], false);
             }
             // A newer control's kind of change, or one without its object.

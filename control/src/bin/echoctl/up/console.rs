@@ -44,6 +44,13 @@ impl Console {
         *self.shown.borrow_mut() = text;
     }
 
+    /// Lets the progress shown last stay.
+    pub(super) fn settle(&self) {
+        if self.terminal && !self.shown.take().is_empty() {
+            self.write("\n");
+        }
+    }
+
     /// What the eye should find.
     pub(super) fn bold(&self, text: &str) -> String {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }

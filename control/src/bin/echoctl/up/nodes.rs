@@ -63,9 +63,9 @@ impl Fleet {
         pools.all(|(pool, wanted)| self.count(pool, NodePhase::Ready) + rejected(pool) >= *wanted)
     }
 
-    /// `2 of 3 nodes ready`.
+    /// `2 of 3 ready`.
     pub(super) fn summary(&self) -> String {
-        format!("{} of {} nodes ready", self.ready(), self.wanted())
+        format!("{} of {} ready", self.ready(), self.wanted())
     }
 
     /// What keeps each node that is known from being ready, one a line.
@@ -136,7 +136,7 @@ mod tests {
         let mut fleet = fleet(2);
         see(&mut fleet, "node-1", NodePhase::Ready, HOST, 99);
         see(&mut fleet, "node-2", NodePhase::Ready, HOST, 101);
-        assert_eq!(fleet.summary(), "1 of 2 nodes ready");
+        assert_eq!(fleet.summary(), "1 of 2 ready");
         see(&mut fleet, "node-9", NodePhase::Ready, "elsewhere", 1);
         assert_eq!((fleet.ready(), fleet.wanted()), (2, 2));
     }

@@ -22,11 +22,11 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 /// # Errors
 /// Control gave no lists.
 pub(super) async fn tell(cluster: &Cluster<'_>, standing: Standing) -> Result<(), Failure> {
-    let Standing { mut control, blockers, summary, after } = standing;
+    let Standing { mut control, blockers, after } = standing;
     let console = cluster.console;
     let (nodes, pools) = lists(&mut control).await?;
-    console.line(&format!("nodes: {summary}\n"));
-    console.line(&table_of(&nodes, &View::now(false)));
+    console.settle();
+    console.line(&format!("\n{}", table_of(&nodes, &View::now(false))));
     let probed = probes::run(&nodes, &pools).await;
     if !probed.is_empty() {
         let rows: Vec<_> = probed.iter().map(Probed::cells).collect();

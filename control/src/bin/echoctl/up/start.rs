@@ -39,8 +39,6 @@ pub(super) struct Standing {
     pub(super) control: Control,
     /// What keeps nodes from serving; empty: all do.
     pub(super) blockers: Vec<String>,
-    /// `3 of 3 nodes ready`.
-    pub(super) summary: String,
     /// Time from the start of `up` to this.
     pub(super) after: Duration,
 }
@@ -146,7 +144,7 @@ async fn nodes(cluster: &mut Cluster<'_>, mut control: Control) -> Result<Standi
     let after = cluster.began.monotonic.elapsed();
     let fleet = fleet.into_inner();
     let blockers = if fleet.ready() == fleet.wanted() { Vec::new() } else { fleet.blockers() };
-    Ok(Standing { control, blockers, summary: fleet.summary(), after })
+    Ok(Standing { control, blockers, after })
 }
 
 /// What to say when the cluster did not come up in time: the end of each log.

@@ -10,17 +10,21 @@
 //! | [`decide`] | what is held + what is offered -> what to do; pure |
 //! | [`applier`] | carries it out, says how it went |
 //! | [`report`] | that answer, as it stands in the node's record |
+//! | [`answer`] | puts it there |
 //! | [`identity`] | who this node is |
-//! | [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
+//! | [`endpoints`], [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
+//! | [`backoff`] | waits between retries |
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
 //! | [`state_dir`] | what survives a restart |
 //! | [`service`] | the Agent gRPC service |
 
+pub mod answer;
 pub mod applier;
 pub mod assignment;
 pub mod backoff;
 pub mod decide;
+pub mod endpoints;
 pub mod etcd;
 pub mod identity;
 pub mod instruments;

@@ -38,6 +38,8 @@ pub async fn drain(
     let live = applier.live();
     info!(connections = live.connections(), ?deadline, "draining");
     live.close_listeners().await;
+    applier.say(|report| report.listeners.clear());
+    let live = applier.live();
     let left = live.wait_idle(deadline).await;
     if left > 0 {
         warn!(connections = left, ?deadline, "closing connections that are still open");

@@ -39,7 +39,18 @@ fn start(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         lifeline::watch()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_THREADS).enable_all().build()?;
-    runtime.block_on(run(settings))
+    let ended = runtime.block_on(run(settings));
+    // A collector that does not answer must not hold the process up.
+    runtime.shutdown_background();
+    ended
+}
+
+fn attributes(settings: &Settings) -> Vec<KeyValue> {
+    let mut attributes = vec![KeyValue::new(telemetry::names::POOL, settings.pool.to_string())];
+    if !settings.zone.is_empty() {
+        attributes.push(KeyValue::new("cloud.availability_zone", settings.zone.clone()));
+    }
+    attributes
 }
 
 async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
@@ -47,10 +58,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         service: "echo-node",
         cluster: settings.cluster.to_string(),
         instance: settings.id.to_string(),
-        attributes: vec![
-            KeyValue::new("cloud.availability_zone", settings.zone.clone()),
-            KeyValue::new(telemetry::names::POOL, settings.pool.to_string()),
-        ],
+        attributes: attributes(&settings),
     };
     let telemetry = telemetry::start(identity, Logs::Stderr)?;
     let app = app::build(settings, telemetry.metrics()).await;

@@ -45,20 +45,18 @@ impl Assignment {
         let strict = codec::decode_json::<v1::Assignment>(json, Strictness::Strict).errors;
         let assignment = decoded.message;
         let mut errors: Vec<_> = decoded.errors.into_iter().filter(|e| !in_config(&e.path)).collect();
-        if assignment.uid.is_empty() && errors.is_empty() {
-            errors.push(FieldError::new("uid", "required"));
+        // An absent field is a mistake of its own only where nothing else is wrong.
+        if errors.is_empty() {
+            let required = [("uid", assignment.uid.is_empty()), ("stable", assignment.stable.is_none())];
+            errors.extend(required.iter().filter(|(_, absent)| *absent).map(|(f, _)| FieldError::new(*f, "required")));
         }
-        let runs_next = ids::runs_next(&assignment, node);
-        let offer = |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict);
-        let Some(stable) = assignment.stable.clone().map(|assigned| offer("stable", assigned)) else {
-            errors.push(FieldError::new("stable", "required"));
+        let (Some(stable), true) = (assignment.stable.clone(), errors.is_empty()) else {
             return Err(FieldErrors(errors));
         };
+        let runs_next = ids::runs_next(&assignment, node);
+        let offer = |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict);
         let next = assignment.next.clone().filter(|_| runs_next).map(|assigned| offer("next", assigned));
-        if !errors.is_empty() {
-            return Err(FieldErrors(errors));
-        }
-        Ok(Self { rollout: assignment.rollout, stable, next, trace: assignment.trace })
+        Ok(Self { rollout: assignment.rollout, stable: offer("stable", stable), next, trace: assignment.trace })
     }
 }
 

@@ -37,10 +37,19 @@ pub fn jittered(around: Duration) -> Duration {
     around.mul_f64(0.9 + 0.2 * fraction())
 }
 
-/// A random number from 0 to 1; std seeds each of its hashers anew.
+/// A random number below `limit`; 0 where there is none.
+pub fn random_below(limit: usize) -> usize {
+    usize::try_from(random() % (limit.max(1) as u64)).unwrap_or_default()
+}
+
+/// A random number from 0 to 1.
 fn fraction() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 11;
-    bits as f64 / (1_u64 << 53) as f64
+    (random() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Random bits, good enough to keep nodes apart: std seeds each of its hashers anew.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

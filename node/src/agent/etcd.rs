@@ -21,30 +21,30 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
     /// No answer in time.
-    #[error("etcd at {endpoints}: no answer to {call} within {} s", .after.as_secs_f32())]
+    #[error("etcd at {endpoint}: {call}: no answer within {:.1} s", .after.as_secs_f32())]
     Timeout {
         /// Where.
-        endpoints: String,
+        endpoint: String,
         /// What was asked.
         call: &'static str,
         /// How long was waited.
         after: Duration,
     },
     /// An answer that is an error, or no connection.
-    #[error("etcd at {endpoints}: {call}: {}", reason(.source))]
+    #[error("etcd at {endpoint}: {call}: {}", reason(.source))]
     Call {
         /// Where.
-        endpoints: String,
+        endpoint: String,
         /// What was asked.
         call: &'static str,
         /// What came back.
         source: Box<etcd_client::Error>,
     },
     /// A stream ended that should not have.
-    #[error("etcd at {endpoints}: {call} ended: {reason}")]
+    #[error("etcd at {endpoint}: {call} ended: {reason}")]
     Ended {
         /// Where.
-        endpoints: String,
+        endpoint: String,
         /// Which stream.
         call: &'static str,
         /// What etcd said, if anything.
@@ -67,27 +67,25 @@ impl EtcdError {
 #[derive(Clone)]
 pub struct Etcd {
     client: Client,
-    endpoints: String,
+    endpoint: String,
 }
 
 impl Etcd {
-    /// A client of these endpoints; connections are made when the first call needs one.
+    /// A client of this one member; the connection is made when the first call needs it.
     ///
     /// # Errors
-    /// An endpoint that is no URL.
-    pub async fn connect(endpoints: &[String]) -> Result<Self, EtcdError> {
+    /// The endpoint is no URL.
+    pub async fn connect(endpoint: &str) -> Result<Self, EtcdError> {
         let options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
             .with_keep_alive_while_idle(true)
             .with_require_leader(true);
-        let names = endpoints.join(",");
-        let client = Client::connect(endpoints, Some(options)).await.map_err(|source| EtcdError::Call {
-            endpoints: names.clone(),
-            call: "connect",
-            source: Box::new(source),
-        })?;
-        Ok(Self { client, endpoints: names })
+        let endpoint = endpoint.to_owned();
+        match Client::connect([endpoint.as_str()], Some(options)).await {
+            Ok(client) => Ok(Self { client, endpoint }),
+            Err(source) => Err(EtcdError::Call { endpoint, call: "connect", source: Box::new(source) }),
+        }
     }
 
     /// A handle for one call.
@@ -119,21 +117,14 @@ impl Etcd {
     ) -> Result<T, EtcdError> {
         match timeout(after, future).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => {
-                Err(EtcdError::Call { endpoints: self.endpoints.clone(), call, source: Box::new(source) })
-            }
-            Err(_) => Err(EtcdError::Timeout { endpoints: self.endpoints.clone(), call, after }),
+            Ok(Err(source)) => Err(EtcdError::Call { endpoint: self.endpoint.clone(), call, source: Box::new(source) }),
+            Err(_) => Err(EtcdError::Timeout { endpoint: self.endpoint.clone(), call, after }),
         }
     }
 
     /// A stream that ended by itself.
     pub fn ended(&self, call: &'static str, reason: impl Into<String>) -> EtcdError {
-        EtcdError::Ended { endpoints: self.endpoints.clone(), call, reason: reason.into() }
-    }
-
-    /// The command that shows whether etcd is well.
-    pub fn hint(endpoints: &[String]) -> String {
-        format!("is it running? try `etcdctl --endpoints {} endpoint health`", endpoints.join(","))
+        EtcdError::Ended { endpoint: self.endpoint.clone(), call, reason: reason.into() }
     }
 }
 

@@ -8,23 +8,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::keys::Keys;
-use echo_proto::telemetry::context;
 use echo_proto::v1;
 use opentelemetry::metrics::Counter;
 use tokio::sync::{oneshot, watch};
-use tracing::{Instrument as _, Span, info, info_span, warn};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
 
+use super::answer::Answers;
 use super::backoff::Backoff;
-use super::etcd::{Etcd, EtcdError};
+use super::endpoints::Endpoints;
+use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
 use super::lease::{self, Lease, LeaseError};
 use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
-use super::state_dir::{StateDir, StateDirError};
+use super::state_dir::{Registered, StateDir};
 use super::watch::{Assigned, Watcher};
 
 /// First wait before etcd is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// A session that lasted so long was a good one: the next loss is tried from the first wait again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// How the node stands with etcd.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +63,7 @@ pub struct Cells {
 /// The session, over all losses.
 pub struct Session {
     identity: Arc<Identity>,
-    endpoints: Vec<String>,
+    endpoints: Endpoints,
     ttl: Duration,
     registration: Registration,
     state_dir: Option<Arc<StateDir>>,
@@ -66,6 +71,8 @@ pub struct Session {
     link: watch::Sender<Link>,
     report: watch::Receiver<Report>,
     lease: Option<Lease>,
+    /// What our predecessor's process left in the state directory.
+    before: Option<Registered>,
     expired: Counter<u64>,
 }
 
@@ -78,8 +85,6 @@ enum Broken {
     Lease(#[from] LeaseError),
     #[error(transparent)]
     Register(#[from] RegisterError),
-    #[error(transparent)]
-    State(#[from] StateDirError),
 }
 
 impl Session {
@@ -96,59 +101,55 @@ impl Session {
         let (pool, id) = (&identity.pool, &identity.id);
         let registration = Registration { key: keys.node(pool, id), name: format!("{pool}/{id}") };
         let watcher = Watcher::new(keys.assignment(pool), keys.intent(pool, id), cells.assigned, cells.intents);
-        let (link, report) = (cells.link, cells.report);
-        Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease: None, expired }
+        let (link, report, endpoints) = (cells.link, cells.report, Endpoints::new(endpoints));
+        let before = state_dir.as_ref().and_then(|dir| dir.registered()).filter(|b| b.key == registration.key);
+        let lease = None;
+        Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease, before, expired }
     }
 
     /// Lives with etcd until `leave` says within which time to go.
     ///
     /// # Errors
     /// Another process holds the node's id.
-    pub async fn run(mut self, mut leave: oneshot::Receiver<Duration>) -> Result<(), HeldByOther> {
+    pub async fn run(mut self, leave: oneshot::Receiver<Duration>) -> Result<(), HeldByOther> {
+        let limit = tokio::select! {
+            biased;
+            limit = leave => limit.unwrap_or_default(),
+            held = self.stay() => return Err(held),
+        };
+        self.leave(limit).await;
+        Ok(())
+    }
+
+    /// One session after the other, until another process holds the node's id.
+    async fn stay(&mut self) -> HeldByOther {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-        self.revoke_predecessor().await;
         loop {
-            let ended = tokio::select! {
-                biased;
-                limit = &mut leave => {
-                    self.leave(limit.unwrap_or_default()).await;
-                    return Ok(());
-                }
-                ended = self.session(&mut backoff) => ended,
-            };
-            match ended {
+            let began = Instant::now();
+            match self.session().await {
                 Ok(never) => match never {},
-                Err(Broken::Register(RegisterError::Held(held))) => return Err(held),
+                Err(Broken::Register(RegisterError::Held(held))) => return held,
                 Err(broken) => self.lost(&broken),
             }
-            tokio::select! {
-                limit = &mut leave => {
-                    self.leave(limit.unwrap_or_default()).await;
-                    return Ok(());
-                }
-                () = tokio::time::sleep(backoff.wait()) => {}
+            if began.elapsed() >= GOOD_SESSION {
+                backoff.reset();
             }
+            sleep(backoff.wait()).await;
         }
     }
 
     /// One connection to etcd, from registration to loss.
-    async fn session(&mut self, backoff: &mut Backoff) -> Result<Infallible, Broken> {
-        let etcd = Etcd::connect(&self.endpoints).await?;
+    async fn session(&mut self) -> Result<Infallible, Broken> {
+        let etcd = Etcd::connect(self.endpoints.current()).await?;
+        self.revoke_predecessor(&etcd).await?;
         let (lease, said) = self.register(&etcd).await?;
         self.link.send_replace(Link::Registered(Box::new(said.clone())));
-        backoff.reset();
-        let (expired, registration, identity) = (&self.expired, &self.registration, &self.identity);
-        let (link, report) = (&self.link, &mut self.report);
-        let lease_kept = async {
-            let ended = lease::keep_alive(&etcd, &lease).await;
-            if matches!(ended, Err(LeaseError::Gone)) {
-                expired.add(1, &[]);
-            }
-            ended.map_err(Broken::from)
-        };
+        let (registration, identity, link) = (&self.registration, &*self.identity, &self.link);
+        let answers = Answers { etcd: &etcd, lease: &lease, registration, identity, link };
+        let lease_kept = async { lease::keep_alive(&etcd, &lease).await.map_err(Broken::from) };
         let watched = async { self.watcher.run(&etcd).await.map_err(Broken::from) };
-        let written = write_reports(&etcd, &lease, registration, identity, said, report, link);
-        tokio::try_join!(lease_kept, watched, written).map(|(never, _, _)| never)
+        let answered = async { answers.write(said, &mut self.report).await.map_err(Broken::from) };
+        tokio::try_join!(lease_kept, watched, answered).map(|(never, _, _)| never)
     }
 
     /// Claims the record, under the lease from before the loss if that still lives.
@@ -181,40 +182,38 @@ impl Session {
         self.lease = Some(lease.clone());
         if let Some(dir) = self.state_dir.clone() {
             let (key, id, incarnation) = (self.registration.key.clone(), lease.id, self.identity.incarnation.clone());
-            let kept = tokio::task::spawn_blocking(move || dir.keep(&key, id, &incarnation)).await;
-            // The task is not aborted; were the runtime to end, this one would end too.
-            kept.unwrap_or(Ok(()))?;
+            let kept = spawn_blocking(move || dir.keep(&key, id, &incarnation)).await;
+            if let Ok(Err(error)) = kept {
+                warn!(%error, "after a crash, this node's next start will wait for its registration to run out");
+            }
         }
         Ok(lease)
     }
 
     /// The id is held by a process that may be dead: its lease tells within a TTL.
     async fn wait_for(&mut self, etcd: &Etcd, lease: &Lease, held: &HeldByOther) -> Result<(), Broken> {
-        warn!(%held, ttl = ?lease.ttl, "waiting for the registration of another process to run out");
+        warn!(reason = %held, ttl = ?lease.ttl, "waiting for that registration to run out");
         // Our own would run out meanwhile.
         self.lease = None;
-        lease::revoke(etcd, lease.id, super::etcd::CALL_TIMEOUT).await?;
+        lease::revoke(etcd, lease.id, CALL_TIMEOUT).await?;
         Ok(self.registration.wait_until_free(etcd, lease.ttl).await?)
     }
 
-    /// The state directory is ours, so the process before us is dead: its record need not wait for its lease.
-    async fn revoke_predecessor(&self) {
-        let Some(before) = self.state_dir.as_ref().and_then(|dir| dir.registered()) else { return };
-        if before.key != self.registration.key {
-            return;
+    /// The state directory is ours, so the process before us is dead: nobody need wait for its lease.
+    async fn revoke_predecessor(&mut self, etcd: &Etcd) -> Result<(), EtcdError> {
+        if let Some(before) = &self.before {
+            lease::revoke(etcd, before.lease, CALL_TIMEOUT).await?;
+            info!(incarnation = before.incarnation, "ended the registration of our predecessor");
+            self.before = None;
         }
-        if let Ok(etcd) = Etcd::connect(&self.endpoints).await {
-            match lease::revoke(&etcd, before.lease, super::etcd::CALL_TIMEOUT).await {
-                Ok(()) => info!(incarnation = before.incarnation, "ended the registration of our predecessor"),
-                Err(error) => info!(%error, "our predecessor's registration has to run out by itself"),
-            }
-        }
+        Ok(())
     }
 
-    fn lost(&self, broken: &Broken) {
+    fn lost(&mut self, broken: &Broken) {
+        self.endpoints.advance();
         let cause = match broken {
             Broken::Etcd(_) | Broken::Lease(LeaseError::Etcd(_)) | Broken::Register(RegisterError::Etcd(_)) => {
-                format!("{broken}; {}", Etcd::hint(&self.endpoints))
+                format!("{broken}; {}", self.endpoints.hint())
             }
             _ => broken.to_string(),
         };
@@ -232,46 +231,10 @@ impl Session {
     /// Takes the record away, so that nobody waits for the lease to run out.
     async fn leave(&mut self, limit: Duration) {
         let Some(lease) = self.lease.take() else { return };
-        let Ok(etcd) = Etcd::connect(&self.endpoints).await else { return };
+        let Ok(etcd) = Etcd::connect(self.endpoints.current()).await else { return };
         match lease::revoke(&etcd, lease.id, limit).await {
             Ok(()) => info!(node = self.registration.name, "left the registry"),
             Err(error) => warn!(%error, ttl = ?lease.ttl, "the registration has to run out by itself"),
         }
     }
-}
-
-/// Writes each report that differs from the last one written.
-async fn write_reports(
-    etcd: &Etcd,
-    lease: &Lease,
-    registration: &Registration,
-    identity: &Identity,
-    mut said: Report,
-    report: &mut watch::Receiver<Report>,
-    link: &watch::Sender<Link>,
-) -> Result<Infallible, Broken> {
-    loop {
-        let newest = report.borrow_and_update().clone();
-        if newest != said {
-            let span = answer_span(&newest, identity);
-            let record = identity.record(&newest, context::of(&span).or_else(|| newest.trace.clone()));
-            registration.rewrite(etcd, lease, &record).instrument(span).await?;
-            said = newest;
-            link.send_replace(Link::Registered(Box::new(said.clone())));
-        }
-        if report.changed().await.is_err() {
-            // The applier is gone: the process is about to end, and has nothing more to say.
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// The span of a write that answers a change; none for other writes.
-fn answer_span(report: &Report, identity: &Identity) -> Span {
-    if report.trace.is_none() {
-        return Span::none();
-    }
-    let span = info_span!("answer", echo.node = %identity.id, echo.pool = %identity.pool);
-    context::set_parent(&span, report.trace.as_ref());
-    span
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use echo_proto::v1::{self, IntentKind};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -59,23 +59,22 @@ impl App {
 
         let reason = tokio::select! {
             error = self.critical.ended() => return Err(leave_after(error, registry).await),
-            ended = &mut applying => return Err(leave_after(applier_ended(ended.err()), registry).await),
+            applied = &mut applying => return Err(leave_after(ended("applier", applied.err()), registry).await),
             signal = self.signals.next() => Reason::Signal(signal),
             () = retired(self.intents) => Reason::Retired,
-            held = held_by_other(&mut registry) => Reason::Held(held),
+            held = registry_ended(&mut registry) => Reason::Held(held?),
         };
         match &reason {
             Reason::Signal(signal) => info!(signal, "leaving"),
             Reason::Retired => info!("retired: leaving"),
-            Reason::Held(held) => warn!(%held, "leaving"),
+            Reason::Held(held) => warn!(reason = %held, "leaving"),
         }
         // Not an error if the applier is gone: the next line says so.
         let _ = stop.send(());
         let leave = async {
-            match applying.await {
-                Ok(applier) => Ok(drain::drain(applier, report, link, self.drain_deadline).await),
-                Err(error) => Err(applier_ended(Some(error))),
-            }
+            let applier = applying.await.map_err(|error| ended("applier", Some(error)))?;
+            drain::drain(applier, report, link, self.drain_deadline).await;
+            Ok::<_, RunError>(())
         };
         tokio::select! {
             drained = leave => {
@@ -116,19 +115,19 @@ async fn retired(mut intents: watch::Receiver<Option<v1::Intent>>) {
     }
 }
 
-/// Waits until the session gives up; for ever, if there is none.
-async fn held_by_other(registry: &mut Option<Registry>) -> HeldByOther {
-    if let Some(registry) = registry
-        && let Ok(Err(held)) = (&mut registry.task).await
-    {
-        return held;
+/// Waits until the session gives up, because another process holds the id; for ever, if there is none.
+async fn registry_ended(registry: &mut Option<Registry>) -> Result<HeldByOther, RunError> {
+    let Some(registry) = registry else { return std::future::pending().await };
+    match (&mut registry.task).await {
+        Ok(Err(held)) => Ok(held),
+        Ok(Ok(())) => Err(ended("registration", None)),
+        Err(error) => Err(ended("registration", Some(error))),
     }
-    std::future::pending().await
 }
 
-fn applier_ended(error: Option<tokio::task::JoinError>) -> RunError {
+fn ended(task: &'static str, error: Option<JoinError>) -> RunError {
     let reason = error.map_or_else(|| "it should not have".to_owned(), |e| panicked(&e));
-    RunError::Critical { task: "applier", reason }
+    RunError::Critical { task, reason }
 }
 
 async fn leave_after(error: RunError, registry: Option<Registry>) -> RunError {

@@ -121,7 +121,8 @@ impl Bound {
         let record = leader_record(instance, addresses.grpc);
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
-        let drive = Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, notices: notices_taken };
+        let drive =
+            Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, notices: notices_taken };
 
         let mut tasks = JoinSet::new();
         let mut spawn = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {

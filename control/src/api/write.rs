@@ -92,8 +92,7 @@ impl Api {
 
     async fn transaction(&self, name: &PoolName, mod_revision: i64, changed: Changed) -> Result<Change, ApiError> {
         let keys = self.store.keys();
-        let mut change =
-            Change::new().expect(&keys.pool(name), mod_revision).put(&keys.pool(name), &changed.record);
+        let mut change = Change::new().expect(&keys.pool(name), mod_revision).put(&keys.pool(name), &changed.record);
         if let Some(revision) = changed.revision {
             let n = revision.revision.as_ref().map_or(0, |r| r.n);
             let key = keys.revision(name, RevisionNumber(n));
@@ -111,9 +110,8 @@ impl Api {
         let prefix = keys.revisions(Some(name));
         let page = self.store.page(&prefix, &prefix_end(&prefix), MAX_PAGE, 0).await?;
         let assignment = self.store.get::<v1::Assignment>(&keys.assignment(name)).await?.map(|a| a.value);
-        let running = |n: u32| {
-            assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n)
-        };
+        let running =
+            |n: u32| assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n);
         let numbers = page.entries.iter().filter_map(|kv| number(keys, kv.key()));
         // Higher ones are an earlier life of the pool's.
         let outdated = numbers.filter(|n| *n > newest || (n + REVISIONS_KEPT <= newest && !running(*n)));

@@ -27,12 +27,13 @@ impl StateDir {
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(own.join("lock"));
-        let mut lock = Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(mut file, _)| {
-            let mut pid = String::new();
-            // Only for the message.
-            let _ = file.read_to_string(&mut pid);
-            refuse(format!("used by another control, pid {}", pid.trim()))
-        })?;
+        let mut lock =
+            Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(mut file, _)| {
+                let mut pid = String::new();
+                // Only for the message.
+                let _ = file.read_to_string(&mut pid);
+                refuse(format!("used by another control, pid {}", pid.trim()))
+            })?;
         lock.set_len(0).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { own, _lock: lock })

@@ -41,6 +41,7 @@ pub fn create(name: &PoolName, pool: &v1::Pool, request: &Request, now: SystemTi
         name: name.to_string(),
         uid: PoolUid::random().to_string(),
         labels: given.labels,
+        generation: 1,
         create_time: Some(now.into()),
         ..Default::default()
     };
@@ -73,6 +74,9 @@ pub fn apply(
     if record.spec == stored.spec && !relabelled && !new_revision {
         return None;
     }
+    if record.spec != stored.spec || new_revision {
+        next_generation(&mut record);
+    }
     let event = event::normal("PoolConfigured", event::of_pool(name), "changed by apply");
     Some(changed(name, record, new_revision, request, now, event))
 }
@@ -91,11 +95,11 @@ pub fn scale(
     }
     let mut record = stored.clone();
     record.spec.get_or_insert_default().replicas = Some(wanted);
+    next_generation(&mut record);
     let event = event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {wanted} nodes"));
     let event = v1::Event { from: before.to_string(), to: wanted.to_string(), ..event };
     // Who last applied the revision, and how, stays in the record.
-    let request =
-        Request { author: request.author.clone(), message: stored.message.clone(), now: stored.now };
+    let request = Request { author: request.author.clone(), message: stored.message.clone(), now: stored.now };
     let mut changed = changed(name, record, false, &request, now, event);
     changed.record.author.clone_from(&stored.author);
     Some(changed)
@@ -111,6 +115,7 @@ pub fn undo(
 ) -> Changed {
     let mut record = stored.clone();
     record.spec.get_or_insert_default().template.clone_from(&old.template);
+    next_generation(&mut record);
     let n = old.revision.as_ref().map_or(0, |r| r.n);
     let event = event::normal("PoolUndone", event::of_pool(name), format!("back to the template of revision {n}"));
     changed(name, record, true, request, now, event)
@@ -132,6 +137,11 @@ pub fn replicas(record: &v1::PoolRecord) -> u32 {
     record.spec.as_ref().and_then(|s| s.replicas).unwrap_or(DEFAULT_REPLICAS)
 }
 
+/// Counts changes of the spec; also what makes a rollout of an unchanged one.
+fn next_generation(record: &mut v1::PoolRecord) {
+    record.metadata.get_or_insert_default().generation += 1;
+}
+
 fn changed(
     name: &PoolName,
     mut record: v1::PoolRecord,
@@ -140,41 +150,41 @@ fn changed(
     now: SystemTime,
     event: v1::Event,
 ) -> Changed {
-    let trace = echo_proto::telemetry::context::current();
     let author = if request.author.is_empty() { "unknown" } else { request.author.as_str() };
     record.now = request.now;
     author.clone_into(&mut record.author);
     record.message.clone_from(&request.message);
-    record.trace.clone_from(&trace);
-    let template = record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
-    let metadata = record.metadata.get_or_insert_default();
-    metadata.generation += 1;
-    let mut revision = None;
-    if new_revision {
-        let n = record.revision.as_ref().map_or(0, |r| r.n) + 1;
-        let digest = Digest::of(&template).to_string();
-        let reference = v1::RevisionRef { uid: metadata.uid.clone(), n, digest };
-        record.revision = Some(reference.clone());
-        revision = Some(v1::Revision {
-            api_version: API_VERSION.to_owned(),
-            kind: "Revision".to_owned(),
-            metadata: Some(v1::ObjectMeta {
-                name: format!("{name}-{}", RevisionNumber(n)),
-                create_time: Some(now.into()),
-                ..Default::default()
-            }),
-            pool: name.to_string(),
-            revision: Some(reference),
-            template: Some(template),
-            author: author.to_owned(),
-            message: request.message.clone(),
-            trace,
-        });
+    record.trace = echo_proto::telemetry::context::current();
+    let mut event = v1::Event { actor: author.to_owned(), ..event };
+    let revision = new_revision.then(|| revise(name, &mut record, now));
+    if let Some(n) = revision.as_ref().and_then(|r| r.revision.as_ref()).map(|r| r.n) {
+        event.message += &format!("; revision {n}");
     }
-    let told = revision.as_ref().and_then(|r| r.revision.as_ref()).map(|r| format!("; revision {}", r.n));
-    let message = event.message.clone() + told.as_deref().unwrap_or_default();
-    let event = v1::Event { actor: author.to_owned(), message, ..event };
     Changed { record, revision, event }
+}
+
+/// Makes the record's template its next revision.
+fn revise(name: &PoolName, record: &mut v1::PoolRecord, now: SystemTime) -> v1::Revision {
+    let template = record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
+    let uid = record.metadata.as_ref().map_or_else(String::new, |m| m.uid.clone());
+    let n = record.revision.as_ref().map_or(0, |r| r.n) + 1;
+    let reference = v1::RevisionRef { uid, n, digest: Digest::of(&template).to_string() };
+    record.revision = Some(reference.clone());
+    v1::Revision {
+        api_version: API_VERSION.to_owned(),
+        kind: "Revision".to_owned(),
+        metadata: Some(v1::ObjectMeta {
+            name: format!("{name}-{}", RevisionNumber(n)),
+            create_time: Some(now.into()),
+            ..Default::default()
+        }),
+        pool: name.to_string(),
+        revision: Some(reference),
+        template: Some(template),
+        author: record.author.clone(),
+        message: record.message.clone(),
+        trace: record.trace.clone(),
+    }
 }
 
 fn digest(record: &v1::PoolRecord) -> String {
@@ -184,3 +194,6 @@ fn digest(record: &v1::PoolRecord) -> String {
 fn stored_digest(record: &v1::PoolRecord) -> String {
     record.revision.as_ref().map_or_else(String::new, |r| r.digest.clone())
 }
+
+#[cfg(test)]
+mod tests;

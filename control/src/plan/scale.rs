@@ -45,8 +45,7 @@ pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker]) -> Plan {
     let taken: BTreeSet<u32> = workers.iter().map(|w| w.index).collect();
     let mut free = (1..=MAX_PER_HOST).filter(|index| !taken.contains(index));
     for (pool, replicas) in wanted {
-        let mut present: Vec<u32> =
-            workers.iter().filter(|w| w.pool == *pool && !w.leaving).map(|w| w.index).collect();
+        let mut present: Vec<u32> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).map(|w| w.index).collect();
         present.sort_unstable();
         let replicas = *replicas as usize;
         // The highest first: who scales up again later gets the same ids back.

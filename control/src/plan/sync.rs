@@ -55,7 +55,13 @@ mod tests {
     fn assignment(stable: u32, next: Option<u32>) -> v1::Assignment {
         let embed = |n| v1::AssignedRevision { n, digest: format!("d{n}"), config: Some(v1::PoolTemplate::default()) };
         let cut = if next.is_some() { u64::MAX } else { 0 };
-        v1::Assignment { uid: "u".into(), stable: Some(embed(stable)), next: next.map(embed), cut, ..Default::default() }
+        v1::Assignment {
+            uid: "u".into(),
+            stable: Some(embed(stable)),
+            next: next.map(embed),
+            cut,
+            ..Default::default()
+        }
     }
 
     fn node(applied: Option<u32>, rejected: Option<u32>) -> v1::NodeStatus {

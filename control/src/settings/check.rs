@@ -27,7 +27,10 @@ impl Flags {
         let grpc = check.parsed("grpc", &self.grpc, str::parse::<SocketAddr>);
         let http = check.parsed("http", &self.http, str::parse::<SocketAddr>);
         if let Some(grpc) = grpc.filter(|grpc| !grpc.ip().is_loopback() && !self.insecure) {
-            check.fail("grpc", &format!("{grpc} is no loopback address and gRPC is plaintext; add --insecure to allow it"));
+            check.fail(
+                "grpc",
+                &format!("{grpc} is no loopback address and gRPC is plaintext; add --insecure to allow it"),
+            );
         }
         let etcd = check.urls(&self.etcd);
         let leader_ttl = check.ttl("leader-ttl", &self.leader_ttl);

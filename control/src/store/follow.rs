@@ -194,4 +194,3 @@ impl Follow {
         StoreError::Unavailable { endpoints: self.store.endpoints.clone(), cause: cause.to_owned() }
     }
 }
-

@@ -212,7 +212,8 @@ fn fill<T>(slot: &mut Slot<T>, read: Result<Stored<T>, String>) -> Result<(), St
 }
 
 fn read_pool(name: &PoolName, kv: &KeyValue) -> Result<Stored<PoolEntry>, String> {
-    let Stored { value: record, mod_revision, create_revision } = decode::<v1::PoolRecord>(kv).map_err(|e| e.cause())?;
+    let Stored { value: record, mod_revision, create_revision } =
+        decode::<v1::PoolRecord>(kv).map_err(|e| e.cause())?;
     let plan = check_pool(&present::pool(&record, mod_revision)).map_err(|e| e.to_string())?;
     if plan.name != *name {
         return Err(format!("metadata.name: {} stands under the key of {name}", plan.name));
@@ -225,7 +226,8 @@ fn read_pool(name: &PoolName, kv: &KeyValue) -> Result<Stored<PoolEntry>, String
 }
 
 fn read_assignment(kv: &KeyValue) -> Result<Stored<AssignmentEntry>, String> {
-    let Stored { value: record, mod_revision, create_revision } = decode::<v1::Assignment>(kv).map_err(|e| e.cause())?;
+    let Stored { value: record, mod_revision, create_revision } =
+        decode::<v1::Assignment>(kv).map_err(|e| e.cause())?;
     let complete = |r: &v1::AssignedRevision| r.n > 0 && !r.digest.is_empty() && r.config.is_some();
     let stable = record.stable.clone().filter(complete).ok_or("stable: n, digest and config are required")?;
     if record.next.as_ref().is_some_and(|next| !complete(next)) {

@@ -50,7 +50,7 @@ impl Api {
     }
 }
 
-/// The revision asked for; 0: the one before the newest.
+/// The revision asked for; 0: the last one before the newest that differs from it.
 fn choose(revisions: &[v1::Revision], newest: u32, asked: u32) -> Option<&v1::Revision> {
     let wanted = choose_number(revisions, newest, asked);
     revisions.iter().find(|r| n(r) == wanted)
@@ -60,7 +60,10 @@ fn choose_number(revisions: &[v1::Revision], newest: u32, asked: u32) -> u32 {
     if asked > 0 {
         return asked;
     }
-    revisions.iter().map(n).filter(|n| *n < newest).max().unwrap_or(0)
+    let digest = |r: &v1::Revision| r.revision.as_ref().map(|r| r.digest.clone());
+    let undone = revisions.iter().find(|r| n(r) == newest).and_then(digest);
+    // A revision that was tried twice stands twice: going from one to the other would undo nothing.
+    revisions.iter().filter(|r| n(r) < newest && digest(r) != undone).map(n).max().unwrap_or(0)
 }
 
 fn n(revision: &v1::Revision) -> u32 {
@@ -77,21 +80,25 @@ fn unknown(name: &PoolName, revisions: &[v1::Revision], request: &v1::UndoReques
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     fn revision(n: u32) -> v1::Revision {
-        let revision = v1::RevisionRef { n, ..Default::default() };
+        let revision = v1::RevisionRef { n, digest: n.to_string(), ..Default::default() };
         v1::Revision { revision: Some(revision), ..Default::default() }
     }
 
     #[test]
-    fn zero_is_the_one_before_the_newest() {
+    fn zero_is_the_last_other_one() {
         let kept = [revision(2), revision(4), revision(5)];
         assert_eq!(choose(&kept, 5, 0), Some(&kept[1]));
         assert_eq!(choose(&kept, 5, 2), Some(&kept[0]));
         assert_eq!(choose(&kept, 5, 3), None);
         assert_eq!(choose(&kept[..1], 2, 0), None);
+        let mut again = revision(5);
+        again.revision.as_mut().expect("set above").digest = "4".to_owned();
+        assert_eq!(choose(&[revision(2), revision(4), again], 5, 0), Some(&kept[0]));
     }
 
     #[test]

@@ -13,12 +13,8 @@ use crate::plan::sync::reference;
 /// A pool without an assignment of its own: its newest revision is stable at once.
 pub(super) fn first(facts: &Facts<'_>) -> Decision {
     let id = facts.rollout.map_or(0, |r| r.id) + 1;
-    let assignment = v1::Assignment {
-        uid: facts.uid().to_owned(),
-        rollout: id,
-        stable: Some(embed(facts)),
-        ..Default::default()
-    };
+    let assignment =
+        v1::Assignment { uid: facts.uid().to_owned(), rollout: id, stable: Some(embed(facts)), ..Default::default() };
     let rollout = started(facts, id, Phase::Completed, None);
     write(facts, Some(assignment), ended(facts, &rollout, Phase::Completed, "first revision of the pool".to_owned()))
 }
@@ -94,8 +90,13 @@ pub(super) fn idle(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1:
         return Decision::Wait(None);
     }
     let id = rollout.id.max(assignment.rollout) + 1;
-    let next =
-        v1::Assignment { rollout: id, next: Some(embed(facts)), cut: u64::MAX, picked: Vec::new(), ..assignment.clone() };
+    let next = v1::Assignment {
+        rollout: id,
+        next: Some(embed(facts)),
+        cut: u64::MAX,
+        picked: Vec::new(),
+        ..assignment.clone()
+    };
     write(facts, Some(next), started(facts, id, Phase::Progressing, stable))
 }
 

@@ -1,0 +1,97 @@
+//! What makes a new revision, and what does not.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn name() -> PoolName {
+    "edge".parse().unwrap()
+}
+
+fn pool(port: u32, replicas: Option<u32>) -> v1::Pool {
+    let listener = v1::Listener { name: "echo".into(), port, ..Default::default() };
+    let template = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
+    let spec = v1::PoolSpec { replicas, template: Some(template), ..Default::default() };
+    v1::Pool { spec: Some(spec), metadata: Some(v1::ObjectMeta::default()), ..Default::default() }
+}
+
+fn created() -> v1::PoolRecord {
+    create(&name(), &pool(7, None), &Request::default(), NOW).record
+}
+
+fn applied(stored: &v1::PoolRecord, pool: &v1::Pool) -> Option<Changed> {
+    apply(&name(), stored, None, pool, &Request { author: "ann".into(), ..Default::default() }, NOW)
+}
+
+fn n(changed: &Changed) -> (u32, u32, Option<u32>) {
+    let stored = changed.record.revision.as_ref().unwrap().n;
+    let new = changed.revision.as_ref().map(|r| r.revision.as_ref().unwrap().n);
+    (changed.record.metadata.as_ref().unwrap().generation, stored, new)
+}
+
+#[test]
+fn a_new_pool_has_an_identity_and_revision_1() {
+    let changed = create(&name(), &pool(7, None), &Request::default(), NOW);
+    assert_eq!(n(&changed), (1, 1, Some(1)));
+    assert_eq!(replicas(&changed.record), DEFAULT_REPLICAS);
+    let revision = changed.revision.unwrap();
+    assert_eq!(revision.metadata.unwrap().name, "edge-1");
+    assert_eq!(revision.revision.unwrap().uid, changed.record.metadata.unwrap().uid);
+    assert_eq!(changed.event.message, "created with 3 replicas; revision 1");
+}
+
+#[test]
+fn only_another_template_is_another_revision() {
+    let stored = created();
+    assert_eq!(applied(&stored, &pool(7, None)), None, "replicas that are absent stay as they are");
+    assert_eq!(n(&applied(&stored, &pool(7, Some(5))).unwrap()), (2, 1, None));
+    let changed = applied(&stored, &pool(8, None)).unwrap();
+    assert_eq!(n(&changed), (2, 2, Some(2)));
+    assert_eq!(replicas(&changed.record), DEFAULT_REPLICAS);
+    assert_eq!((changed.event.actor.as_str(), changed.record.author.as_str()), ("ann", "ann"));
+}
+
+#[test]
+fn labels_are_no_part_of_the_spec() {
+    let stored = created();
+    let mut labelled = pool(7, None);
+    labelled.metadata.as_mut().unwrap().labels.insert("team".into(), "net".into());
+    assert_eq!(n(&applied(&stored, &labelled).unwrap()), (1, 1, None));
+}
+
+#[test]
+fn what_was_taken_back_can_be_tried_again() {
+    let stored = created();
+    let mut rollout = v1::Rollout { to: stored.revision.clone(), ..Default::default() };
+    let again = |rollout: &v1::Rollout| {
+        apply(&name(), &stored, Some(rollout), &pool(7, None), &Request::default(), NOW).map(|c| n(&c))
+    };
+    rollout.set_phase(v1::RolloutPhase::Completed);
+    assert_eq!(again(&rollout), None);
+    rollout.set_phase(v1::RolloutPhase::Reverted);
+    assert_eq!(again(&rollout), Some((2, 2, Some(2))));
+    rollout.to = None;
+    assert_eq!(again(&rollout), None, "another revision was taken back");
+}
+
+#[test]
+fn scaling_changes_the_number_and_nothing_else() {
+    let mut stored = created();
+    stored.author = "ann".into();
+    let request = Request { author: "bob".into(), ..Default::default() };
+    let changed = scale(&name(), &stored, 10, &request, NOW).unwrap();
+    assert_eq!((n(&changed), replicas(&changed.record)), ((2, 1, None), 10));
+    assert_eq!((changed.event.actor.as_str(), changed.record.author.as_str()), ("bob", "ann"));
+    assert_eq!((changed.event.from.as_str(), changed.event.to.as_str()), ("3", "10"));
+    assert_eq!(scale(&name(), &changed.record, 10, &request, NOW), None);
+}
+
+#[test]
+fn an_undo_is_a_new_revision_with_the_old_template() {
+    let first = create(&name(), &pool(7, None), &Request::default(), NOW);
+    let second = applied(&first.record, &pool(8, None)).unwrap();
+    let undone = undo(&name(), &second.record, &first.revision.clone().unwrap(), &Request::default(), NOW);
+    assert_eq!(n(&undone), (3, 3, Some(3)));
+    assert_eq!(undone.revision.unwrap().template, first.revision.unwrap().template);
+}

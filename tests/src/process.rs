@@ -20,6 +20,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Where in the log its own output begins: another process of the name may have written before.
+    log_start: usize,
     /// Its standard input: the pipe ends when this is dropped or the test dies.
     lifeline: Option<ChildStdin>,
 }
@@ -32,11 +34,12 @@ impl Process {
     pub fn start(name: &str, dir: &Path, mut command: Command) -> Self {
         let log = dir.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("can write a log");
+        let log_start = usize::try_from(file.metadata().expect("a log has a length").len()).expect("logs are short");
         command.process_group(0).stdin(Stdio::piped());
         command.stdout(file.try_clone().expect("can share a log")).stderr(file);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("can't start {name}: {e}"));
         let lifeline = child.stdin.take();
-        Self { name: name.to_owned(), child, log, lifeline }
+        Self { name: name.to_owned(), child, log, log_start, lifeline }
     }
 
     /// Starts a program that knows no lifeline: a shell between us kills it once its input ends.
@@ -54,7 +57,8 @@ impl Process {
 
     /// What it wrote so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.get(self.log_start..).unwrap_or_default().to_owned()
     }
 
     /// Sends a signal to it, and to the foreign program that a shell runs for us: its process group.

@@ -11,7 +11,7 @@ use echo_tests::{Cluster, client, eventually};
 #[test]
 fn a_pool_grows_and_shrinks() {
     let cluster = Cluster::start(1);
-    assert_eq!(cluster.echoctl().ok("scale pool/default --replicas 4"), "pool/default scaled\n");
+    assert_eq!(cluster.echoctl().ok("scale pool/default --replicas 4"), "pool/default scaled from 1 to 4\n");
     let nodes = cluster.wait_nodes(4);
     for node in &nodes {
         client::tcp_echo(bound(node, "echo-tcp"), b"hello").unwrap();

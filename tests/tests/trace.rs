@@ -1,7 +1,7 @@
 //! One apply is one trace, from echoctl over control and etcd to every node, at a real OTLP collector.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use echo_tests::cluster::{bound, pool_file};
@@ -27,28 +27,20 @@ fn one_apply_is_one_trace_over_every_process() {
     cluster.echoctl().ok(&format!("apply -f {file}"));
     cluster.echoctl().ok("rollout status pool/default --timeout 20s");
 
-    let trace = eventually("the trace is whole", ARRIVAL, || {
+    // Every node's work hangs, link by link, on the command that was typed.
+    let services = eventually("every node's apply leads back to echoctl", ARRIVAL, || {
         let spans = collector.spans();
         let root = spans.iter().find(|s| s.service == "echoctl" && s.name.contains("apply") && s.parent.is_empty());
         let root = root.ok_or("no root span of echoctl yet")?;
-        let trace: Vec<Span> = spans.iter().filter(|s| s.trace == root.trace).cloned().collect();
-        let applied: BTreeSet<_> =
-            trace.iter().filter(|s| s.service == "echo-node").map(|s| s.instance.clone()).collect();
-        let all = ["node-1", "node-2", "node-3"].iter().all(|n| applied.iter().any(|i| i.contains(n)));
-        ensure(all, || format!("nodes in the trace: {applied:?}"))?;
-        Ok::<_, String>(trace)
-    });
-    let by_id: HashMap<&str, &Span> = trace.iter().map(|s| (s.id.as_str(), s)).collect();
-    let services: BTreeSet<&str> = trace.iter().map(|s| s.service.as_str()).collect();
-    assert_eq!(services, BTreeSet::from(["echo-control", "echo-node", "echoctl"]));
-    for span in trace.iter().filter(|s| s.service == "echo-node") {
-        // Every node's work hangs, link by link, on the command that was typed.
-        let mut at = span;
-        while !at.parent.is_empty() {
-            at = by_id.get(at.parent.as_str()).unwrap_or_else(|| panic!("{at:?} has a parent that never arrived"));
+        let trace: Vec<&Span> = spans.iter().filter(|s| s.trace == root.trace).collect();
+        for node in ["node-1", "node-2", "node-3"] {
+            let apply =
+                trace.iter().find(|s| s.instance == node && s.name == "apply").ok_or(format!("no {node} yet"))?;
+            leads_to(root, apply, &trace)?;
         }
-        assert_eq!(at.service, "echoctl", "{span:?}");
-    }
+        Ok::<_, String>(trace.iter().map(|s| s.service.clone()).collect::<BTreeSet<_>>())
+    });
+    assert_eq!(services, BTreeSet::from(["echo-control".into(), "echo-node".into(), "echoctl".into()]));
 
     client::tcp_echo(bound(&nodes[0], "echo-tcp"), b"counted").unwrap();
     client::udp_echo(bound(&nodes[0], "echo-udp"), b"counted").unwrap();
@@ -76,6 +68,15 @@ fn the_counters_stand_on_the_metrics_page_too() {
     assert!(!page.contains("127.0.0.1:"), "no client's address on a metric: {page}");
     assert!(http_get(http, "/livez").starts_with("HTTP/1.1 200"));
     assert!(http_get(http, "/readyz").starts_with("HTTP/1.1 200"));
+}
+
+/// Whether each span on the way up from `span` has arrived, and the way ends at `root`.
+fn leads_to(root: &Span, span: &Span, trace: &[&Span]) -> Result<(), String> {
+    let mut at = span;
+    while !at.parent.is_empty() {
+        at = trace.iter().find(|s| s.id == at.parent).ok_or(format!("the parent of {at:?} is not there yet"))?;
+    }
+    ensure(at.id == root.id, || format!("{span:?} leads to {at:?}"))
 }
 
 fn http_get(address: std::net::SocketAddr, path: &str) -> String {

@@ -4,6 +4,7 @@
 //! one has a history of its own.
 
 use std::time::Duration;
+use tracing::{Instrument as _, info_span};
 
 use echo_proto::codec::{self, FieldError, FieldErrors};
 use echo_proto::{spec, v1};
@@ -39,7 +40,8 @@ pub(super) fn read(bootstrap: &Bootstrap) -> Result<v1::ApplyRequest, AppError> 
 /// Applies it, trying until etcd answers; then waits for `stop`, as all tasks do.
 pub(super) async fn run(api: Api, request: v1::ApplyRequest, mut stop: Stop) {
     tokio::select! {
-        () = apply(&api, &request) => stop.wait().await,
+        // A span of its own: also this change is a trace that its records carry.
+        () = apply(&api, &request).instrument(info_span!("bootstrap")) => stop.wait().await,
         () = stop.wait() => {}
     }
 }

@@ -5,6 +5,7 @@
 //! packets.
 
 mod error;
+mod files;
 mod plan;
 mod threads;
 
@@ -63,6 +64,8 @@ pub struct Live {
     address: IpAddr,
     threads: Threads,
     gate: Arc<Gate>,
+    /// Files that the process may open.
+    files: u64,
     counters: Counters,
     /// The sockets in use, in the order of the plan.
     sockets: Vec<Socket>,
@@ -79,6 +82,7 @@ impl Live {
             address: options.address,
             threads: Threads::start(options.shards, &gate)?,
             gate,
+            files: files::raise_limit(),
             counters: Counters::new(options.shards.get()),
             sockets: Vec::new(),
         })
@@ -101,6 +105,7 @@ impl Live {
             let _ = go.send(());
             finished.push(done);
         }
+        files::check(self.files, plan.limits.max_connections, self.sockets.len() * self.threads.count());
         self.threads.all(finished, STEP_TIMEOUT).await?;
         Ok(self.sockets.iter().map(Socket::bound).collect())
     }

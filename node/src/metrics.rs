@@ -3,11 +3,14 @@
 //! Set up by `app`. The instruments are observable: they read the shards' counters when somebody collects, so that a
 //! packet costs nothing more. No attribute may ever name a client.
 
+mod duration;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use echo_proto::ids::ListenerName;
 use echo_proto::spec::Protocol;
 use echo_proto::telemetry::names;
 use opentelemetry::KeyValue;
@@ -15,7 +18,8 @@ use opentelemetry::metrics::Meter;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::data::counters::{Counters, Counts, ListenerCounts};
+use crate::data::counters::{Counters, Counts};
+use duration::Durations;
 
 /// How often the rate is taken.
 const RATE_PERIOD: Duration = Duration::from_secs(1);
@@ -44,7 +48,7 @@ const COUNTERS: [Counter; 5] = [
     Counter {
         name: names::CONNECTION_REJECTED,
         unit: "{connection}",
-        description: "TCP connections not served, by reason",
+        description: "Accepts that served nobody, by reason",
         protocol: Some(Protocol::Tcp),
         read: |counts, emit| by(names::ERROR_TYPE, &counts.rejected, emit),
     },
@@ -85,21 +89,19 @@ pub fn register(meter: &Meter, counters: &Counters, pool: &str) {
             })
             .build();
     }
+    let durations = Durations::new(meter, counters, &pool);
     let (counters, pool) = (counters.clone(), Arc::clone(&pool));
     meter
         .i64_observable_up_down_counter(names::CONNECTION_ACTIVE)
         .with_unit("{connection}")
         .with_description("TCP connections open now")
         .with_callback(move |observer| {
-            observe(
-                &counters,
-                &pool,
-                Some(Protocol::Tcp),
-                |counts, emit| emit(counts.active, None),
-                |value, attributes| {
-                    observer.observe(i64::try_from(value).unwrap_or(i64::MAX), attributes);
-                },
-            );
+            // A histogram can't be observed, so this is its moment, too.
+            durations.record();
+            let active: fn(&Counts, Emit<'_>) = |counts, emit| emit(counts.active, None);
+            observe(&counters, &pool, Some(Protocol::Tcp), active, |value, attributes| {
+                observer.observe(i64::try_from(value).unwrap_or(i64::MAX), attributes);
+            });
         })
         .build();
 }
@@ -116,7 +118,7 @@ fn observe(
         if protocol.is_some_and(|protocol| protocol != listener.protocol) {
             continue;
         }
-        let base = attributes(&listener, pool);
+        let base = attributes(&listener.name, listener.protocol, listener.port, pool);
         read(&listener.counts, &mut |value, extra| {
             let attributes: Vec<KeyValue> = base.iter().cloned().chain(extra).collect();
             observe(value, &attributes);
@@ -124,12 +126,12 @@ fn observe(
     }
 }
 
-fn attributes(listener: &ListenerCounts, pool: &Arc<str>) -> [KeyValue; 4] {
+fn attributes(name: &ListenerName, protocol: Protocol, port: u16, pool: &Arc<str>) -> [KeyValue; 4] {
     [
         KeyValue::new(names::POOL, Arc::clone(pool)),
-        KeyValue::new(names::LISTENER_NAME, listener.name.as_str().to_owned()),
-        KeyValue::new(names::TRANSPORT, listener.protocol.label()),
-        KeyValue::new(names::SERVER_PORT, i64::from(listener.port)),
+        KeyValue::new(names::LISTENER_NAME, name.as_str().to_owned()),
+        KeyValue::new(names::TRANSPORT, protocol.label()),
+        KeyValue::new(names::SERVER_PORT, i64::from(port)),
     ]
 }
 

@@ -29,7 +29,7 @@ struct Known {
 }
 
 /// What a listener's counters are known by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     pub(crate) name: ListenerName,
     pub(crate) protocol: Protocol,
@@ -100,6 +100,11 @@ impl Counters {
             snapshot.listeners.push(ListenerCounts { name, protocol, port, counts });
         }
         snapshot
+    }
+
+    /// The slots of every listener, for figures that are no sums.
+    pub(crate) fn all_slots(&self) -> Vec<(Identity, Vec<Arc<Slot>>)> {
+        self.lock().listeners.iter().map(|(identity, slots)| (identity.clone(), slots.clone())).collect()
     }
 
     /// The slots of a listener, one a shard; those it had before, if it is remembered.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A number that only grows; one thread adds to it.
 #[derive(Debug, Default)]
@@ -96,6 +97,11 @@ reasons! {
 }
 
 impl End {
+    /// Whether the service came to its end in order.
+    pub(crate) fn in_order(self) -> bool {
+        matches!(self, Self::Peer | Self::Served)
+    }
+
     /// The end that an error on a connection means.
     pub(crate) fn of(error: &io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
@@ -147,12 +153,37 @@ reasons! {
     }
 }
 
+/// Upper bounds of the classes that a connection's life falls into, in seconds; there is one class more.
+pub(crate) const LIFE_BOUNDS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0];
+
+/// How long connections lived, by class: how many, and their nanoseconds together.
+#[derive(Debug, Default)]
+pub(crate) struct Lives([(Count, Count); LIFE_BOUNDS.len() + 1]);
+
+impl Lives {
+    /// For the owning shard only.
+    fn add(&self, life: Duration) {
+        let class = LIFE_BOUNDS.partition_point(|bound| *bound < life.as_secs_f64());
+        if let Some((count, nanos)) = self.0.get(class) {
+            count.add(1);
+            nanos.add(u64::try_from(life.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Each class, shortest first: how many, and their nanoseconds together.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(count, nanos)| (count.get(), nanos.get()))
+    }
+}
+
 /// What one shard counts of one listener. Aligned to two cache lines, since processors fetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Slot {
     pub(crate) accepted: Count,
     pub(crate) ended: CountBy<End>,
+    /// By how they ended, in the order of [`End::ALL`].
+    pub(crate) lives: [Lives; End::ALL.len()],
     pub(crate) refused: CountBy<Refusal>,
     pub(crate) received_bytes: Count,
     pub(crate) transmitted_bytes: Count,
@@ -160,4 +191,14 @@ pub(crate) struct Slot {
     pub(crate) transmitted_packets: Count,
     pub(crate) exchanges: Count,
     pub(crate) dropped: CountBy<Drop>,
+}
+
+impl Slot {
+    /// A connection has ended after `life`.
+    pub(crate) fn end(&self, end: End, life: Duration) {
+        self.ended.add(end, 1);
+        if let Some(lives) = self.lives.get(end.place()) {
+            lives.add(life);
+        }
+    }
 }

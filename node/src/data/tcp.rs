@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ pub(super) struct Ticket {
     shard: Rc<Shard>,
     activity: Rc<Activity>,
     place: usize,
+    since: Instant,
 }
 
 impl Ticket {
@@ -34,7 +36,7 @@ impl Ticket {
     pub(super) fn new(served: Rc<Served>, shard: Rc<Shard>) -> Self {
         served.slot.accepted.add(1);
         let (place, activity) = shard.connections.enter(shard.now.get());
-        Self { served, shard, activity, place }
+        Self { served, shard, activity, place, since: Instant::now() }
     }
 
     /// Its place in the shard's table.
@@ -45,7 +47,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.served.slot.ended.add(self.activity.end().get(), 1);
+        self.served.slot.end(self.activity.end().get(), self.since.elapsed());
         self.shard.connections.leave(self.place);
         self.shard.gate.leave();
     }

@@ -53,12 +53,8 @@ fn main() -> ExitCode {
 
 /// Runs the verb under a span of its own: what one command causes anywhere in the cluster is one trace.
 async fn traced(cli: Cli) -> Result<(), Failure> {
-    let identity = Identity {
-        service: "echoctl",
-        cluster: String::new(),
-        instance: format!("echoctl-{}", random_hex::<4>()),
-        attributes: Vec::new(),
-    };
+    let instance = format!("echoctl-{}", random_hex::<4>());
+    let identity = Identity { service: "echoctl", cluster: String::new(), instance, attributes: Vec::new() };
     let telemetry = telemetry::start(identity, Logs::Off)?;
     let span = tracing::info_span!("echoctl", otel.name = cli.verb.span(), error.r#type = tracing::field::Empty);
     let outcome = run(cli).instrument(span.clone()).await;

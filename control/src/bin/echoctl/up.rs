@@ -9,6 +9,7 @@ mod cluster;
 mod console;
 mod control;
 mod etcd;
+mod fleet;
 mod nodes;
 mod ports;
 mod probes;

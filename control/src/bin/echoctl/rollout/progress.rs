@@ -112,8 +112,7 @@ impl Progress {
             _ => format!("revision {to} of pool/{pool} failed; all nodes went back to revision {from}"),
         };
         let problems = last.problems.iter().take(MAX_NAMED);
-        let problems: Vec<_> =
-            problems.map(|p| format!("{}: {}", p.node, cause(&p.listener, &p.cause))).collect();
+        let problems: Vec<_> = problems.map(|p| format!("{}: {}", p.node, cause(&p.listener, &p.cause))).collect();
         // A reason that only names a problem would say it twice.
         let reason = if problems.iter().any(|p| last.reason.contains(p)) { "" } else { &last.reason };
         let lines = problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>();

@@ -2,8 +2,6 @@
 //!
 //! Used by `up`. Dropping it drops the lifeline, which ends what was not ended in order.
 
-use std::time::Duration;
-
 use super::children::Children;
 use super::console::Console;
 use super::control::{self, Lifeline};
@@ -12,9 +10,6 @@ use super::settings::Settings;
 use super::{Began, report, start};
 use crate::connect::io_cause;
 use crate::failure::Failure;
-
-/// Longest wait until everything serves.
-const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// All parts of a cluster.
 pub(super) struct Cluster<'a> {
@@ -51,10 +46,7 @@ impl<'a> Cluster<'a> {
     /// # Errors
     /// A part did not come up.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
-        let standing = match tokio::time::timeout(START_DEADLINE, start::run(self)).await {
-            Ok(standing) => standing?,
-            Err(_) => return Err(start::too_late(self, START_DEADLINE)),
-        };
+        let standing = start::run(self).await?;
         // Even a failed report does not stop a cluster that serves.
         if let Err(failure) = report::tell(self, standing).await {
             failure.tell();

@@ -6,6 +6,7 @@ use echo_proto::ids::Digest;
 use echo_proto::v1;
 
 use super::cluster::Cluster;
+use super::nodes::Serving;
 use super::probes::{self, Probed};
 use super::start::Standing;
 use crate::connect::Control;
@@ -22,7 +23,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 /// # Errors
 /// Control gave no lists.
 pub(super) async fn tell(cluster: &Cluster<'_>, standing: Standing) -> Result<(), Failure> {
-    let Standing { mut control, blockers, after } = standing;
+    let Standing { mut control, serving, after } = standing;
     let console = cluster.console;
     let (nodes, pools) = lists(&mut control).await?;
     console.settle();
@@ -35,7 +36,7 @@ pub(super) async fn tell(cluster: &Cluster<'_>, standing: Standing) -> Result<()
     for failure in probed.iter().flat_map(Probed::failures) {
         console.line(&format!("no echo from {failure}"));
     }
-    if blockers.is_empty() {
+    if serving == Serving::All {
         let ready = format!("ready in {:.2} s", after.as_secs_f64());
         console.line(&format!("\n{}; try", console.bold(&ready)));
     } else {

@@ -87,19 +87,20 @@ async fn drain(cluster: &mut Cluster<'_>, console: &Console) {
 
 /// Waits until no child but etcd is left; tells what is left whenever that changes.
 async fn wait_until_gone(cluster: &mut Cluster<'_>, deadline: Instant, tell: impl Fn(&[Process])) -> bool {
-    loop {
-        let left = others(cluster);
-        if left.is_empty() {
-            return true;
-        }
+    let mut left = others(cluster);
+    while !left.is_empty() {
         if timeout_at(deadline, cluster.children.changed()).await.is_err() {
             return false;
         }
-        let now_left = others(cluster);
-        if !now_left.is_empty() && now_left != left {
-            tell(&now_left);
+        let pids: Vec<_> = others(cluster).iter().map(|process| process.pid).collect();
+        let before = left.len();
+        // The names of before: a process that is about to end has lost its command line.
+        left.retain(|process| pids.contains(&process.pid));
+        if !left.is_empty() && left.len() != before {
+            tell(&left);
         }
     }
+    true
 }
 
 /// All living children but etcd and control.

@@ -12,7 +12,7 @@ use echo_proto::{spec, v1};
 use super::error::ApiError;
 use super::{Api, present};
 use crate::plan::change::{self, Changed, Request};
-use crate::store::{Change, MAX_PAGE, Stored, prefix_end};
+use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 
 /// Attempts against other writers.
 const ATTEMPTS: u32 = 5;
@@ -71,7 +71,7 @@ impl Api {
         let keys = self.store.keys();
         for _ in 0..ATTEMPTS {
             let stored = self.store.get::<v1::PoolRecord>(&keys.pool(name)).await?;
-            let rollout = self.store.get::<v1::Rollout>(&keys.rollout(name)).await?;
+            let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?;
             let before = stored.as_ref().map(|s| s.value.clone());
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
             let Some(changed) = plan(stored.as_ref(), rollout.as_ref().map(|r| &r.value))? else {
@@ -109,7 +109,7 @@ impl Api {
         let keys = self.store.keys();
         let prefix = keys.revisions(Some(name));
         let page = self.store.page(&prefix, &prefix_end(&prefix), MAX_PAGE, 0).await?;
-        let assignment = self.store.get::<v1::Assignment>(&keys.assignment(name)).await?.map(|a| a.value);
+        let assignment = readable(self.store.get::<v1::Assignment>(&keys.assignment(name)).await)?.map(|a| a.value);
         let running =
             |n: u32| assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n);
         let numbers = page.entries.iter().filter_map(|kv| number(keys, kv.key()));
@@ -123,6 +123,14 @@ impl Api {
     pub(super) fn present(&self, name: &PoolName, record: &v1::PoolRecord, mod_revision: i64) -> v1::Pool {
         let status = self.view.read(|state| state.pools.get(name).map(present::status));
         v1::Pool { status: Some(status.unwrap_or_default()), ..present::pool(record, mod_revision) }
+    }
+}
+
+/// The leader's records only help here: one that can't be read, which the drive reports, must not stop an operator.
+fn readable<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Invalid { .. }) => Ok(None),
+        read => read,
     }
 }
 

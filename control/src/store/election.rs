@@ -52,13 +52,15 @@ impl Election {
     /// Runs for office until `stop`; then gives the key back.
     pub async fn run(self, mut stop: Stop) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        if let Some(lease) = self.memory.recall() {
-            self.revoke(lease).await;
-        }
+        // A lease of this process, or of the one before it on the same state directory, that may still hold the key.
+        let mut left = self.memory.recall();
         while !stop.is_set() {
             tokio::select! {
-                () = self.vacancy() => {}
+                () = self.vacancy(left.is_some()) => {}
                 () = stop.wait() => return,
+            }
+            if let Some(lease) = left.take_if(|_| self.view.read(|state| state.away.is_none())) {
+                self.revoke(lease).await;
             }
             match self.campaign().await {
                 Ok(Some(leadership)) => {
@@ -67,8 +69,10 @@ impl Election {
                     let _ = self.leadership.send(Some(leadership));
                     self.hold(leadership, &mut stop).await;
                     let _ = self.leadership.send(None);
-                    self.revoke(leadership.lease).await;
-                    self.memory.forget();
+                    match self.revoke(leadership.lease).await {
+                        true => self.memory.forget(),
+                        false => left = Some(leadership.lease),
+                    }
                 }
                 // Another was faster; the view will show it.
                 Ok(None) => pause(&mut backoff, &mut stop).await,
@@ -80,9 +84,10 @@ impl Election {
         }
     }
 
-    /// Ends once nobody holds the key; or after some TTLs in any case, should the view be wrong.
-    async fn vacancy(&self) {
-        let taken = self.view.until(|state| state.synced && state.leader.is_none());
+    /// Ends once etcd answers and nobody else holds the key; or after some TTLs in any case, should the view be wrong.
+    async fn vacancy(&self, may_be_own: bool) {
+        let taken =
+            self.view.until(|state| state.synced && state.away.is_none() && (may_be_own || state.leader.is_none()));
         let _ = timeout(jittered(self.ttl * 4), taken).await;
     }
 
@@ -154,12 +159,13 @@ impl Election {
         Ok(answer.is_some_and(|a| a.ttl() > 0))
     }
 
-    async fn revoke(&self, lease: i64) {
+    /// Gives a lease back; `false` if etcd did not answer. One that is gone already is as good.
+    async fn revoke(&self, lease: i64) -> bool {
         let revoke = async move { self.store.client.lease_client().revoke(lease).await };
-        if let Ok(Err(error)) = timeout(REVOKE_DEADLINE, self.store.call("revoke a lease", revoke)).await
-            && error.is_unavailable()
-        {
-            tracing::warn!(%error, "the leader's lease was not given back; it expires by itself");
+        match timeout(REVOKE_DEADLINE, self.store.call("revoke a lease", revoke)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => !error.is_unavailable(),
+            Err(_) => false,
         }
     }
 }

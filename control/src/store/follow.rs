@@ -25,7 +25,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub enum Update {
     /// All there is; what was known is void.
     Reset(Vec<KeyValue>),
-    /// What happened since, in order.
+    /// What happened since, in order; empty when a broken watch goes on.
     Changes(Vec<Delta>),
     /// etcd can't be reached; trying goes on.
     Away(StoreError),
@@ -172,6 +172,10 @@ impl Follow {
         }
         if response.canceled() {
             return Err(self.unavailable(response.cancel_reason()));
+        }
+        if response.created() {
+            // Nothing may happen for long: this tells that what is known is current again.
+            return Ok(Some(Update::Changes(Vec::new())));
         }
         let deltas: Vec<Delta> = response.events().iter().filter_map(|event| self.delta(event)).collect();
         let last = response.events().last().and_then(etcd_client::Event::kv);

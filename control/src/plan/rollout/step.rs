@@ -19,16 +19,25 @@ pub(super) fn first(facts: &Facts<'_>) -> Decision {
     write(facts, Some(assignment), ended(facts, &rollout, Phase::Completed, "first revision of the pool".to_owned()))
 }
 
-/// The rollout's record is gone (deleted by hand): what the assignment says is all that is known.
+/// The rollout's record is gone (deleted by hand): what the assignment says is all that is known. A newest revision that
+/// is not assigned may have been taken back, so it counts as such.
 pub(super) fn restore(facts: &Facts<'_>, assignment: &v1::Assignment) -> Decision {
-    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
-    let next = assignment.next.as_ref().map(|r| reference(&assignment.uid, r));
-    let phase = if next.is_some() { Phase::Progressing } else { Phase::Completed };
-    let rollout = v1::Rollout {
-        from: stable.clone().filter(|_| next.is_some()),
-        to: next.or(stable),
-        reason: "its record was missing".to_owned(),
-        ..started(facts, assignment.rollout, phase, None)
+    let from = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
+    let newest = facts.newest();
+    let missing = "the rollout's record was missing";
+    let id = assignment.rollout;
+    let rollout = match &assignment.next {
+        Some(next) => {
+            let to = Some(reference(&assignment.uid, next));
+            v1::Rollout { to, reason: missing.to_owned(), ..started(facts, id, Phase::Progressing, from) }
+        }
+        None if from.as_ref() == Some(&newest) => {
+            ended(facts, &started(facts, id, Phase::Completed, None), Phase::Completed, missing.to_owned())
+        }
+        None => {
+            let reason = format!("{missing}; apply again to try revision {}", newest.n);
+            ended(facts, &started(facts, id, Phase::Reverted, from), Phase::Reverted, reason)
+        }
     };
     write(facts, None, rollout)
 }

@@ -270,6 +270,10 @@ fn a_lost_record_is_made_from_the_assignment() {
     world.rollout = None;
     assert_eq!(world.writes(), Phase::Completed);
     assert_eq!(world.waits(), None);
+    world.apply(3);
+    world.rollout = None;
+    assert_eq!(world.writes(), Phase::Reverted, "it may have been tried: only an operator tries it again");
+    assert_eq!(world.waits(), None);
 }
 
 #[test]

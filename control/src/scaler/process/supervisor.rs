@@ -205,7 +205,8 @@ impl Supervisor {
             }
             State::Alive(handle) if handle.pid == pid => {
                 let wait = worker.died();
-                let message = format!("pid {pid} {how}; starting it again in {wait:.1?}");
+                let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {wait:.1?}") };
+                let message = format!("pid {pid} {how}; it is started again {when}");
                 self.notices.send(event::warning("NodeDied", format!("node/node-{index}"), message));
             }
             // An earlier life of this index.

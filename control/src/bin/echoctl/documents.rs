@@ -95,3 +95,53 @@ fn read_text(file: &str) -> Result<String, Failure> {
     read.map_err(|e| failure(io_cause(&e)))?;
     String::from_utf8(bytes).map_err(|e| failure(format!("not UTF-8 text at byte {}", e.utf8_error().valid_up_to())))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn pool(name: &str, port: &str) -> String {
+        format!(
+            "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: {name}}}\nspec: {{template: {{listeners: \
+             [{{name: a, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}]}}}}\n"
+        )
+    }
+
+    fn names(text: &str) -> Result<Vec<String>, String> {
+        let pools = parse_pools("file", text).map_err(|e| e.to_string())?;
+        Ok(pools.into_iter().map(|pool| pool.metadata.unwrap().name).collect())
+    }
+
+    #[test]
+    fn documents_keep_their_order_and_empty_ones_are_nothing() {
+        let text = format!("---\n{}---\n# only a comment\n---\n{}---\n", pool("b", "1"), pool("a", "2"));
+        assert_eq!(names(&text).unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn every_mistake_of_every_document_is_told_at_once() {
+        let text = format!("{}---\n{}---\n{}", pool("a", "70000"), pool("b", "x"), pool("a", "1"));
+        let told = names(&text).unwrap_err();
+        let lines: Vec<&str> = told.lines().collect();
+        let expected = [
+            "2 mistakes; nothing was changed",
+            "  file document 1: spec.template.listeners[0].port: 70000 is not a port; use 1 to 65535, or 0 for any free one",
+            "  file document 2: spec.template.listeners[0].port: expected a whole number from 0 to 4294967295, got \"x\"",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_pool_stands_in_one_document_only() {
+        let told = names(&format!("{}---\n{}", pool("a", "1"), pool("a", "2"))).unwrap_err();
+        assert!(told.contains("document 2: metadata.name: pool \"a\" stands in file document 1 too"), "{told}");
+    }
+
+    #[test]
+    fn what_holds_no_pool_is_a_mistake() {
+        for text in ["", "# nothing\n", "hello", "{", "a: &a [*a]", "- 1\n- 2\n"] {
+            assert!(names(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -149,3 +149,32 @@ impl fmt::Display for Refusal<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::ErrorDetails;
+
+    #[test]
+    fn the_fields_that_control_refuses_are_told_like_our_own() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("spec.replicas", "100001 is too large; at most 100000");
+        let status = Status::with_error_details(Code::InvalidArgument, "pool \"edge\" has 1 mistake", details);
+        let told = Failure::Refused(Box::new(status)).to_string();
+        assert_eq!(told, "pool \"edge\" has 1 mistake\n  spec.replicas: 100001 is too large; at most 100000");
+    }
+
+    #[test]
+    fn a_refusal_without_words_names_its_code() {
+        let told = Failure::Refused(Box::new(Status::new(Code::Internal, ""))).to_string();
+        assert_eq!(told, "control answered Internal error");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let closed = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(format!("{:?}", closed.report()), format!("{:?}", ExitCode::SUCCESS));
+        let usage = Failure::Usage("x".to_owned());
+        assert_eq!(format!("{:?}", usage.report()), format!("{:?}", ExitCode::from(EXIT_USAGE)));
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Used by the verbs. Only results go to stdout, through [`print`], which a closed pipe ends quietly.
 
+pub(crate) mod console;
 pub(crate) mod human;
 pub(crate) mod table;
 

@@ -16,9 +16,10 @@ use crate::author::author;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::follow::follow;
+use crate::output::console::Console;
 use crate::output::print;
 use crate::target;
-use progress::{End, Progress};
+use progress::{End, News, Progress};
 
 /// `rollout` and what it does.
 #[derive(Debug, clap::Args)]
@@ -98,30 +99,40 @@ async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     let pool = target::pool(&args.target)?;
     let mut control = Control::connect(global).await?;
     let mut progress = Progress::new(&pool);
-    let waiting = wait(&mut control, &pool, &mut progress, args.watch);
+    let console = Console::new();
+    let waiting = wait(&mut control, &pool, &mut progress, &console, args.watch);
     let end = match global.timeout.filter(|_| args.watch) {
-        None => waiting.await?,
+        None => waiting.await,
         Some(limit) => match tokio::time::timeout(limit, waiting).await {
-            Ok(end) => end?,
-            Err(_) => return Err(late(&mut control, &pool, &progress, limit).await),
+            Ok(end) => end,
+            Err(_) => Err(late(&mut control, &pool, &progress, limit).await),
         },
     };
-    match end {
+    console.settle();
+    match end? {
         End::Completed(line) => print(&format!("{line}\n")),
         End::Failed(text) => Err(Failure::Rollout(text)),
     }
 }
 
 /// Follows the rollout to its end, or without `watch` to the first answer.
-async fn wait(control: &mut Control, pool: &PoolName, progress: &mut Progress, watch: bool) -> Result<End, Failure> {
+async fn wait(
+    control: &mut Control,
+    pool: &PoolName,
+    progress: &mut Progress,
+    console: &Console,
+    watch: bool,
+) -> Result<End, Failure> {
     let open = async |control: &mut Control| {
         let request = v1::WatchRolloutRequest { pool: pool.to_string() };
         control.pools.watch_rollout(request).await.map(tonic::Response::into_inner)
     };
     follow(control, open, |message| {
-        let (line, end) = progress.take(message);
-        if let Some(line) = line {
-            print(&format!("{line}\n"))?;
+        let (news, end) = progress.take(message);
+        match news {
+            Some(News { line, share: Some((done, total)) }) => console.gauge(done, total, &line),
+            Some(News { line, share: None }) => console.progress(&line),
+            None => {}
         }
         Ok(match end {
             Some(end) => ControlFlow::Break(end),

@@ -4,9 +4,9 @@
 //! ends what it started in order, reaps what was orphaned, and if it is killed itself, the lifeline and the parent-death
 //! signal end the rest.
 
+mod agents;
 mod children;
 mod cluster;
-mod console;
 mod control;
 mod etcd;
 mod fleet;
@@ -29,8 +29,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::args::duration;
 use crate::failure::Failure;
+use crate::output::console::Console;
 use cluster::Cluster;
-use console::Console;
 use settings::Settings;
 use signals::Signals;
 

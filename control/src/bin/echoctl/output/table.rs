@@ -2,12 +2,10 @@
 //!
 //! Used by everything that lists. Cells may hold what a peer sent, so that control characters never reach the terminal.
 
-use std::fmt::Write as _;
-
 /// Blanks between two columns.
 const GAP: usize = 3;
 
-/// Widths of the columns, in characters.
+/// Widths of the columns, as a terminal counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Widths(Vec<usize>);
 
@@ -18,7 +16,7 @@ impl Widths {
             self.0.resize(cells.len(), 0);
         }
         for (width, cell) in self.0.iter_mut().zip(cells) {
-            *width = (*width).max(plain(cell.as_ref()).chars().count());
+            *width = (*width).max(columns(&plain(cell.as_ref())));
         }
     }
 
@@ -26,8 +24,9 @@ impl Widths {
     pub(crate) fn line<S: AsRef<str>>(&self, cells: &[S]) -> String {
         let mut line = String::new();
         for (width, cell) in self.0.iter().zip(cells) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "{:<1$}", plain(cell.as_ref()), width + GAP);
+            let cell = plain(cell.as_ref());
+            line.push_str(&cell);
+            line.extend(std::iter::repeat_n(' ', (width + GAP).saturating_sub(columns(&cell))));
         }
         line.truncate(line.trim_end().len());
         line + "\n"
@@ -53,6 +52,16 @@ pub(crate) fn plain(text: &str) -> String {
     text.trim_end().chars().map(shown).collect()
 }
 
+/// Columns that a text takes on a terminal: two for what East Asian scripts and pictographs are drawn with, else one.
+fn columns(text: &str) -> usize {
+    // The wide and fullwidth blocks of Unicode's EastAsianWidth.txt, rounded to whole blocks.
+    let wide = |c: char| {
+        matches!(u32::from(c), 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f
+            | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1f64f | 0x1f900..=0x1f9ff | 0x2_0000..=0x3_fffd)
+    };
+    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +70,12 @@ mod tests {
     fn columns_line_up_and_lines_end_clean() {
         let rows = [vec!["node-1".to_owned(), "READY".to_owned()], vec!["n".to_owned(), "-".to_owned()]];
         assert_eq!(render(&["NAME", "PHASE"], &rows), "NAME     PHASE\nnode-1   READY\nn        -\n");
+    }
+
+    #[test]
+    fn wide_characters_keep_the_columns() {
+        let rows = [vec!["欢迎".to_owned(), "1s".to_owned()], vec!["hi".to_owned(), "2s".to_owned()]];
+        assert_eq!(render(&["MESSAGE", "AGE"], &rows), "MESSAGE   AGE\n欢迎      1s\nhi        2s\n");
     }
 
     #[test]

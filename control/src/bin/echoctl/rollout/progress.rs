@@ -21,6 +21,15 @@ pub(super) enum End {
     Failed(String),
 }
 
+/// Something to show while it goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// What happens.
+    pub(super) line: String,
+    /// Nodes that did their part, of nodes that should.
+    pub(super) share: Option<(u32, u32)>,
+}
+
 /// What was told so far.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -34,12 +43,12 @@ impl Progress {
         Self { pool: pool.to_string(), told: String::new(), last: v1::Rollout::default() }
     }
 
-    /// A line to print, if there is news, and the end, if this is it.
-    pub(super) fn take(&mut self, message: v1::WatchRolloutResponse) -> (Option<String>, Option<End>) {
+    /// What to show, if it is news, and the end, if this is it.
+    pub(super) fn take(&mut self, message: v1::WatchRolloutResponse) -> (Option<News>, Option<End>) {
         let rollout = message.rollout.unwrap_or_default();
         self.last = rollout;
         if message.pending {
-            return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool)), None);
+            return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool), None), None);
         }
         match self.last.phase() {
             RolloutPhase::Completed => (None, Some(End::Completed(self.completed()))),
@@ -47,7 +56,10 @@ impl Progress {
                 (None, Some(End::Failed(self.failed())))
             }
             RolloutPhase::Unspecified => (None, None),
-            _ => (self.news(self.how_far()), None),
+            phase => {
+                let share = (phase == RolloutPhase::Progressing).then_some((self.last.acked, self.last.nodes));
+                (self.news(self.how_far(), share), None)
+            }
         }
     }
 
@@ -72,12 +84,12 @@ impl Progress {
     }
 
     /// The line, unless it was the last one told.
-    fn news(&mut self, line: String) -> Option<String> {
+    fn news(&mut self, line: String, share: Option<(u32, u32)>) -> Option<News> {
         if self.told == line {
             return None;
         }
         self.told.clone_from(&line);
-        Some(line)
+        Some(News { line, share })
     }
 
     fn how_far(&self) -> String {
@@ -145,9 +157,10 @@ mod tests {
     fn an_older_rollouts_end_is_not_the_end() {
         let mut progress = progress();
         let (line, end) = progress.take(message(RolloutPhase::Completed, 3, true));
-        assert_eq!((line.unwrap().as_str(), end), ("waiting for the rollout of pool/edge to begin", None));
+        assert_eq!((line.unwrap().line.as_str(), end), ("waiting for the rollout of pool/edge to begin", None));
         let (line, end) = progress.take(message(RolloutPhase::Progressing, 2, false));
-        assert_eq!((line.unwrap().as_str(), end), ("2 of 3 nodes run revision 4", None));
+        let expected = News { line: "2 of 3 nodes run revision 4".into(), share: Some((2, 3)) };
+        assert_eq!((line, end), (Some(expected), None));
         assert_eq!(progress.take(message(RolloutPhase::Progressing, 2, false)), (None, None), "no news");
         let end = progress.take(message(RolloutPhase::Completed, 3, false)).1.unwrap();
         assert_eq!(end, End::Completed("all 3 nodes of pool/edge run revision 4".into()));

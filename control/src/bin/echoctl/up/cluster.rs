@@ -3,13 +3,13 @@
 //! Used by `up`. Dropping it drops the lifeline, which ends what was not ended in order.
 
 use super::children::Children;
-use super::console::Console;
 use super::control::{self, Lifeline};
 use super::service::Service;
 use super::settings::Settings;
 use super::{Began, report, start};
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use crate::output::console::Console;
 
 /// All parts of a cluster.
 pub(super) struct Cluster<'a> {

@@ -52,7 +52,7 @@ pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: I
         |message| {
             let mut fleet = fleet.borrow_mut();
             fleet.take(v1::Node::change(message));
-            console.progress(&format!("nodes: {}", fleet.summary()));
+            console.gauge(fleet.ready(), fleet.wanted(), &format!("nodes: {}", fleet.summary()));
             let all = fleet.ready() == fleet.wanted();
             Ok(if all { ControlFlow::Break(Serving::All) } else { ControlFlow::Continue(()) })
         },

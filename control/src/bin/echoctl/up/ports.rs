@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use crate::connect::io_cause;
 use crate::failure::Failure;
 
+/// The kernel may name a port that another part of the cluster has chosen; so often it is asked again.
+const TRIES: usize = 16;
+
 /// Ports by name, as `ports.json` keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Ports(Map<String, Value>);
@@ -28,10 +31,11 @@ impl Ports {
     /// No port is free.
     pub(super) fn choose(&mut self, name: &str) -> Result<u16, Failure> {
         let kept = self.0.get(name).and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        // The port is free again at once: who takes it before our program does ends that program, which is told.
         let free = |port: u16| bind((Ipv4Addr::LOCALHOST, port).into()).ok();
-        // Held until all are chosen, a port would have to be passed on; a clash in between ends the program that
-        // lost, and it is started again.
-        let port = kept.filter(|port| *port != 0).and_then(free).or_else(|| free(0));
+        let others: Vec<_> = self.0.iter().filter(|(other, _)| *other != name).map(|(_, port)| port.clone()).collect();
+        let mut any = (0..TRIES).filter_map(|_| free(0)).filter(|port| !others.contains(&Value::from(*port)));
+        let port = kept.filter(|port| *port != 0).and_then(free).or_else(|| any.next());
         let port = port.ok_or_else(|| Failure::Up("no free port on 127.0.0.1".to_owned()))?;
         self.0.insert(name.to_owned(), port.into());
         Ok(port)

@@ -12,11 +12,11 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::children::{Child, Children, Exit};
-use super::console::Console;
 use super::state::{open_log, tail};
 use crate::backoff::Backoff;
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use crate::output::console::Console;
 
 /// First and longest wait before a restart.
 const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));

@@ -8,12 +8,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use tokio::time::{Instant, timeout_at};
 
+use super::agents::Agents;
 use super::cluster::Cluster;
-use super::console::Console;
 use super::procfs::{self, Process};
 use super::service::Service;
 use super::signals::Signals;
+use super::start;
 use crate::failure::Failure;
+use crate::output::console::Console;
 
 /// Longest wait for control, which only gives up its leadership.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -25,8 +27,8 @@ const NODE_GRACE: Duration = Duration::from_secs(1);
 const LAST_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for what was killed; only a process that hangs in the kernel needs it.
 const KILLED: Duration = Duration::from_secs(2);
-/// The number of names that a line has room for.
-const MAX_NAMED: usize = 8;
+/// Between two lines about what is left.
+const TELL: Duration = Duration::from_millis(500);
 
 /// Ends everything in order; at once if another signal comes.
 ///
@@ -44,14 +46,18 @@ pub(super) async fn run(mut cluster: Cluster<'_>, signals: &mut Signals, console
         if let Some(etcd) = &mut cluster.etcd {
             etcd.kill().await;
         }
-        wait_until_gone(&mut cluster, Instant::now() + KILLED, |_| {}).await;
+        wait_until_gone(&mut cluster, Instant::now() + KILLED).await;
     }
     outcome
 }
 
 async fn orderly(cluster: &mut Cluster<'_>, console: &Console) {
+    let agents = match start::server(cluster.settings.listen) {
+        Ok(server) if cluster.control.pid().is_some() => Agents::of(&server).await,
+        _ => Agents::default(),
+    };
     cluster.control.stop(CONTROL_GRACE).await;
-    drain(cluster, console).await;
+    drain(cluster, console, &agents).await;
     if let Some(etcd) = &mut cluster.etcd {
         etcd.stop(ETCD_GRACE).await;
     }
@@ -59,45 +65,43 @@ async fn orderly(cluster: &mut Cluster<'_>, console: &Console) {
 }
 
 /// Ends the nodes, which are children of this process since control's end.
-async fn drain(cluster: &mut Cluster<'_>, console: &Console) {
+async fn drain(cluster: &mut Cluster<'_>, console: &Console, agents: &Agents) {
     let nodes = others(cluster);
     if nodes.is_empty() {
         return;
     }
-    let deadline = cluster.settings.args.drain_deadline;
-    console.progress(&format!(
-        "draining {} nodes for at most {} s; Ctrl-C ends them at once",
-        nodes.len(),
-        deadline.as_secs_f64()
-    ));
+    let limit = cluster.settings.args.drain_deadline;
+    let deadline = Instant::now() + limit + NODE_GRACE;
+    let seconds = limit.as_secs_f64();
+    console.progress(&format!("draining {} nodes for at most {seconds} s; Ctrl-C ends them at once", nodes.len()));
     signal_all(&nodes, Signal::SIGTERM);
-    let left = |nodes: &[Process]| console.progress(&format!("waiting for {}", names(nodes)));
-    if wait_until_gone(cluster, Instant::now() + deadline + NODE_GRACE, left).await {
-        return;
+    while !wait_until_gone(cluster, deadline.min(Instant::now() + TELL)).await {
+        // The names of the beginning: a process that is about to end has lost its command line.
+        let now: Vec<_> = others(cluster).iter().map(|process| process.pid).collect();
+        let left: Vec<_> = nodes.iter().filter(|process| now.contains(&process.pid)).cloned().collect();
+        let left = agents.describe(&left).await;
+        if Instant::now() >= deadline {
+            console.line(&format!("{left}: not ended in time; ending at once"));
+            return force(cluster).await;
+        }
+        console.progress(&format!("waiting for {left}"));
     }
-    let stubborn = others(cluster);
-    console.line(&format!("{} did not end in time; ending at once", names(&stubborn)));
-    signal_all(&stubborn, Signal::SIGTERM);
-    if wait_until_gone(cluster, Instant::now() + LAST_GRACE, |_| {}).await {
-        return;
-    }
-    signal_all(&others(cluster), Signal::SIGKILL);
-    wait_until_gone(cluster, Instant::now() + KILLED, |_| {}).await;
 }
 
-/// Waits until no child but etcd is left; tells what is left whenever that changes.
-async fn wait_until_gone(cluster: &mut Cluster<'_>, deadline: Instant, tell: impl Fn(&[Process])) -> bool {
-    let mut left = others(cluster);
-    while !left.is_empty() {
+/// Ends nodes that did not end by themselves.
+async fn force(cluster: &mut Cluster<'_>) {
+    signal_all(&others(cluster), Signal::SIGTERM);
+    if !wait_until_gone(cluster, Instant::now() + LAST_GRACE).await {
+        signal_all(&others(cluster), Signal::SIGKILL);
+        wait_until_gone(cluster, Instant::now() + KILLED).await;
+    }
+}
+
+/// Waits until no child but etcd and control is left; false at the deadline.
+async fn wait_until_gone(cluster: &mut Cluster<'_>, deadline: Instant) -> bool {
+    while !others(cluster).is_empty() {
         if timeout_at(deadline, cluster.children.changed()).await.is_err() {
             return false;
-        }
-        let pids: Vec<_> = others(cluster).iter().map(|process| process.pid).collect();
-        let before = left.len();
-        // The names of before: a process that is about to end has lost its command line.
-        left.retain(|process| pids.contains(&process.pid));
-        if !left.is_empty() && left.len() != before {
-            tell(&left);
         }
     }
     true
@@ -113,13 +117,5 @@ fn signal_all(processes: &[Process], signal: Signal) {
     for process in processes {
         // A child that ended meanwhile is not reaped before the next wait: the pid is still its own.
         let _ = kill(process.pid, signal);
-    }
-}
-
-fn names(processes: &[Process]) -> String {
-    let named: Vec<&str> = processes.iter().take(MAX_NAMED).map(|process| process.name.as_str()).collect();
-    match processes.len().saturating_sub(MAX_NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
     }
 }

@@ -81,7 +81,10 @@ async fn start_etcd(cluster: &mut Cluster<'_>, by: Instant) -> Result<(), Failur
 }
 
 /// Where control is reached from here: it may listen on every address.
-fn server(listen: SocketAddr) -> Result<Server, Failure> {
+///
+/// # Errors
+/// The address makes no URL.
+pub(super) fn server(listen: SocketAddr) -> Result<Server, Failure> {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -90,11 +90,28 @@ impl Collector {
         spans
     }
 
+    /// One trace as a tree, a span a line: its name, its service and, on a node, which one.
+    pub fn tree(&self, trace: &str) -> String {
+        let spans: Vec<Span> = self.spans().into_iter().filter(|s| s.trace == trace).collect();
+        let mut text = String::new();
+        branch(&spans, "", 0, &mut text);
+        text
+    }
+
     /// Waits until the collector has received a metric of this name.
     #[track_caller]
     pub fn wait_metric(&self, name: &str, deadline: Duration) {
         let line = format!("-> Name: {name}");
         let found = || self.process.log().lines().any(|l| l.trim() == line);
         eventually(&format!("metric {name} arrives"), deadline, || ensure(found(), || "not yet".into()));
+    }
+}
+
+/// The spans below `parent`, each followed by its own.
+fn branch(spans: &[Span], parent: &str, depth: usize, text: &mut String) {
+    for span in spans.iter().filter(|s| s.parent == parent) {
+        let place = if span.service == "echo-node" { format!(" {}", span.instance) } else { String::new() };
+        text.push_str(&format!("{}{}  ({}{place})\n", "  ".repeat(depth), span.name, span.service));
+        branch(spans, &span.id, depth + 1, text);
     }
 }

@@ -28,7 +28,7 @@ fn one_apply_is_one_trace_over_every_process() {
     cluster.echoctl().ok("rollout status pool/default --timeout 20s");
 
     // Every node's work hangs, link by link, on the command that was typed.
-    let services = eventually("every node's apply leads back to echoctl", ARRIVAL, || {
+    let (trace, services) = eventually("every node's apply leads back to echoctl", ARRIVAL, || {
         let spans = collector.spans();
         let root = spans.iter().find(|s| s.service == "echoctl" && s.name.contains("apply") && s.parent.is_empty());
         let root = root.ok_or("no root span of echoctl yet")?;
@@ -38,9 +38,12 @@ fn one_apply_is_one_trace_over_every_process() {
                 trace.iter().find(|s| s.instance == node && s.name == "apply").ok_or(format!("no {node} yet"))?;
             leads_to(root, apply, &trace)?;
         }
-        Ok::<_, String>(trace.iter().map(|s| s.service.clone()).collect::<BTreeSet<_>>())
+        let services: BTreeSet<_> = trace.iter().map(|s| s.service.clone()).collect();
+        Ok::<_, String>((root.trace.clone(), services))
     });
     assert_eq!(services, BTreeSet::from(["echo-control".into(), "echo-node".into(), "echoctl".into()]));
+    // Shown by `cargo test -p echo-tests --test trace -- --nocapture`.
+    println!("{}", collector.tree(&trace));
 
     client::tcp_echo(bound(&nodes[0], "echo-tcp"), b"counted").unwrap();
     client::udp_echo(bound(&nodes[0], "echo-udp"), b"counted").unwrap();

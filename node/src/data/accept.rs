@@ -38,16 +38,14 @@ pub(super) async fn run(
                 pause = MIN_PAUSE;
                 admit(stream, &listener, &shard);
             }
-            Err(e) => match listener.refused(Refusal::of(&e)) {
-                Refusal::Files | Refusal::Memory => {
-                    tokio::select! {
-                        _ = &mut stop => break,
-                        () = tokio::time::sleep(jittered(pause)) => {}
-                    }
-                    pause = (pause * 2).min(MAX_PAUSE);
+            Err(e) if listener.refused(Refusal::of(&e)).lasts() => {
+                tokio::select! {
+                    _ = &mut stop => break,
+                    () = tokio::time::sleep(jittered(pause)) => {}
                 }
-                Refusal::Aborted | Refusal::Limit => {}
-            },
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+            Err(_) => {}
         }
     }
     take_queued(socket, &listener, &shard);
@@ -64,10 +62,8 @@ fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &Rc<Shard>) 
                 Err(e) => drop(listener.refused(Refusal::of(&e))),
             },
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
-            Err(e) => match listener.refused(Refusal::of(&e)) {
-                Refusal::Files | Refusal::Memory => return,
-                Refusal::Aborted | Refusal::Limit => {}
-            },
+            Err(e) if listener.refused(Refusal::of(&e)).lasts() => return,
+            Err(_) => {}
         }
     }
 }

@@ -123,17 +123,30 @@ reasons! {
         Memory = "no_memory",
         /// The peer gave up before it was accepted, or the network did.
         Aborted = "aborted",
+        /// Another error of the kernel.
+        Failed = "io_error",
     }
 }
 
 impl Refusal {
-    /// What an error of accept(2) means.
+    /// What an error of accept(2) means; the network's errors are those of its manual page.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE) => Self::Files,
             Some(libc::ENOMEM | libc::ENOBUFS) => Self::Memory,
-            _ => Self::Aborted,
+            Some(libc::ECONNABORTED | libc::EPROTO | libc::ENOPROTOOPT | libc::EPERM | libc::EOPNOTSUPP) => {
+                Self::Aborted
+            }
+            Some(libc::ENETDOWN | libc::ENETUNREACH | libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENONET) => {
+                Self::Aborted
+            }
+            _ => Self::Failed,
         }
+    }
+
+    /// Whether trying again at once would only fail again.
+    pub(crate) fn lasts(self) -> bool {
+        matches!(self, Self::Files | Self::Memory | Self::Failed)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod apply;
 mod limits;
+mod load;
 mod tcp;
 mod udp;
 

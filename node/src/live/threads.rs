@@ -121,24 +121,72 @@ fn spawn(shard: usize, gate: Arc<Gate>, failure: watch::Sender<Option<ShardFailu
             Err(e) => return drop(started.send(Err(e))),
         };
         let _ = started.send(Ok(()));
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        report(shard, &failure, || {
             let result = shard::run(&runtime, gate, inbox);
             drop(runtime);
             result
-        }));
-        let cause = match result {
-            Ok(Ok(())) => return,
-            Ok(Err(cause)) => cause,
-            Err(panic) => text_of(panic.as_ref()),
-        };
-        failure.send_replace(Some(ShardFailure { shard, cause }));
+        });
     };
     let handle = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body)?;
     start.recv().unwrap_or_else(|_| Err(std::io::Error::other("the thread ended at once")))?;
     Ok(Thread { orders, handle, ended })
 }
 
+/// Runs a shard and tells when it ends other than it should.
+fn report(shard: usize, failure: &watch::Sender<Option<ShardFailure>>, run: impl FnOnce() -> Result<(), String>) {
+    let cause = match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => return,
+        Ok(Err(cause)) => cause,
+        Err(panic) => text_of(panic.as_ref()),
+    };
+    failure.send_replace(Some(ShardFailure { shard, cause }));
+}
+
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("it panicked: {}", text.unwrap_or("without a text"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn start() -> Threads {
+        Threads::start(NonZeroUsize::MIN, &Arc::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_ends_by_itself_is_a_failure() {
+        let threads = start();
+        let failure = threads.failure();
+        report(7, &threads.failure, || panic!("a bug"));
+        assert_eq!(failure.await.to_string(), "shard 7 ended: it panicked: a bug");
+        report(8, &threads.failure, || Err("no reason".to_owned()));
+        assert_eq!(threads.failure().await.to_string(), "shard 8 ended: no reason");
+        threads.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_does_not_answer_is_a_failure() {
+        let threads = start();
+        let failure = threads.failure();
+        let (_never, step) = oneshot::channel();
+        let error = threads.all(vec![step], Duration::from_secs(3)).await.unwrap_err();
+        assert_eq!(error.to_string(), "shard 0: no answer within 3 s; the node is overloaded or stuck");
+        assert_eq!(failure.await.shard, 0);
+        threads.stop().await;
+    }
+
+    #[tokio::test]
+    async fn orders_to_a_shard_that_is_gone_fail() {
+        let threads = start();
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        threads.order(0, Order::Stop, deadline).await.unwrap();
+        while threads.order(0, Order::Stop, deadline).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let error = threads.order(0, Order::Stop, deadline).await.unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.label()), ("shard 0: has ended", "shard"));
+    }
 }

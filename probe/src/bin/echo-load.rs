@@ -90,10 +90,12 @@ fn print(report: &Report, spent: Option<f64>) {
     if let Some(spent) = spent {
         print!("  server CPU {:>5.2} us/echo", spent * 1e6 / report.echoes.max(1) as f64);
     }
-    println!(
-        "  lost {}  strays {}  mismatches {}  errors {}",
-        report.lost, report.strays, report.mismatches, report.errors
-    );
+    let bad =
+        [("lost", report.lost), ("stray", report.strays), ("wrong", report.mismatches), ("failed", report.errors)];
+    for (what, count) in bad.into_iter().filter(|(_, count)| *count > 0) {
+        print!("  {count} {what}");
+    }
+    println!();
     if let Some(error) = &report.first_error {
         eprintln!("echo-load: {error}");
     }

@@ -55,3 +55,6 @@ fn has_told(link: &Link, report: &watch::Receiver<Report>) -> bool {
         Link::Joining | Link::Lost { .. } => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,14 +45,42 @@ fn router(health: Health) -> Router {
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
-    let reason = health.report.borrow().not_ready();
-    let Some(mut reason) = reason else { return (StatusCode::OK, "ok\n".to_owned()) };
-    if let Link::Lost { cause, .. } = &*health.link.borrow() {
-        reason = format!("{reason}: {cause}");
+    match not_ready(&health.report.borrow(), &health.link.borrow()) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
+}
+
+/// Why the node is not ready. That etcd is gone is only ever a part of the reason, never the reason.
+fn not_ready(report: &Report, link: &Link) -> Option<String> {
+    let reason = report.not_ready()?;
+    match link {
+        Link::Lost { cause, .. } => Some(format!("{reason}; {cause}")),
+        Link::Joining | Link::Registered(_) => Some(reason),
+    }
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], health.metrics.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use echo_proto::v1::NodePhase;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_serves_is_ready_without_etcd() {
+        let lost = Link::Lost { since: SystemTime::UNIX_EPOCH, cause: "etcd: refused".into() };
+        let mut report = Report::starting();
+        assert_eq!(not_ready(&report, &lost).as_deref(), Some("no config is applied yet; etcd: refused"));
+        assert_eq!(not_ready(&report, &Link::Joining).as_deref(), Some("no config is applied yet"));
+        report.phase = NodePhase::Ready;
+        assert_eq!(not_ready(&report, &lost), None);
+        report.phase = NodePhase::Draining;
+        assert_eq!(not_ready(&report, &Link::Joining).as_deref(), Some("draining"));
+    }
 }

@@ -133,3 +133,6 @@ async fn follow_readiness(health: HealthReporter, mut report: watch::Receiver<Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

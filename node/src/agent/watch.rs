@@ -138,7 +138,9 @@ impl Watcher {
                     Err(error) => return etcd.answer("watch", std::future::ready(Err(error))).await,
                 },
                 () = sleep_until(read_again) => {
-                    if let Some(again) = self.check(etcd).await? {
+                    let listed = self.read(etcd).await?;
+                    debug!(revision = listed.revision, "read our keys again");
+                    if let Some(again) = self.missed(&listed) {
                         return Ok(again);
                     }
                     read_again = Instant::now() + jittered(READ_AGAIN);
@@ -171,11 +173,10 @@ impl Watcher {
         }
     }
 
-    /// Reads both keys again and compares them with what the watch told.
-    async fn check(&mut self, etcd: &Etcd) -> Result<Option<Again>, EtcdError> {
-        let listed = self.read(etcd).await?;
-        if !self.continues(&listed) {
-            return Ok(Some(Again::List));
+    /// Compares what is there with what the watch told; notes up to where nothing was missed.
+    fn missed(&mut self, listed: &Listed) -> Option<Again> {
+        if !self.continues(listed) {
+            return Some(Again::List);
         }
         let mut again = None;
         for followed in [&mut self.assignment, &mut self.intent] {
@@ -186,8 +187,7 @@ impl Watcher {
                 again = Some(Again::Resume);
             }
         }
-        debug!(revision = listed.revision, missed = again.is_some(), "read our keys again");
-        Ok(again)
+        again
     }
 
     async fn read(&self, etcd: &Etcd) -> Result<Listed, EtcdError> {
@@ -227,4 +227,45 @@ fn intent(kv: &KeyValue) -> Option<v1::Intent> {
     codec::from_json(kv.value(), Strictness::Lenient)
         .inspect_err(|errors| warn!(reason = %errors, "the intent for this node can't be read; passing over it"))
         .ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn listed(cluster: u64, revision: i64) -> Listed {
+        Listed { cluster, revision, values: Vec::new() }
+    }
+
+    fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
+        let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
+        let intents = watch::channel(None).0;
+        (Watcher::new("assignments/p".into(), "intents/p/n".into(), assigned_cell, intents), assigned)
+    }
+
+    #[test]
+    fn history_goes_on_only_in_the_same_cluster_and_forward() {
+        let (mut watcher, assigned) = watcher();
+        assert!(!watcher.continues(&listed(7, 10)), "nothing is known yet");
+        watcher.take(listed(7, 10));
+        assert_eq!(*assigned.borrow(), Assigned::Absent, "not there is not deleted");
+        assert!(watcher.continues(&listed(7, 10)));
+        assert!(watcher.continues(&listed(7, 11)));
+        assert!(!watcher.continues(&listed(7, 9)), "a restored backup");
+        assert!(!watcher.continues(&listed(8, 11)), "another cluster");
+    }
+
+    #[test]
+    fn a_silent_watch_is_found_out() {
+        let (mut watcher, _assigned) = watcher();
+        watcher.take(listed(7, 10));
+        assert!(watcher.missed(&listed(7, 20)).is_none());
+        assert_eq!((watcher.assignment.seen, watcher.intent.seen), (20, 20), "nothing happened until then");
+        // What was known to be there is not there now, and nobody said so.
+        watcher.assignment.changed = 15;
+        assert!(matches!(watcher.missed(&listed(7, 30)), Some(Again::Resume)));
+        assert_eq!((watcher.assignment.seen, watcher.intent.seen), (20, 30), "its history is asked for from there");
+        assert!(matches!(watcher.missed(&listed(7, 5)), Some(Again::List)));
+    }
 }

@@ -1,0 +1,165 @@
+//! Assignments in, reports out, with real sockets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+
+use echo_proto::codec;
+use echo_proto::ids::Digest;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::live::LiveOptions;
+
+/// Longest wait for anything here.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// An applier that runs, and the cells around it.
+struct Bench {
+    assigned: watch::Sender<Assigned>,
+    report: watch::Receiver<Report>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Applier>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: LOOPBACK }).unwrap();
+        let (report_cell, report) = watch::channel(Report::starting());
+        let (assigned, assigned_cell) = watch::channel(Assigned::Unknown);
+        let (stop, stopped) = oneshot::channel();
+        let applier = Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), report_cell);
+        let task = tokio::spawn(applier.run(assigned_cell, stopped));
+        Self { assigned, report, stop, task }
+    }
+
+    fn assign(&self, assignment: &v1::Assignment) {
+        self.assigned.send_replace(Assigned::Value(codec::to_json(assignment).into_bytes().into()));
+    }
+
+    async fn until(&mut self, what: impl FnMut(&Report) -> bool) -> Report {
+        timeout(PATIENCE, self.report.wait_for(what)).await.unwrap().unwrap().clone()
+    }
+
+    async fn end(self) -> Applier {
+        self.stop.send(()).unwrap();
+        timeout(PATIENCE, self.task).await.unwrap().unwrap()
+    }
+}
+
+fn revision(n: u32, port: u16) -> v1::AssignedRevision {
+    let service = v1::Service { kind: Some(v1::service::Kind::Echo(v1::EchoService::default())) };
+    let listener = v1::Listener {
+        name: "echo-tcp".into(),
+        protocol: v1::Protocol::Tcp.into(),
+        port: port.into(),
+        service: Some(service),
+        ..Default::default()
+    };
+    let config = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
+    v1::AssignedRevision { n, digest: Digest::of(&config).to_string(), config: Some(config) }
+}
+
+fn stable(n: u32, port: u16) -> v1::Assignment {
+    v1::Assignment { uid: "u".into(), rollout: 1, stable: Some(revision(n, port)), ..Default::default() }
+}
+
+fn rolling(rollout: u32, from: v1::AssignedRevision, to: v1::AssignedRevision) -> v1::Assignment {
+    let (stable, next) = (Some(from), Some(to));
+    v1::Assignment { uid: "u".into(), rollout, stable, next, cut: u64::MAX, ..Default::default() }
+}
+
+fn applied(n: u32) -> impl FnMut(&Report) -> bool {
+    move |report| report.applied.as_ref().is_some_and(|a| a.n == n)
+}
+
+/// A port that another process holds.
+fn taken() -> (TcpListener, u16) {
+    let holder = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    (holder, port)
+}
+
+#[tokio::test]
+async fn what_is_assigned_is_served_and_told() {
+    let mut bench = Bench::start();
+    bench.assign(&stable(1, 0));
+    let report = bench.until(applied(1)).await;
+    assert_eq!((report.phase, report.rejection), (NodePhase::Ready, None));
+    assert_eq!(report.listeners[0].name, "echo-tcp");
+    let address: SocketAddr = report.listeners[0].address.parse().unwrap();
+    assert!(TcpStream::connect(address).is_ok());
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn a_next_that_can_not_be_bound_is_refused_and_stable_serves_on() {
+    let (_holder, port) = taken();
+    let mut bench = Bench::start();
+    bench.assign(&stable(1, 0));
+    let before = bench.until(applied(1)).await;
+    bench.assign(&rolling(2, revision(1, 0), revision(2, port)));
+    let report = bench.until(|r| r.rejection.is_some()).await;
+    let rejection = report.rejection.clone().unwrap();
+    assert_eq!((rejection.revision.as_ref().unwrap().n, rejection.rollout), (2, 2));
+    let told = format!("listener echo-tcp: bind 127.0.0.1:{port}: address in use");
+    assert_eq!(report::told(&rejection), told);
+    assert_eq!((report.phase, report.applied, report.listeners), (before.phase, before.applied, before.listeners));
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn a_joiner_that_refuses_next_serves_stable() {
+    let (_holder, port) = taken();
+    let mut bench = Bench::start();
+    bench.assign(&rolling(2, revision(1, 0), revision(2, port)));
+    let report = bench.until(applied(1)).await;
+    assert_eq!((report.phase, report.rejection.unwrap().revision.unwrap().n), (NodePhase::Ready, 2));
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_stable_is_tried_until_it_works() {
+    let (holder, port) = taken();
+    let mut bench = Bench::start();
+    bench.assign(&stable(1, port));
+    let report = bench.until(|r| r.phase == NodePhase::Rejected).await;
+    assert!(report.not_ready().unwrap().contains("address in use"));
+    drop(holder);
+    let report = bench.until(applied(1)).await;
+    assert_eq!((report.phase, report.rejection), (NodePhase::Ready, None));
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn garbage_is_told_and_stops_nothing() {
+    let mut bench = Bench::start();
+    bench.assigned.send_replace(Assigned::Value(b"{".as_slice().into()));
+    assert!(bench.until(|r| r.phase == NodePhase::Rejected).await.not_ready().unwrap().contains("not JSON"));
+    bench.assign(&stable(1, 0));
+    assert!(bench.until(applied(1)).await.conditions.is_empty());
+    bench.assigned.send_replace(Assigned::Value(b"\xff\xfe".as_slice().into()));
+    let report = bench.until(|r| !r.conditions.is_empty()).await;
+    assert_eq!((report.phase, report.conditions[0].r#type.as_str()), (NodePhase::Ready, CONFIG_READABLE));
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn only_a_deletion_closes_the_listeners() {
+    let mut bench = Bench::start();
+    bench.assigned.send_replace(Assigned::Absent);
+    bench.until(|r| r.phase == NodePhase::NoPool).await;
+    bench.assign(&stable(1, 0));
+    let address: SocketAddr = bench.until(applied(1)).await.listeners[0].address.parse().unwrap();
+    bench.assigned.send_replace(Assigned::Absent);
+    let report = bench.until(|r| !r.conditions.is_empty()).await;
+    assert_eq!((report.phase, report.conditions[0].r#type.as_str()), (NodePhase::Ready, ASSIGNED));
+    assert!(TcpStream::connect(address).is_ok(), "missing is not deleted");
+    bench.assigned.send_replace(Assigned::Deleted);
+    let report = bench.until(|r| r.phase == NodePhase::NoPool).await;
+    assert_eq!((report.applied, report.listeners.len(), report.conditions.len()), (None, 0, 0));
+    assert!(TcpStream::connect(address).is_err());
+    bench.end().await.end().await;
+}

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::LocalRuntime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use super::gate::Gate;
@@ -35,6 +35,8 @@ pub(super) struct Shard {
     pub(super) batch: RefCell<Batch>,
     pub(super) connections: Table,
     pub(super) idle_timeout: Cell<Duration>,
+    /// Wakes the sweep.
+    pub(super) limits_changed: Notify,
     pub(super) started: Instant,
     /// Time since `started` as of the last sweep.
     pub(super) now: Cell<Duration>,
@@ -75,6 +77,7 @@ pub(crate) fn run(runtime: &LocalRuntime, gate: Arc<Gate>, orders: mpsc::Receive
         batch: RefCell::new(Batch::new()),
         connections: Table::default(),
         idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
+        limits_changed: Notify::new(),
         started: Instant::now(),
         now: Cell::new(Duration::ZERO),
     });
@@ -135,7 +138,9 @@ impl Chief {
         let able = answer.is_ok();
         let heard = ready.send(answer).is_ok();
         if able && heard && go.await.is_ok() {
-            self.shard.idle_timeout.set(idle_timeout);
+            if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
+                self.shard.limits_changed.notify_one();
+            }
             let kept: Vec<SocketId> = prepared.iter().map(|(id, ..)| *id).collect();
             for (id, served, socket) in prepared {
                 self.serve(id, Rc::new(served), socket);

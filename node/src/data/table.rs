@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::shard::Shard;
 use super::slot::End;
@@ -17,7 +18,7 @@ use super::slot::End;
 const SWEEPS_PER_TIMEOUT: u32 = 16;
 /// Shortest time between two sweeps.
 const MIN_PERIOD: Duration = Duration::from_millis(5);
-/// Longest time between two sweeps; also how late a shortened timeout may be noticed.
+/// Longest time between two sweeps.
 const MAX_PERIOD: Duration = Duration::from_secs(1);
 /// How long a connection that we have ended may go on to send, so that our close does not destroy our answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -109,10 +110,10 @@ pub(super) async fn sweep(shard: Rc<Shard>) {
     loop {
         let limit = shard.idle_timeout.get();
         let period = (limit / SWEEPS_PER_TIMEOUT).clamp(MIN_PERIOD, MAX_PERIOD);
-        tokio::time::sleep(period).await;
+        // A shortened timeout is not slept over.
+        let _ = timeout(period, shard.limits_changed.notified()).await;
         let now = shard.started.elapsed();
-        let late = now.saturating_sub(shard.now.get()).max(period);
-        shard.connections.end_idle(now, shard.idle_timeout.get(), late);
+        shard.connections.end_idle(now, shard.idle_timeout.get(), now.saturating_sub(shard.now.get()));
         shard.now.set(now);
     }
 }

@@ -27,6 +27,7 @@ use v1::pools_server::PoolsServer;
 
 use self::agents::Agents;
 use self::error::ApiError;
+use self::watch::Watchers;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::view::View;
@@ -40,6 +41,7 @@ pub struct Api {
     store: Store,
     view: View,
     agents: Agents,
+    watchers: Watchers,
     stop: Stop,
     about: Arc<About>,
 }
@@ -62,7 +64,7 @@ pub struct About {
 impl Api {
     /// The services over this store and view; streams end at `stop`.
     pub fn new(store: Store, view: View, stop: Stop, about: About) -> Self {
-        Self { store, view, agents: Agents::default(), stop, about: Arc::new(about) }
+        Self { store, view, agents: Agents::default(), watchers: Watchers::default(), stop, about: Arc::new(about) }
     }
 
     /// All services, for a tonic server.

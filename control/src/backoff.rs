@@ -21,7 +21,7 @@ impl Backoff {
     }
 
     /// How long to wait now: between half of the step and all of it.
-    pub fn next(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.most);
         jittered(step)
@@ -49,10 +49,10 @@ mod tests {
         let ms = Duration::from_millis;
         let mut backoff = Backoff::new(ms(100), ms(300));
         for step in [100, 200, 300, 300] {
-            let wait = backoff.next();
+            let wait = backoff.delay();
             assert!(wait >= ms(step) / 2 && wait <= ms(step), "{wait:?} of {step} ms");
         }
         backoff.reset();
-        assert!(backoff.next() <= ms(100));
+        assert!(backoff.delay() <= ms(100));
     }
 }

@@ -27,6 +27,8 @@ use echo_proto::v1;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How often old events are removed.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Between two passes that nothing but a timer calls for.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The loop and what it works with.
 pub struct Drive {
@@ -81,35 +83,33 @@ impl Drive {
         let mut prune = Instant::now();
         loop {
             updates.mark_unchanged();
-            let mut wake = prune;
+            let mut wake = None;
             if let Some(wanted) = self.view.read(wanted) {
                 self.scaler.want(Some(wanted));
-                let passes = [pools.pass(&self.view).await, reports.pass(&self.view, &mut self.notices).await];
-                if passes.contains(&Pass::Again) {
-                    wake = wake.min(Instant::now() + backoff.next());
-                } else {
-                    backoff.reset();
-                }
-                let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
-                wake = dues.fold(wake, Instant::min);
                 if Instant::now() >= prune {
                     prune = Instant::now() + PRUNE_EVERY;
                     reports.prune().await;
                 }
+                let passes = [pools.pass(&self.view).await, reports.pass(&self.view, &mut self.notices).await];
+                let again = passes.contains(&Pass::Again).then(|| Instant::now() + backoff.delay());
+                if again.is_none() {
+                    backoff.reset();
+                }
+                let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
+                wake = dues.chain(again).chain([prune]).min();
             }
+            // A deadline that has passed must not spin; without one, the view has to change first.
+            let pause = sleep_until(wake.unwrap_or_else(Instant::now).max(Instant::now() + MIN_PAUSE));
             tokio::select! {
                 _ = updates.changed() => {}
                 _ = self.leadership.changed() => return,
                 () = reports.arrival(&mut self.notices) => {}
-                () = sleep_until(wake.max(Instant::now() + MIN_PAUSE)) => {}
+                () = pause, if wake.is_some() => {}
                 () = stop.wait() => return,
             }
         }
     }
 }
-
-/// Between two passes that nothing but a timer calls for: a deadline that has passed must not spin.
-const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Nodes wanted by each readable pool; `None` while what is known is old.
 fn wanted(state: &State) -> Option<Wanted> {

@@ -5,7 +5,8 @@
 
 use std::time::SystemTime;
 
-use echo_proto::ids::{NodeId, PoolName};
+use echo_proto::ids::PoolName;
+use echo_proto::keys::Keys;
 use echo_proto::{API_VERSION, v1};
 
 /// An event without a place yet: the store gives it its key.
@@ -23,14 +24,26 @@ pub fn of_pool(pool: &PoolName) -> String {
     format!("pool/{pool}")
 }
 
-/// `node/<id>`.
-pub fn of_node(node: &NodeId) -> String {
-    format!("node/{node}")
-}
-
 /// `key/<etcd key>`: for values of ours that cannot be read.
 pub fn of_key(key: &str) -> String {
     format!("key/{key}")
+}
+
+/// The etcd key that an event of [`of_key`] is about.
+pub fn key_of(event: &v1::Event) -> &str {
+    event.object.strip_prefix("key/").unwrap_or_default()
+}
+
+/// The event with the name it is stored under, which sorts by time.
+pub fn placed(event: v1::Event, keys: &Keys) -> v1::Event {
+    let key = keys.event(SystemTime::now());
+    let name = key.strip_prefix(&keys.events()).unwrap_or_default().to_owned();
+    v1::Event { metadata: Some(v1::ObjectMeta { name, ..Default::default() }), ..event }
+}
+
+/// Where a placed event is stored.
+pub fn key(event: &v1::Event, keys: &Keys) -> String {
+    keys.events() + event.metadata.as_ref().map_or("", |m| m.name.as_str())
 }
 
 fn event(kind: v1::EventType, reason: &str, object: String, message: String) -> v1::Event {

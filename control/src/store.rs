@@ -123,7 +123,7 @@ impl Store {
                 attempts += 1;
                 match self.call(operation, attempt()).await {
                     Err(e) if e.is_unavailable() && attempts < READ_ATTEMPTS => {
-                        tokio::time::sleep(backoff.next()).await;
+                        tokio::time::sleep(backoff.delay()).await;
                     }
                     result => return result,
                 }

@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     /// Cut: the caller reads too slowly.
     #[error("this watch was cut: nothing was read for {0} s; watch again")]
     Slow(u64),
+    /// No more watchers.
+    #[error("{0} watches are open already; end some, or ask another control")]
+    Crowded(usize),
     /// The process has just started.
     #[error("control has not read the cluster's state yet; try again in a moment")]
     Starting,
@@ -66,7 +69,7 @@ impl ApiError {
             Self::NotFound(_) => Code::NotFound,
             Self::Conflict(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
-            Self::Slow(_) => Code::ResourceExhausted,
+            Self::Slow(_) | Self::Crowded(_) => Code::ResourceExhausted,
         }
     }
 }

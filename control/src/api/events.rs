@@ -31,7 +31,7 @@ impl Events for Api {
     async fn watch(&self, request: Request<v1::EventsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let object = request.into_inner().object;
         self.current()?;
-        let (outlet, stream) = Outlet::channel().ok_or(ApiError::Starting)?;
+        let (outlet, stream) = Outlet::channel(&self.watchers)?;
         let (mut stop, prefix) = (self.stop.clone(), self.store.keys().events());
         let mut watcher = EventWatcher { follow: Follow::new(self.store.clone(), prefix, None), object };
         tokio::spawn(async move {

@@ -56,7 +56,7 @@ impl Nodes for Api {
     async fn watch(&self, request: Request<v1::NodesWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let source = NodeSource(filter(&request.into_inner().pool)?);
         self.current()?;
-        Ok(Response::new(watch::stream(source, self.view.clone(), self.stop.clone())?))
+        Ok(Response::new(watch::stream(source, self)?))
     }
 }
 

@@ -18,6 +18,7 @@ use self::rollouts::RolloutSource;
 use super::error::ApiError;
 use super::pages::Listed;
 use super::watch::{self, Source};
+use super::write::asked;
 use super::{Api, pool_name, present};
 use crate::plan::change;
 use crate::store::{Stored, decode};
@@ -65,7 +66,7 @@ impl Pools for Api {
         let name = request.into_inner().name;
         let source = PoolSource(if name.is_empty() { None } else { Some(pool_name(&name)?) });
         self.current()?;
-        Ok(Response::new(watch::stream(source, self.view.clone(), self.stop.clone())?))
+        Ok(Response::new(watch::stream(source, self)?))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
@@ -75,7 +76,7 @@ impl Pools for Api {
             let most = spec::MAX_REPLICAS;
             return Err(ApiError::Argument(format!("replicas: {replicas} is too large; at most {most}")).into());
         }
-        let asked = change::Request { author, ..Default::default() };
+        let asked = asked(&author, "", false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
             Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
@@ -130,7 +131,7 @@ impl Pools for Api {
     ) -> Result<Response<Self::WatchRolloutStream>, Status> {
         let name = pool_name(&request.into_inner().pool)?;
         self.caught_up(&name).await?;
-        Ok(Response::new(watch::stream(RolloutSource(name), self.view.clone(), self.stop.clone())?))
+        Ok(Response::new(watch::stream(RolloutSource(name), self)?))
     }
 }
 

@@ -4,15 +4,17 @@
 //! one that reads slowly gets fewer, newer states, and one that does not read at all is cut.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::v1::WatchType;
 use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::Api;
 use super::error::ApiError;
-use crate::stop::Stop;
 use crate::view::{State, View};
 
 /// Messages on their way to one watcher.
@@ -22,11 +24,25 @@ const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at the view: a burst of changes is one look.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Streams of this process, of all callers.
+const MAX_WATCHERS: usize = 1_024;
+
+/// Counts the streams.
+#[derive(Clone)]
+pub(super) struct Watchers(Arc<Semaphore>);
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_WATCHERS)))
+    }
+}
+
 /// What a `Watch` call returns.
 pub(super) type Stream<R> = ReceiverStream<Result<R, Status>>;
 
 /// Sends to one watcher.
 pub(super) struct Outlet<R> {
+    _permit: OwnedSemaphorePermit,
     sender: mpsc::Sender<Result<R, Status>>,
     /// Room for the last word, kept free from the start.
     last: OwnedPermit<Result<R, Status>>,
@@ -42,11 +58,13 @@ pub(super) enum End {
 }
 
 impl<R: Send + 'static> Outlet<R> {
-    pub(super) fn channel() -> Option<(Self, Stream<R>)> {
+    /// The end to send to and the one that the call returns, unless too many watch already.
+    pub(super) fn channel(watchers: &Watchers) -> Result<(Self, Stream<R>), ApiError> {
+        let permit = watchers.0.clone().try_acquire_owned().map_err(|_| ApiError::Crowded(MAX_WATCHERS))?;
         let (sender, receiver) = mpsc::channel(QUEUE + 1);
         // A fresh channel has room.
-        let last = sender.clone().try_reserve_owned().ok()?;
-        Some((Self { sender, last }, ReceiverStream::new(receiver)))
+        let last = sender.clone().try_reserve_owned().map_err(|_| ApiError::Starting)?;
+        Ok((Self { _permit: permit, sender, last }, ReceiverStream::new(receiver)))
     }
 
     pub(super) async fn send(&self, message: R) -> Result<(), End> {
@@ -91,8 +109,9 @@ pub(super) trait Source: Send + Sync + 'static {
 }
 
 /// Streams the objects of `source`: RESYNC, all of them, BOOKMARK, then changes until `stop`.
-pub(super) fn stream<S: Source>(source: S, view: View, mut stop: Stop) -> Result<Stream<S::Reply>, ApiError> {
-    let (outlet, stream) = Outlet::channel().ok_or(ApiError::Starting)?;
+pub(super) fn stream<S: Source>(source: S, api: &Api) -> Result<Stream<S::Reply>, ApiError> {
+    let (outlet, stream) = Outlet::channel(&api.watchers)?;
+    let (view, mut stop) = (api.view.clone(), api.stop.clone());
     tokio::spawn(async move {
         let end = tokio::select! {
             end = follow(&source, &view, &outlet) => end,

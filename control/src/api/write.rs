@@ -19,11 +19,16 @@ const ATTEMPTS: u32 = 5;
 /// Revisions of a pool that are kept.
 const REVISIONS_KEPT: u32 = 10;
 
+/// Longest author.
+const MAX_AUTHOR_BYTES: usize = 253;
+/// Longest message.
+const MAX_MESSAGE_BYTES: usize = 4_096;
+
 /// A pool after a change that was stored, or need not be.
 pub(crate) struct Written {
     /// As stored now; in a dry run, as it would be.
     pub(crate) record: v1::PoolRecord,
-    /// Of the record; 0 in a dry run.
+    /// Of the record; in a dry run, of the one it would replace.
     pub(crate) mod_revision: i64,
     /// What it was; `None`: the pool is new.
     pub(crate) before: Option<v1::PoolRecord>,
@@ -37,8 +42,7 @@ impl Api {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
         let expected = expected_version(&pool)?;
-        let (author, message) = (request.author.clone(), request.message.clone());
-        let asked = Request { author, message, now: request.now };
+        let asked = asked(&request.author, &request.message, request.now)?;
         self.change_pool(&name, request.dry_run, |stored, rollout| {
             check_version(&name, expected, stored)?;
             let now = SystemTime::now();
@@ -54,7 +58,7 @@ impl Api {
     pub(crate) async fn create_pool(&self, request: &v1::ApplyRequest) -> Result<bool, ApiError> {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
-        let asked = Request { author: request.author.clone(), message: request.message.clone(), now: request.now };
+        let asked = asked(&request.author, &request.message, request.now)?;
         let written = self.change_pool(&name, false, |stored, _| {
             Ok(stored.is_none().then(|| change::create(&name, &pool, &asked, SystemTime::now())))
         });
@@ -80,7 +84,7 @@ impl Api {
             };
             let record = changed.record.clone();
             if dry_run {
-                return Ok(Written { record, mod_revision: 0, before, changed: true });
+                return Ok(Written { record, mod_revision, before, changed: true });
             }
             let change = self.transaction(name, mod_revision, changed).await?;
             if let Some(mod_revision) = self.store.commit(change).await? {
@@ -124,6 +128,16 @@ impl Api {
         let status = self.view.read(|state| state.pools.get(name).map(present::status));
         v1::Pool { status: Some(status.unwrap_or_default()), ..present::pool(record, mod_revision) }
     }
+}
+
+/// Who asks, within bounds: it is stored with the pool, the revision and the event.
+pub(super) fn asked(author: &str, message: &str, now: bool) -> Result<Request, ApiError> {
+    for (field, text, most) in [("author", author, MAX_AUTHOR_BYTES), ("message", message, MAX_MESSAGE_BYTES)] {
+        if text.len() > most {
+            return Err(ApiError::Argument(format!("{field}: {} bytes; at most {most}", text.len())));
+        }
+    }
+    Ok(Request { author: author.to_owned(), message: message.to_owned(), now })
 }
 
 /// The leader's records only help here: one that can't be read, which the drive reports, must not stop an operator.

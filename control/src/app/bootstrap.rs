@@ -52,7 +52,7 @@ async fn apply(api: &Api, request: &v1::ApplyRequest) {
         match api.create_pool(request).await {
             Ok(true) => return tracing::info!("the bootstrap pool is created"),
             Ok(false) => return tracing::info!("the bootstrap pool exists already; it is left as it is"),
-            Err(error) if error.is_unavailable() => tokio::time::sleep(backoff.next()).await,
+            Err(error) if error.is_unavailable() => tokio::time::sleep(backoff.delay()).await,
             Err(error) => return tracing::error!(%error, "the bootstrap pool is not created"),
         }
     }

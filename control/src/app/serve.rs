@@ -17,6 +17,10 @@ use tonic_reflection::server::Builder as Reflection;
 use crate::api::Api;
 use crate::stop::Stop;
 
+/// Our services, by their full names.
+const SERVICES: [&str; 4] = ["echo.v1.Pools", "echo.v1.Nodes", "echo.v1.Events", "echo.v1.Cluster"];
+/// Calls and streams of one connection.
+const MAX_STREAMS: u32 = 256;
 /// Longest wait for all tasks to end.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_millis(700);
 /// Longest wait for open calls and streams.
@@ -28,14 +32,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    for service in ["echo.v1.Pools", "echo.v1.Nodes", "echo.v1.Events", "echo.v1.Cluster"] {
+    for service in SERVICES {
         health.set_service_status(service, tonic_health::ServingStatus::Serving).await;
     }
-    let reflection = || {
-        Reflection::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let routes = api.routes().add_service(health_service);
     let routes = match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
@@ -48,6 +47,7 @@ pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
     let mut ended = stop.clone();
     let served = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_streams(MAX_STREAMS)
         .layer(rpc::server_layer())
         .add_routes(routes)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
@@ -64,6 +64,14 @@ pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
         },
         () = deadline => tracing::warn!("open calls were cut"),
     }
+}
+
+/// Names the services served here: the descriptors hold those of the nodes as well.
+fn reflection() -> Reflection<'static> {
+    let described = Reflection::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES.into_iter().chain(["grpc.health.v1.Health"]).fold(described, Reflection::with_service_name)
 }
 
 /// SIGTERM and SIGINT.

@@ -51,21 +51,22 @@ impl Pools {
         });
         self.written.retain(|_, at| *at > revision);
         self.phases.retain(|name, _| known.iter().any(|k| k.name == *name));
-        let mut due = None;
-        for pool in known {
-            if self.written.contains_key(&pool.name) {
-                continue;
-            }
-            match self.step(&pool).await {
+        let (mut due, mut again) = (None, false);
+        for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
+            match self.step(pool).await {
                 Ok(Pass::Done(at)) => due = [due, at].into_iter().flatten().min(),
-                Ok(Pass::Again) => return Pass::Again,
+                Ok(Pass::Again) => again = true,
                 Err(error) => {
                     tracing::warn!(%error, pool = %pool.name, "a rollout's state was not written");
-                    return Pass::Again;
+                    again = true;
+                    // The next pool would wait for the same deadline.
+                    if error.is_unavailable() {
+                        break;
+                    }
                 }
             }
         }
-        Pass::Done(due)
+        if again { Pass::Again } else { Pass::Done(due) }
     }
 
     async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {

@@ -18,6 +18,8 @@ pub use self::facts::{Facts, NodeFacts};
 
 /// Most nodes named in a rollout's problems.
 pub const MAX_PROBLEMS: usize = 16;
+/// Longest cause that is taken over from a node; a rollout is read by people and kept in events.
+pub const MAX_CAUSE_CHARS: usize = 512;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]

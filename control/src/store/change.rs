@@ -3,14 +3,13 @@
 //! Built by the API (compare-and-put) and by the drive (fenced by the leader key), committed by [`super::Store`]. All of
 //! it happens or nothing; etcd allows 128 operations, a change of ours has a dozen at most.
 
-use std::time::SystemTime;
-
 use echo_proto::codec::{self, Message};
 use echo_proto::keys::Keys;
 use echo_proto::v1;
 use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp};
 
 use super::election::Leadership;
+use crate::event;
 
 /// A transaction in the making.
 #[derive(Debug, Default)]
@@ -63,11 +62,15 @@ impl Change {
     }
 
     /// Reports the change: the event is stored with it or not at all.
-    pub fn event(self, keys: &Keys, mut event: v1::Event) -> Self {
-        let key = keys.event(SystemTime::now());
-        let seq = key.strip_prefix(&keys.events()).unwrap_or_default();
-        event.metadata = Some(v1::ObjectMeta { name: seq.to_owned(), ..Default::default() });
+    pub fn event(self, keys: &Keys, event: v1::Event) -> Self {
+        let event = event::placed(event, keys);
+        let key = event::key(&event, keys);
         self.expect(&key, 0).put(&key, &event)
+    }
+
+    /// Writes an event in its place, where an earlier one of its kind may stand.
+    pub fn event_again(self, keys: &Keys, event: v1::Event) -> Self {
+        self.put(&event::key(&event, keys), &event)
     }
 
     pub(super) fn into_txn(self) -> Txn {

@@ -174,7 +174,7 @@ type Keeper = (LeaseKeeper, LeaseKeepAliveStream);
 
 async fn pause(backoff: &mut Backoff, stop: &mut Stop) {
     tokio::select! {
-        () = tokio::time::sleep(backoff.next()) => {}
+        () = tokio::time::sleep(backoff.delay()) => {}
         () = stop.wait() => {}
     }
 }

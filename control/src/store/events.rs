@@ -1,14 +1,15 @@
 //! Keeps the events few: those of the last day, and the newest 20,000 of them.
 //!
-//! Called by the drive once a minute, fenced. Events are only ever removed from the old end.
+//! Called by the drive, once a minute and when it takes over. Events are only ever removed from the old end, fenced.
 
 use std::time::{Duration, SystemTime};
 
+use echo_proto::v1;
 use etcd_client::GetOptions;
 
 use super::election::Leadership;
 use super::list::{MAX_PAGE, prefix_end};
-use super::{Change, Store, StoreError};
+use super::{Change, Store, StoreError, decode};
 
 /// Older events are removed.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -34,6 +35,14 @@ pub(crate) async fn prune(store: &Store, leadership: &Leadership) -> Result<(), 
         remove_before(store, leadership, &(String::from_utf8_lossy(last.key()).into_owned() + "\0")).await?;
     }
     Ok(())
+}
+
+/// All events of a reason.
+pub(crate) async fn with_reason(store: &Store, reason: &str) -> Result<Vec<v1::Event>, StoreError> {
+    let start = store.keys().events();
+    let (entries, _) = store.list(&start, &prefix_end(&start), 0).await?;
+    let events = entries.iter().filter_map(|kv| decode::<v1::Event>(kv).ok()).map(|stored| stored.value);
+    Ok(events.filter(|event| event.reason == reason).collect())
 }
 
 async fn remove_before(store: &Store, leadership: &Leadership, end: &str) -> Result<(), StoreError> {

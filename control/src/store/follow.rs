@@ -82,7 +82,7 @@ impl Follow {
     pub async fn next(&mut self) -> Update {
         loop {
             if self.failed {
-                tokio::time::sleep(self.backoff.next()).await;
+                tokio::time::sleep(self.backoff.delay()).await;
                 self.failed = false;
             }
             match self.step().await {

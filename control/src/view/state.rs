@@ -89,6 +89,13 @@ pub struct AssignmentEntry {
     pub stable: v1::AssignedRevision,
 }
 
+impl Invalid {
+    /// As events tell it.
+    pub fn version(&self) -> String {
+        self.mod_revision.to_string()
+    }
+}
+
 impl<T> Slot<T> {
     /// The record, if it is there and readable.
     pub fn valid(&self) -> Option<&Arc<Stored<T>>> {

@@ -9,8 +9,9 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
 use super::super::error::ApiError;
+use super::super::write::asked;
 use super::super::{Api, pool_name};
-use crate::plan::change::{self, Request};
+use crate::plan::change;
 use crate::store::{MAX_PAGE, Stored, decode, prefix_end};
 
 impl Api {
@@ -18,8 +19,7 @@ impl Api {
         let name = pool_name(&request.pool)?;
         let stored = self.stored_pool(&name).await?;
         let revisions = self.revisions(&name, &stored.value).await?;
-        let message = String::new();
-        let asked = Request { author: request.author.clone(), message, now: request.now };
+        let asked = asked(&request.author, "", request.now)?;
         let choose = |stored: &v1::PoolRecord, rollout: Option<&v1::Rollout>| {
             let newest = stored.revision.as_ref().map_or(0, |r| r.n);
             if request.to_revision == newest && !change::was_taken_back(stored, rollout) {

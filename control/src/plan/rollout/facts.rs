@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
-use super::MAX_PROBLEMS;
+use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
 
 /// A pool as the leader sees it.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl<'a> Facts<'a> {
             let rejection = node.status.rejection.as_ref()?;
             let this = rejection.revision.as_ref() == Some(revision) && rejection.rollout == rollout;
             let listener = rejection.listener.clone();
-            this.then(|| v1::RolloutProblem { listener, ..problem(node, rejection.cause.clone()) })
+            let cause = rejection.cause.chars().take(MAX_CAUSE_CHARS).collect();
+            this.then(|| v1::RolloutProblem { listener, ..problem(node, cause) })
         });
         refused.take(MAX_PROBLEMS).collect()
     }

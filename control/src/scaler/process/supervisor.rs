@@ -163,7 +163,7 @@ impl Supervisor {
                 self.notices.send(event::warning("NodeStartFailed", format!("node/node-{index}"), message));
                 // The first retry waits as well: what hindered this start hinders the next.
                 let mut backoff = backoff.unwrap_or_else(|| Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
-                let state = State::Dead(started + backoff.next());
+                let state = State::Dead(started + backoff.delay());
                 self.workers.insert(index, Worker { pool, state, started, backoff: Some(backoff) });
             }
         }
@@ -243,7 +243,7 @@ impl Worker {
             self.backoff = None;
         }
         let wait = match &mut self.backoff {
-            Some(backoff) => backoff.next(),
+            Some(backoff) => backoff.delay(),
             None => {
                 self.backoff = Some(Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
                 Duration::ZERO

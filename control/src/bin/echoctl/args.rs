@@ -13,6 +13,29 @@ use crate::{apply, get, rollout, scale, up, version};
 /// Where `echoctl up` serves.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
+const UP_EXAMPLES: &str = "\
+Examples:
+  echoctl up                                   three nodes that echo TCP and UDP on port 7007
+  echoctl up --nodes 5 --pool edge.yaml        five nodes of a pool of your own
+  echoctl up --etcd http://10.0.0.5:2379       with an etcd that runs already";
+
+const APPLY_EXAMPLES: &str = "\
+Examples:
+  echoctl apply -f edge.yaml -m 'add a greeting'
+  echoctl apply -f edge.yaml --dry-run=server
+  echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl apply -f -";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  echoctl get nodes --pool edge
+  echoctl get pool/edge -o yaml
+  echoctl get events --for pool/edge --watch";
+
+const ROLLOUT_EXAMPLES: &str = "\
+Examples:
+  echoctl rollout status pool/edge --timeout 1m
+  echoctl rollout undo pool/edge --to-revision 2";
+
 /// The admin command line of an echo cluster.
 #[derive(Debug, Parser)]
 #[command(name = "echoctl", version = echo_proto::VERSION, max_term_width = 100)]
@@ -40,14 +63,18 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a whole cluster on this machine, until Ctrl-C.
+    #[command(after_help = UP_EXAMPLES)]
     Up(up::Args),
     /// Create or change pools from files.
+    #[command(after_help = APPLY_EXAMPLES)]
     Apply(apply::Args),
     /// List nodes, pools, revisions or events, or show one.
+    #[command(after_help = GET_EXAMPLES)]
     Get(get::Args),
     /// Set how many nodes a pool has.
     Scale(scale::Args),
     /// Follow a rollout, or go back to an older revision.
+    #[command(after_help = ROLLOUT_EXAMPLES)]
     Rollout(rollout::Args),
     /// Tell the versions of this command and of control.
     Version(version::Args),

@@ -2,6 +2,7 @@
 //!
 //! Called by `main`.
 
+mod known;
 mod watch;
 
 use echo_proto::v1;
@@ -13,6 +14,7 @@ use crate::object::View;
 use crate::object::source::{Filter, Source, Watched, list};
 use crate::output::{Format, OutputArgs, print_list, print_object};
 use crate::target::{self, Target, Type};
+
 /// Flags of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

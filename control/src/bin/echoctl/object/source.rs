@@ -44,6 +44,7 @@ pub(crate) struct Change<T> {
 pub(crate) trait Source: Object {
     /// Its rows tell something of their pools.
     const NEEDS_POOLS: bool = false;
+
     /// The page at `token`.
     fn page(control: &mut Control, filter: &Filter, token: String) -> impl Future<Output = Result<Page<Self>, Status>>;
 

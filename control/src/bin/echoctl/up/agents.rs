@@ -15,8 +15,10 @@ use crate::connect::{Control, Server};
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
 
-/// Longest wait for control's list, and for one Agent's answer.
-const ANSWER: Duration = Duration::from_millis(300);
+/// Longest wait for control's list.
+const LIST: Duration = Duration::from_millis(300);
+/// Longest wait for one Agent's answer; they are asked one after the other.
+const ANSWER: Duration = Duration::from_millis(100);
 /// The number of nodes that a line has room for.
 const MAX_NAMED: usize = 8;
 
@@ -28,10 +30,10 @@ impl Agents {
     /// Those that control knows; none, when it does not answer.
     pub(super) async fn of(server: &Server) -> Self {
         let list = async {
-            let mut control = Control::open(server, ANSWER).await.ok()?;
+            let mut control = Control::open(server, LIST).await.ok()?;
             list::<v1::Node>(&mut control, &Filter::default()).await.ok()
         };
-        let (nodes, _) = timeout(ANSWER, list).await.ok().flatten().unwrap_or_default();
+        let (nodes, _) = timeout(LIST, list).await.ok().flatten().unwrap_or_default();
         let address = |node: v1::Node| Some((node.name().to_owned(), node.status?.agent_address));
         Self(nodes.into_iter().filter_map(address).collect())
     }

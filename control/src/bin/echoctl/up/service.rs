@@ -22,6 +22,8 @@ use crate::output::console::Console;
 const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// A process that lived for so long is started again at once.
 const STEADY: Duration = Duration::from_secs(30);
+/// Longest wait for what was killed; only a process that hangs in the kernel needs it.
+pub(super) const KILLED: Duration = Duration::from_secs(2);
 /// Lines of a log that are shown when its process fails.
 const TAIL_LINES: usize = 8;
 
@@ -111,7 +113,7 @@ impl Service {
         child.signal(Signal::SIGTERM);
         if timeout(grace, child.exit()).await.is_err() {
             child.signal(Signal::SIGKILL);
-            child.exit().await;
+            let _ = timeout(KILLED, child.exit()).await;
         }
         self.child = None;
     }

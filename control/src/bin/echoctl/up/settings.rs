@@ -48,11 +48,7 @@ impl Settings {
     /// # Errors
     /// The first of these that is not to be had, with the way out.
     pub(super) async fn check(args: Args) -> Result<Self, Failure> {
-        let usage = |cause: String| Failure::Usage(cause);
-        args.cluster.parse::<ClusterName>().map_err(|e| usage(e.to_string()))?;
-        if args.nodes.is_some_and(|nodes| nodes > MAX_REPLICAS) {
-            return Err(usage(format!("--nodes: at most {MAX_REPLICAS}")));
-        }
+        check_flags(&args)?;
         let given = args.pool.as_deref().map(one_pool).transpose()?;
         let pool_given = given.is_some();
         let control_program = programs::ours("echo-control")?;
@@ -77,6 +73,19 @@ impl Settings {
         let pool = bootstrap_pool(given, &state.pool_file())?;
         Ok(Self { args, state, control_program, node_program, etcd, etcd_urls, listen, http, pool, pool_given })
     }
+}
+
+/// What can be judged from the flags alone.
+fn check_flags(args: &Args) -> Result<(), Failure> {
+    args.cluster.parse::<ClusterName>().map_err(|e| Failure::Usage(format!("--cluster: {e}")))?;
+    if args.nodes.is_some_and(|nodes| nodes > MAX_REPLICAS) {
+        return Err(Failure::Usage(format!("--nodes: at most {MAX_REPLICAS}")));
+    }
+    if !args.listen.ip().is_loopback() && !args.insecure {
+        let cause = format!("{} is no loopback address, and gRPC here has no TLS", args.listen);
+        return Err(Failure::Usage(format!("--listen: {cause}; add --insecure if everyone there may command it")));
+    }
+    Ok(())
 }
 
 /// The address with a port of our choice, if it leaves that open.

@@ -1,7 +1,7 @@
 //! The end of a cluster: control first, so that nothing is started any more, then the nodes, then etcd, which the nodes
 //! need to leave in order.
 //!
-//! Used by `up`. Whatever happens, no child is left when it returns.
+//! Used by `up`. No child that can be killed is left when it returns.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::agents::Agents;
 use super::cluster::Cluster;
 use super::procfs::{self, Process};
-use super::service::Service;
+use super::service::{KILLED, Service};
 use super::signals::Signals;
 use super::start;
 use crate::failure::Failure;
@@ -25,8 +25,6 @@ const ETCD_GRACE: Duration = Duration::from_secs(2);
 const NODE_GRACE: Duration = Duration::from_secs(1);
 /// From the second SIGTERM to the kill.
 const LAST_GRACE: Duration = Duration::from_millis(500);
-/// Longest wait for what was killed; only a process that hangs in the kernel needs it.
-const KILLED: Duration = Duration::from_secs(2);
 /// Between two lines about what is left.
 const TELL: Duration = Duration::from_millis(500);
 

@@ -45,6 +45,8 @@ pub struct Bound {
 
 /// A node that has all it needs; see [`App::run`].
 pub struct App {
+    /// `pool/id`, for people.
+    name: String,
     bound: Bound,
     signals: Signals,
     critical: Critical,
@@ -99,6 +101,7 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
         }
     };
     Ok(App {
+        name: format!("{}/{}", settings.pool, settings.id),
         bound: Bound { grpc: grpc_address, http: http_address },
         signals,
         critical,

@@ -3,23 +3,24 @@
 //! One task, driven by the cell that the session fills. It must never wait for etcd: its answer goes into another cell.
 //! What can't be applied is refused with its cause and what was served before goes on.
 
+mod attempt;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::spec::{DEFAULT_DRAIN_DEADLINE, Plan};
-use echo_proto::telemetry::context;
 use echo_proto::v1::{self, NodePhase};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{Instrument as _, Span, field, info, info_span, warn};
+use tracing::{info, warn};
 
-use super::assignment::{Assignment, Offer, cut};
+use super::assignment::{Assignment, cut};
 use super::backoff::Backoff;
 use super::decide::{Decision, Held, Role};
-use super::report::{self, ASSIGNED, CONFIG_READABLE, Report};
+use super::report::{ASSIGNED, CONFIG_READABLE, Report};
 use super::watch::Assigned;
-use crate::live::{ApplyError, Bound, Live};
+use crate::live::{ApplyError, Live};
 
 /// First wait before a refused `stable` is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -141,87 +142,6 @@ impl Applier {
         self.current = Some(assignment);
     }
 
-    /// Applies one offer, in a span of its own: every attempt is answered.
-    async fn attempt(
-        &mut self,
-        role: Role,
-        offer: &Offer,
-        assignment: &Assignment,
-        trace: Option<&v1::TraceContext>,
-    ) -> bool {
-        let span = info_span!(
-            "apply",
-            echo.pool = %self.pool,
-            echo.node = %self.node,
-            echo.revision = offer.revision.n,
-            outcome = field::Empty,
-            error.r#type = field::Empty,
-        );
-        context::set_parent(&span, trace);
-        async {
-            let outcome = match &offer.plan {
-                Ok(plan) => match self.live.apply(plan).await {
-                    Ok(bound) => Ok((plan, bound)),
-                    Err(e) => Err((listener(&e), e.cause(), e.label())),
-                },
-                Err(cause) => Err((String::new(), cause.clone(), "config")),
-            };
-            match outcome {
-                Ok((plan, bound)) => {
-                    Span::current().record("outcome", "applied");
-                    self.served(offer.revision.clone(), plan, &bound, context::current());
-                    true
-                }
-                Err((listener, cause, label)) => {
-                    Span::current().record("outcome", "rejected").record("error.type", label);
-                    self.refused(role, offer, assignment, listener, cause);
-                    false
-                }
-            }
-        }
-        .instrument(span)
-        .await
-    }
-
-    fn served(&mut self, revision: v1::RevisionRef, plan: &Plan, bound: &[Bound], trace: Option<v1::TraceContext>) {
-        self.drain_deadline = plan.drain.deadline;
-        let listeners: Vec<_> = bound.iter().map(report::bound).collect();
-        let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
-        info!(revision = revision.n, listeners = told.join(", "), "serving");
-        self.held.acked(revision);
-        let held = self.held.clone();
-        self.say(|report| {
-            report.phase = NodePhase::Ready;
-            (report.applied, report.rejection) = (held.applied, held.rejection);
-            report.listeners = listeners;
-            report.trace = trace;
-        });
-    }
-
-    fn refused(&mut self, role: Role, offer: &Offer, assignment: &Assignment, listener: String, cause: String) {
-        let rejection = v1::Rejection {
-            revision: Some(offer.revision.clone()),
-            rollout: assignment.rollout,
-            listener,
-            cause: cut(cause),
-            time: Some(SystemTime::now().into()),
-        };
-        let serving = self.held.applied.as_ref().map(|r| r.n);
-        warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");
-        self.held.nacked(role, assignment, rejection);
-        let held = self.held.clone();
-        self.say(|report| {
-            // A retry that fails for the same reason is no news.
-            if report.rejection != held.rejection {
-                report.trace = context::current();
-            }
-            if held.applied.is_none() {
-                report.phase = NodePhase::Rejected;
-            }
-            report.rejection = held.rejection;
-        });
-    }
-
     fn unreadable(&mut self, cause: String) {
         warn!(reason = cause, "the assignment can't be read; serving on with what is applied");
         let nothing = self.held.applied.is_none();
@@ -255,10 +175,6 @@ impl Applier {
         (self.held, self.current, self.retry) = (Held::default(), None, None);
         self.say(|report| *report = Report { phase: NodePhase::NoPool, ..Report::starting() });
     }
-}
-
-fn listener(error: &ApplyError) -> String {
-    error.listener().map(ToString::to_string).unwrap_or_default()
 }
 
 /// When it is time; never, if there is nothing to wait for.

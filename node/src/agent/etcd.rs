@@ -52,17 +52,6 @@ pub enum EtcdError {
     },
 }
 
-impl EtcdError {
-    /// Stable name for metrics and spans (`error.type`).
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Timeout { .. } => "timeout",
-            Self::Call { .. } => "call",
-            Self::Ended { .. } => "ended",
-        }
-    }
-}
-
 /// A client and where it goes.
 #[derive(Clone)]
 pub struct Etcd {

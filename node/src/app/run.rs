@@ -47,7 +47,7 @@ impl App {
     /// # Errors
     /// Why the node had to stop by itself, or that it was ended before it had drained.
     pub async fn run(mut self) -> Result<(), RunError> {
-        info!(grpc = %self.bound.grpc, http = %self.bound.http, "listening");
+        info!(node = self.name, grpc = %self.bound.grpc, http = %self.bound.http, "started");
         let (listener, service) = self.agent;
         self.critical.spawn("agent service", service.serve(listener));
         let (listener, state) = self.health;

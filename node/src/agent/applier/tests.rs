@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::agent::report;
 use crate::live::LiveOptions;
 
 /// Longest wait for anything here.

@@ -1,0 +1,109 @@
+//! One try to apply one offer, and what is said of its outcome.
+//!
+//! Used by the applier only. Each try is a span of its own, and each outcome an ack or a nack in the report.
+
+use std::time::SystemTime;
+
+use echo_proto::spec::Plan;
+use echo_proto::telemetry::context;
+use echo_proto::v1::{self, NodePhase};
+use tracing::{Instrument as _, Span, field, info, info_span, warn};
+
+use super::Applier;
+use crate::agent::assignment::{Assignment, Offer, cut};
+use crate::agent::decide::Role;
+use crate::agent::report;
+use crate::live::{ApplyError, Bound};
+
+impl Applier {
+    /// Applies one offer, in a span of its own: every attempt is answered.
+    pub(super) async fn attempt(
+        &mut self,
+        role: Role,
+        offer: &Offer,
+        assignment: &Assignment,
+        trace: Option<&v1::TraceContext>,
+    ) -> bool {
+        let span = info_span!(
+            "apply",
+            echo.pool = %self.pool,
+            echo.node = %self.node,
+            echo.revision = offer.revision.n,
+            outcome = field::Empty,
+            error.r#type = field::Empty,
+        );
+        context::set_parent(&span, trace);
+        async {
+            let outcome = match &offer.plan {
+                Ok(plan) => match self.live.apply(plan).await {
+                    Ok(bound) => Ok((plan, bound)),
+                    Err(e) => Err((listener(&e), e.cause(), e.label())),
+                },
+                Err(cause) => Err((String::new(), cause.clone(), "config")),
+            };
+            match outcome {
+                Ok((plan, bound)) => {
+                    Span::current().record("outcome", "applied");
+                    self.served(offer.revision.clone(), plan, &bound, context::current());
+                    true
+                }
+                Err((listener, cause, label)) => {
+                    Span::current().record("outcome", "rejected").record("error.type", label);
+                    self.refused(role, offer, assignment, listener, cause);
+                    false
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    pub(super) fn served(
+        &mut self,
+        revision: v1::RevisionRef,
+        plan: &Plan,
+        bound: &[Bound],
+        trace: Option<v1::TraceContext>,
+    ) {
+        self.drain_deadline = plan.drain.deadline;
+        let listeners: Vec<_> = bound.iter().map(report::bound).collect();
+        let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
+        info!(revision = revision.n, listeners = told.join(", "), "serving");
+        self.held.acked(revision);
+        let held = self.held.clone();
+        self.say(|report| {
+            report.phase = NodePhase::Ready;
+            (report.applied, report.rejection) = (held.applied, held.rejection);
+            report.listeners = listeners;
+            report.trace = trace;
+        });
+    }
+
+    fn refused(&mut self, role: Role, offer: &Offer, assignment: &Assignment, listener: String, cause: String) {
+        let rejection = v1::Rejection {
+            revision: Some(offer.revision.clone()),
+            rollout: assignment.rollout,
+            listener,
+            cause: cut(cause),
+            time: Some(SystemTime::now().into()),
+        };
+        let serving = self.held.applied.as_ref().map(|r| r.n);
+        warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");
+        self.held.nacked(role, assignment, rejection);
+        let held = self.held.clone();
+        self.say(|report| {
+            // A retry that fails for the same reason is no news.
+            if report.rejection != held.rejection {
+                report.trace = context::current();
+            }
+            if held.applied.is_none() {
+                report.phase = NodePhase::Rejected;
+            }
+            report.rejection = held.rejection;
+        });
+    }
+}
+
+fn listener(error: &ApplyError) -> String {
+    error.listener().map(ToString::to_string).unwrap_or_default()
+}

@@ -71,7 +71,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
                 applied.push(response.pool.unwrap_or(pool));
             }
             Err(failure @ Failure::Refused(_)) => {
-                eprintln!("error: {}: {failure}", pool.path());
+                let told = failure.to_string();
+                // Most refusals name their pool; among several files the others must not leave a doubt.
+                let prefix = if told.contains(pool.name()) { String::new() } else { format!("{}: ", pool.path()) };
+                eprintln!("error: {prefix}{told}");
                 refused = true;
             }
             Err(failure) => return Err(failure),

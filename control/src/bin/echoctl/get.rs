@@ -19,7 +19,7 @@ use crate::target::{self, Target, Type};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to show: nodes, pools, revisions or events; with names, only those.
-    #[arg(required = true, value_name = "TYPE [NAME]... | TYPE/NAME")]
+    #[arg(required = true, value_name = "TYPE[/NAME]")]
     target: Vec<String>,
     /// Only nodes or revisions of this pool.
     #[arg(short, long, value_name = "NAME")]

@@ -1,6 +1,6 @@
 //! What commands print, and in which form.
 //!
-//! Used by the verbs. Only results go to stdout, through [`print`], which a closed pipe ends quietly.
+//! Used by the verbs. Only results go to stdout, through [`print()`], which a closed pipe ends quietly.
 
 pub(crate) mod console;
 pub(crate) mod human;

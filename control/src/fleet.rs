@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use echo_proto::ids::NodeId;
 use echo_proto::v1;
-use etcd_client::KeyValue;
 
-use crate::store::{Stored, decode};
+use crate::store::{Entry, Stored};
 
 /// The live nodes of one pool.
 #[derive(Debug, Default)]
@@ -42,9 +41,9 @@ impl Node {
 
 impl Fleet {
     /// Takes a record over; what is wrong with it otherwise.
-    pub(crate) fn put(&mut self, id: NodeId, kv: &KeyValue) -> Result<(), String> {
+    pub(crate) fn put(&mut self, id: NodeId, entry: &Entry) -> Result<(), String> {
         let old = self.nodes.remove(&id);
-        let record = decode::<v1::NodeRecord>(kv).map_err(|e| e.cause())?;
+        let record = entry.decode::<v1::NodeRecord>().map_err(|e| e.cause())?;
         let status = record.value.status.clone().ok_or("status: required")?;
         let since = old.filter(|o| o.status.incarnation == status.incarnation).map_or_else(Instant::now, |o| o.since);
         self.nodes.insert(id.clone(), Arc::new(Node { id, record, status, since }));

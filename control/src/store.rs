@@ -5,6 +5,7 @@
 
 mod change;
 pub mod election;
+mod entry;
 mod error;
 pub mod events;
 mod follow;
@@ -14,13 +15,14 @@ mod list;
 use std::future::Future;
 use std::time::Duration;
 
-use echo_proto::codec::{self, Message, Strictness};
+use echo_proto::codec::Message;
 use echo_proto::ids::ClusterName;
 use echo_proto::keys::Keys;
-use etcd_client::{Client, ConnectOptions, KeyValue, KvClient};
+use etcd_client::{Client, ConnectOptions, KvClient};
 use tracing::{Instrument as _, Span, field, info_span};
 
 pub use self::change::Change;
+pub use self::entry::{Entry, Stored};
 pub use self::error::StoreError;
 pub use self::follow::{Delta, Follow, Update};
 pub use self::lease_file::LeaseFile;
@@ -44,17 +46,6 @@ pub struct Store {
     client: Client,
     keys: Keys,
     endpoints: String,
-}
-
-/// A record with where etcd keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stored<T> {
-    /// The record.
-    pub value: T,
-    /// Of its key: what a compare-and-put names.
-    pub mod_revision: i64,
-    /// Of its key: tells a key that was made again.
-    pub create_revision: i64,
 }
 
 impl Store {
@@ -89,8 +80,8 @@ impl Store {
     /// No answer, or a value that cannot be read.
     pub async fn get<M: Message>(&self, key: &str) -> Result<Option<Stored<M>>, StoreError> {
         let read = || async move { self.kv().get(key, None).await };
-        let response = self.read("get", key, read).await?;
-        response.kvs().first().map(decode).transpose()
+        let mut response = self.read("get", key, read).await?;
+        response.take_kvs().pop().map(|kv| Entry::from(kv).decode()).transpose()
     }
 
     /// Commits a change; `None` if what it expects does not hold, else the revision it made.
@@ -165,18 +156,4 @@ fn client_span(name: &'static str, key: &str) -> Span {
         db.namespace = key,
         error.type = field::Empty
     )
-}
-
-/// Reads the record of a key.
-///
-/// # Errors
-/// Every mistake in its value. Unknown fields are a newer writer's, and are passed over.
-pub fn decode<M: Message>(kv: &KeyValue) -> Result<Stored<M>, StoreError> {
-    match codec::from_json(kv.value(), Strictness::Lenient) {
-        Ok(value) => Ok(Stored { value, mod_revision: kv.mod_revision(), create_revision: kv.create_revision() }),
-        Err(errors) => {
-            let key = String::from_utf8_lossy(kv.key()).into_owned();
-            Err(StoreError::Invalid { key, cause: errors.to_string() })
-        }
-    }
 }

@@ -68,7 +68,7 @@ impl View {
         }
     }
 
-    fn apply(&self, update: Update, revision: i64) {
+    pub(crate) fn apply(&self, update: Update, revision: i64) {
         {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
             report(&state, &update);
@@ -92,3 +92,6 @@ fn report(before: &State, update: &Update) {
         (Update::Changes(_), None) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 //! nobody else.
 
 use echo_proto::v1;
-use etcd_client::KeyValue;
 use tonic::{Request, Response, Status};
 use v1::WatchType;
 use v1::events_server::Events;
@@ -13,14 +12,14 @@ use super::Api;
 use super::error::ApiError;
 use super::pages::Listed;
 use super::watch::{self, End, Outlet};
-use crate::store::{Delta, Follow, Update, decode};
+use crate::store::{Delta, Entry, Follow, Update};
 
 #[tonic::async_trait]
 impl Events for Api {
     async fn list(&self, request: Request<v1::EventsListRequest>) -> Result<Response<v1::EventsListResponse>, Status> {
         let request = request.into_inner();
         let prefix = self.store.keys().events();
-        let read = |kv: &KeyValue| read_event(kv, &request.object);
+        let read = |entry: &Entry| read_event(entry, &request.object);
         let listed = self.list_page(&prefix, &request.page_token, request.page_size, read).await?;
         let Listed { items: events, next_page_token, resource_version } = listed;
         Ok(Response::new(v1::EventsListResponse { events, next_page_token, resource_version }))
@@ -72,7 +71,7 @@ impl EventWatcher {
         match update {
             Update::Reset(entries) => {
                 outlet.send(reply(WatchType::Resync, None)).await?;
-                for event in entries.iter().filter_map(|kv| read_event(kv, &self.object)) {
+                for event in entries.iter().filter_map(|entry| read_event(entry, &self.object)) {
                     outlet.send(reply(WatchType::Added, Some(event))).await?;
                 }
                 outlet.send(reply(WatchType::Bookmark, None)).await?;
@@ -80,9 +79,9 @@ impl EventWatcher {
             Update::Changes(deltas) => {
                 for delta in deltas {
                     // Removed events are old ones: who watches has seen them.
-                    let Delta::Put(kv) = delta else { continue };
-                    let Some(event) = read_event(&kv, &self.object) else { continue };
-                    let kind = if kv.version() == 1 { WatchType::Added } else { WatchType::Modified };
+                    let Delta::Put(entry) = delta else { continue };
+                    let Some(event) = read_event(&entry, &self.object) else { continue };
+                    let kind = if entry.version == 1 { WatchType::Added } else { WatchType::Modified };
                     outlet.send(reply(kind, Some(event))).await?;
                 }
             }
@@ -94,8 +93,8 @@ impl EventWatcher {
 }
 
 /// An event of the wanted object; one that can't be read is passed over, as it has been reported.
-fn read_event(kv: &KeyValue, object: &str) -> Option<v1::Event> {
-    let stored = decode::<v1::Event>(kv).ok()?;
+fn read_event(entry: &Entry, object: &str) -> Option<v1::Event> {
+    let stored = entry.decode::<v1::Event>().ok()?;
     let mut event = stored.value;
     event.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
     (object.is_empty() || event.object == object).then_some(event)

@@ -5,11 +5,9 @@
 
 use echo_proto::codec::Message;
 
-use etcd_client::KeyValue;
-
 use super::Api;
 use super::error::ApiError;
-use crate::store::{MAX_PAGE, prefix_end};
+use crate::store::{Entry, MAX_PAGE, prefix_end};
 
 /// Most bytes of one page.
 const MAX_PAGE_BYTES: usize = 2 << 20;
@@ -63,21 +61,21 @@ impl Api {
         prefix: &str,
         token: &str,
         page_size: u32,
-        read: impl Fn(&KeyValue) -> Option<T>,
+        read: impl Fn(&Entry) -> Option<T>,
     ) -> Result<Listed<T>, ApiError> {
         let token = Token::parse(token);
-        let (start, revision) = token.map_or((prefix.to_owned(), 0), |t| (t.key, t.revision));
-        if !start.starts_with(prefix) {
+        let (start, revision) = token.map_or((prefix.as_bytes().to_vec(), 0), |t| (t.key, t.revision));
+        if !start.starts_with(prefix.as_bytes()) {
             return Err(ApiError::Argument("page_token is not one of this list".to_owned()));
         }
         let found = self.store.page(&start, &prefix_end(prefix), MAX_PAGE, revision).await?;
         let mut page = PageOf::new(size(page_size));
         let mut next = found.next;
-        for kv in &found.entries {
-            if let Some(item) = read(kv)
+        for entry in &found.entries {
+            if let Some(item) = read(entry)
                 && !page.push(item)
             {
-                next = Some(String::from_utf8_lossy(kv.key()).into_owned());
+                next = Some(entry.key.clone());
                 break;
             }
         }
@@ -90,22 +88,25 @@ impl Api {
     }
 }
 
-/// `revision:key`: the rest of a list as of one etcd revision.
+/// `revision:key`, the key in hex: the rest of a list as of one etcd revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) revision: i64,
-    pub(super) key: String,
+    pub(super) key: Vec<u8>,
 }
 
 impl Token {
     /// Reads a token; `None` for the empty one of a first page, or one that is not ours.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (revision, key) = text.split_once(':')?;
-        Some(Self { revision: revision.parse().ok().filter(|r| *r > 0)?, key: key.to_owned() })
+        let (revision, hex) = text.split_once(':')?;
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let key = hex.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+        Some(Self { revision: revision.parse().ok().filter(|r| *r > 0)?, key })
     }
 
     pub(super) fn text(&self) -> String {
-        format!("{}:{}", self.revision, self.key)
+        let hex: String = self.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:{hex}", self.revision)
     }
 }
 
@@ -127,9 +128,9 @@ mod tests {
 
     #[test]
     fn tokens_read_back() {
-        let token = Token { revision: 7, key: "/echo/v1/a/pools/x:y".into() };
+        let token = Token { revision: 7, key: b"/echo/v1/a/pools/x:\xff".to_vec() };
         assert_eq!(Token::parse(&token.text()).unwrap(), token);
-        for foreign in ["", "x", "-1:k", "0:k", ":"] {
+        for foreign in ["", "x", "-1:00", "0:00", ":", "7:zz", "7:é"] {
             assert_eq!(Token::parse(foreign), None);
         }
     }

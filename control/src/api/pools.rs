@@ -21,7 +21,7 @@ use super::watch::{self, Source};
 use super::write::asked;
 use super::{Api, pool_name, present};
 use crate::plan::change;
-use crate::store::{Stored, decode};
+use crate::store::Stored;
 use crate::view::{PoolState, State};
 
 #[tonic::async_trait]
@@ -50,8 +50,8 @@ impl Pools for Api {
         let request = request.into_inner();
         let prefix = self.store.keys().pools();
         let listed = self
-            .list_page(&prefix, &request.page_token, request.page_size, |kv| {
-                let stored = decode::<v1::PoolRecord>(kv).ok()?;
+            .list_page(&prefix, &request.page_token, request.page_size, |entry| {
+                let stored = entry.decode::<v1::PoolRecord>().ok()?;
                 let name = stored.value.metadata.as_ref()?.name.parse().ok()?;
                 Some(self.present(&name, &stored.value, stored.mod_revision))
             })
@@ -98,8 +98,8 @@ impl Pools for Api {
         }
         let prefix = self.store.keys().revisions(pool.as_ref());
         let listed = self
-            .list_page(&prefix, &request.page_token, request.page_size, |kv| {
-                let stored = decode::<v1::Revision>(kv).ok()?;
+            .list_page(&prefix, &request.page_token, request.page_size, |entry| {
+                let stored = entry.decode::<v1::Revision>().ok()?;
                 let mut revision = stored.value;
                 revision.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
                 Some(revision)

@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::Api;
 use super::error::ApiError;
+use crate::stop::Stop;
 use crate::view::{State, View};
 
 /// Messages on their way to one watcher.
@@ -110,8 +111,11 @@ pub(super) trait Source: Send + Sync + 'static {
 
 /// Streams the objects of `source`: RESYNC, all of them, BOOKMARK, then changes until `stop`.
 pub(super) fn stream<S: Source>(source: S, api: &Api) -> Result<Stream<S::Reply>, ApiError> {
-    let (outlet, stream) = Outlet::channel(&api.watchers)?;
-    let (view, mut stop) = (api.view.clone(), api.stop.clone());
+    serve(source, api.view.clone(), api.stop.clone(), &api.watchers)
+}
+
+fn serve<S: Source>(source: S, view: View, mut stop: Stop, watchers: &Watchers) -> Result<Stream<S::Reply>, ApiError> {
+    let (outlet, stream) = Outlet::channel(watchers)?;
     tokio::spawn(async move {
         let end = tokio::select! {
             end = follow(&source, &view, &outlet) => end,
@@ -173,3 +177,6 @@ async fn send_changes<S: Source>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,11 +112,11 @@ impl Api {
     async fn outdated(&self, name: &PoolName, newest: u32) -> Result<Vec<u32>, ApiError> {
         let keys = self.store.keys();
         let prefix = keys.revisions(Some(name));
-        let page = self.store.page(&prefix, &prefix_end(&prefix), MAX_PAGE, 0).await?;
+        let page = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), MAX_PAGE, 0).await?;
         let assignment = readable(self.store.get::<v1::Assignment>(&keys.assignment(name)).await)?.map(|a| a.value);
         let running =
             |n: u32| assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n);
-        let numbers = page.entries.iter().filter_map(|kv| number(keys, kv.key()));
+        let numbers = page.entries.iter().filter_map(|entry| number(keys, &entry.key));
         // Higher ones are an earlier life of the pool's.
         let outdated = numbers.filter(|n| *n > newest || (n + REVISIONS_KEPT <= newest && !running(*n)));
         // A transaction holds 128 operations.

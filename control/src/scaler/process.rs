@@ -42,3 +42,6 @@ impl Scaler for ProcessScaler {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

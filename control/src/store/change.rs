@@ -56,7 +56,7 @@ impl Change {
     }
 
     /// Removes all keys from `start` up to `end`, which stays.
-    pub fn delete_range(mut self, start: &str, end: &str) -> Self {
+    pub fn delete_range(mut self, start: &str, end: &[u8]) -> Self {
         self.operations.push(TxnOp::delete(start, Some(DeleteOptions::new().with_range(end))));
         self
     }

@@ -8,8 +8,8 @@ use echo_proto::v1;
 use etcd_client::GetOptions;
 
 use super::election::Leadership;
-use super::list::{MAX_PAGE, prefix_end};
-use super::{Change, Store, StoreError, decode};
+use super::list::{MAX_PAGE, after, prefix_end};
+use super::{Change, Store, StoreError};
 
 /// Older events are removed.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -23,16 +23,16 @@ pub(crate) async fn prune(store: &Store, leadership: &Leadership) -> Result<(), 
     let keys = store.keys();
     let start = keys.events();
     let oldest = SystemTime::now().checked_sub(MAX_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
-    remove_before(store, leadership, &keys.event(oldest)).await?;
+    remove_before(store, leadership, keys.event(oldest).as_bytes()).await?;
     for _ in 0..MAX_ROUNDS {
         let surplus = count(store, &start).await? - MAX_EVENTS;
         if surplus <= 0 {
             return Ok(());
         }
         let limit = usize::try_from(surplus).unwrap_or(MAX_PAGE);
-        let page = store.page(&start, &prefix_end(&start), limit, 0).await?;
+        let page = store.page(start.as_bytes(), &prefix_end(&start), limit, 0).await?;
         let Some(last) = page.entries.last() else { return Ok(()) };
-        remove_before(store, leadership, &(String::from_utf8_lossy(last.key()).into_owned() + "\0")).await?;
+        remove_before(store, leadership, &after(&last.key)).await?;
     }
     Ok(())
 }
@@ -41,11 +41,11 @@ pub(crate) async fn prune(store: &Store, leadership: &Leadership) -> Result<(), 
 pub(crate) async fn with_reason(store: &Store, reason: &str) -> Result<Vec<v1::Event>, StoreError> {
     let start = store.keys().events();
     let (entries, _) = store.list(&start, &prefix_end(&start), 0).await?;
-    let events = entries.iter().filter_map(|kv| decode::<v1::Event>(kv).ok()).map(|stored| stored.value);
+    let events = entries.iter().filter_map(|e| e.decode::<v1::Event>().ok()).map(|stored| stored.value);
     Ok(events.filter(|event| event.reason == reason).collect())
 }
 
-async fn remove_before(store: &Store, leadership: &Leadership, end: &str) -> Result<(), StoreError> {
+async fn remove_before(store: &Store, leadership: &Leadership, end: &[u8]) -> Result<(), StoreError> {
     let keys = store.keys();
     let change = Change::new().fenced(keys, leadership).delete_range(&keys.events(), end);
     // A lost leadership ends the drive's term; the next leader prunes.

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use etcd_client::{EventType, KeyValue, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{KeyValue, WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Instant, timeout};
 
 use super::list::{MAX_MESSAGE_BYTES, prefix_end};
-use super::{REQUEST_DEADLINE, Store, StoreError};
+use super::{Entry, REQUEST_DEADLINE, Store, StoreError};
 use crate::backoff::Backoff;
 
 /// A watch that is silent for so long is asked for a sign of life.
@@ -24,7 +24,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 #[derive(Debug)]
 pub enum Update {
     /// All there is; what was known is void.
-    Reset(Vec<KeyValue>),
+    Reset(Vec<Entry>),
     /// What happened since, in order; empty when a broken watch goes on.
     Changes(Vec<Delta>),
     /// etcd can't be reached; trying goes on.
@@ -35,9 +35,9 @@ pub enum Update {
 #[derive(Debug)]
 pub enum Delta {
     /// Made or changed.
-    Put(KeyValue),
-    /// Removed, or gone with its lease; holds the key and the revision only.
-    Gone(KeyValue),
+    Put(Entry),
+    /// Removed, or gone with its lease.
+    Gone(Vec<u8>),
 }
 
 /// The follower of one prefix.
@@ -188,10 +188,8 @@ impl Follow {
         if self.except.as_ref().is_some_and(|except| kv.key().starts_with(except.as_bytes())) {
             return None;
         }
-        Some(match event.event_type() {
-            EventType::Put => Delta::Put(kv.clone()),
-            EventType::Delete => Delta::Gone(kv.clone()),
-        })
+        // A key that is gone has no version; the client's own event type panics on what it does not know.
+        Some(if kv.version() > 0 { Delta::Put(kv.clone().into()) } else { Delta::Gone(kv.key().to_vec()) })
     }
 
     fn unavailable(&self, cause: &str) -> StoreError {

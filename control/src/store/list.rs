@@ -3,9 +3,9 @@
 //! One range over 10,000 records would be one message of 5.5 MB, which delays all that shares its connection; so nobody
 //! here reads a prefix at once.
 
-use etcd_client::{GetOptions, KeyValue};
+use etcd_client::GetOptions;
 
-use super::{Store, StoreError};
+use super::{Entry, Store, StoreError};
 
 /// Most keys of one page.
 pub const MAX_PAGE: usize = 500;
@@ -16,11 +16,11 @@ pub(super) const MAX_MESSAGE_BYTES: usize = MAX_PAGE * 2 * 64 * 1024;
 #[derive(Debug)]
 pub struct Page {
     /// In the order of their keys.
-    pub entries: Vec<KeyValue>,
+    pub entries: Vec<Entry>,
     /// The etcd revision that the list shows.
     pub revision: i64,
     /// Where the next page starts; `None` after the last.
-    pub next: Option<String>,
+    pub next: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -28,31 +28,30 @@ impl Store {
     ///
     /// # Errors
     /// No answer, or the revision is compacted.
-    pub async fn page(&self, start: &str, end: &str, limit: usize, revision: i64) -> Result<Page, StoreError> {
+    pub async fn page(&self, start: &[u8], end: &str, limit: usize, revision: i64) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, MAX_PAGE);
         let options = GetOptions::new().with_range(end).with_limit(limit as i64).with_revision(revision);
         let read = || {
             let (mut kv, options) = (self.kv(), options.clone());
             async move { kv.get(start, Some(options)).await }
         };
-        let mut response = self.read("list", start, read).await?;
+        let mut response = self.read("list", end, read).await?;
         let revision = match revision {
             0 => response.header().map_or(0, etcd_client::ResponseHeader::revision),
             fixed => fixed,
         };
         let more = response.more();
-        let entries = response.take_kvs();
-        let last = entries.last().filter(|_| more).map(|kv| String::from_utf8_lossy(kv.key()).into_owned());
-        // The first key after the last one.
-        Ok(Page { entries, revision, next: last.map(|key| key + "\0") })
+        let entries: Vec<Entry> = response.take_kvs().into_iter().map(Entry::from).collect();
+        let last = entries.last().filter(|_| more);
+        Ok(Page { next: last.map(|entry| after(&entry.key)), entries, revision })
     }
 
     /// All keys from `start` up to `end` as of one revision (0: now), and that revision.
     ///
     /// # Errors
     /// As [`Store::page`].
-    pub async fn list(&self, start: &str, end: &str, revision: i64) -> Result<(Vec<KeyValue>, i64), StoreError> {
-        let (mut entries, mut revision, mut start) = (Vec::new(), revision, start.to_owned());
+    pub async fn list(&self, start: &str, end: &str, revision: i64) -> Result<(Vec<Entry>, i64), StoreError> {
+        let (mut entries, mut revision, mut start) = (Vec::new(), revision, start.as_bytes().to_vec());
         loop {
             let page = self.page(&start, end, MAX_PAGE, revision).await?;
             revision = page.revision;
@@ -63,6 +62,11 @@ impl Store {
             }
         }
     }
+}
+
+/// The first key after this one.
+pub(super) fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// The first key after all keys that start with `prefix`, which ends in an ASCII character.

@@ -10,11 +10,10 @@ use echo_proto::ids::PoolName;
 use echo_proto::keys::{Key, Keys};
 use echo_proto::spec::{PoolPlan, check_pool};
 use echo_proto::v1;
-use etcd_client::KeyValue;
 
 use crate::api::present;
 use crate::fleet::Fleet;
-use crate::store::{Delta, StoreError, Stored, decode};
+use crate::store::{Delta, Entry, StoreError, Stored};
 
 /// Most unreadable keys that are remembered; beyond, they are still passed over, but not reported.
 const MAX_INVALID: usize = 1_000;
@@ -119,10 +118,10 @@ impl State {
         }
     }
 
-    pub(super) fn reset(&mut self, entries: &[KeyValue], revision: i64) {
+    pub(super) fn reset(&mut self, entries: &[Entry], revision: i64) {
         let mut old = std::mem::replace(self, Self::new(self.keys.clone()));
-        for kv in entries {
-            self.put(kv);
+        for entry in entries {
+            self.put(entry);
         }
         // How long a node has been known outlives a new list.
         for (name, pool) in &mut self.pools {
@@ -138,55 +137,55 @@ impl State {
         self.away = None;
         for delta in deltas {
             match delta {
-                Delta::Put(kv) => self.put(kv),
-                Delta::Gone(kv) => self.gone(kv),
+                Delta::Put(entry) => self.put(entry),
+                Delta::Gone(key) => self.gone(key),
             }
         }
         self.revision = revision;
     }
 
-    fn put(&mut self, kv: &KeyValue) {
-        let name = String::from_utf8_lossy(kv.key()).into_owned();
+    fn put(&mut self, entry: &Entry) {
+        let name = entry.name();
         self.invalid.remove(&name);
-        let result = match self.keys.parse(kv.key()) {
-            Some(key) => self.place(key, kv),
+        let result = match self.keys.parse(&entry.key) {
+            Some(key) => self.place(key, entry),
             None if self.is_ours(&name) => Err("no pool or node can have this name".to_owned()),
             None => Ok(()),
         };
         if let Err(cause) = result
             && self.invalid.len() < MAX_INVALID
         {
-            self.invalid.insert(name, Invalid { mod_revision: kv.mod_revision(), cause });
+            self.invalid.insert(name, Invalid { mod_revision: entry.mod_revision, cause });
         }
     }
 
     /// Puts a record in its place, or says what is wrong with it.
-    fn place(&mut self, key: Key, kv: &KeyValue) -> Result<(), String> {
+    fn place(&mut self, key: Key, entry: &Entry) -> Result<(), String> {
         match key {
             Key::Pool(name) => {
-                let read = read_pool(&name, kv);
+                let read = read_pool(&name, entry);
                 fill(&mut self.pools.entry(name).or_default().pool, read)
             }
-            Key::Assignment(name) => fill(&mut self.pools.entry(name).or_default().assignment, read_assignment(kv)),
+            Key::Assignment(name) => fill(&mut self.pools.entry(name).or_default().assignment, read_assignment(entry)),
             Key::Rollout(name) => {
-                fill(&mut self.pools.entry(name).or_default().rollout, decode(kv).map_err(|e| e.cause()))
+                fill(&mut self.pools.entry(name).or_default().rollout, entry.decode().map_err(|e| e.cause()))
             }
-            Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, kv),
+            Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry),
             Key::Leader => {
                 self.leader = None;
-                self.leader = Some(decode(kv).map_err(|e| e.cause())?);
+                self.leader = Some(entry.decode().map_err(|e| e.cause())?);
                 Ok(())
             }
             // Read from etcd by those who need them; here only checked.
-            Key::Revision(..) => decode::<v1::Revision>(kv).map(drop).map_err(|e| e.cause()),
-            Key::Intent(..) => decode::<v1::Intent>(kv).map(drop).map_err(|e| e.cause()),
+            Key::Revision(..) => entry.decode::<v1::Revision>().map(drop).map_err(|e| e.cause()),
+            Key::Intent(..) => entry.decode::<v1::Intent>().map(drop).map_err(|e| e.cause()),
             Key::Event(_) => Ok(()),
         }
     }
 
-    fn gone(&mut self, kv: &KeyValue) {
-        self.invalid.remove(&*String::from_utf8_lossy(kv.key()));
-        match self.keys.parse(kv.key()) {
+    fn gone(&mut self, key: &[u8]) {
+        self.invalid.remove(&*String::from_utf8_lossy(key));
+        match self.keys.parse(key) {
             Some(Key::Pool(name)) => self.pools.entry(name).or_default().pool = Slot::Absent,
             Some(Key::Assignment(name)) => self.pools.entry(name).or_default().assignment = Slot::Absent,
             Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,
@@ -218,9 +217,9 @@ fn fill<T>(slot: &mut Slot<T>, read: Result<Stored<T>, String>) -> Result<(), St
     Ok(())
 }
 
-fn read_pool(name: &PoolName, kv: &KeyValue) -> Result<Stored<PoolEntry>, String> {
+fn read_pool(name: &PoolName, entry: &Entry) -> Result<Stored<PoolEntry>, String> {
     let Stored { value: record, mod_revision, create_revision } =
-        decode::<v1::PoolRecord>(kv).map_err(|e| e.cause())?;
+        entry.decode::<v1::PoolRecord>().map_err(|e| e.cause())?;
     let plan = check_pool(&present::pool(&record, mod_revision)).map_err(|e| e.to_string())?;
     if plan.name != *name {
         return Err(format!("metadata.name: {} stands under the key of {name}", plan.name));
@@ -232,9 +231,9 @@ fn read_pool(name: &PoolName, kv: &KeyValue) -> Result<Stored<PoolEntry>, String
     Ok(Stored { value: PoolEntry { record, plan }, mod_revision, create_revision })
 }
 
-fn read_assignment(kv: &KeyValue) -> Result<Stored<AssignmentEntry>, String> {
+fn read_assignment(entry: &Entry) -> Result<Stored<AssignmentEntry>, String> {
     let Stored { value: record, mod_revision, create_revision } =
-        decode::<v1::Assignment>(kv).map_err(|e| e.cause())?;
+        entry.decode::<v1::Assignment>().map_err(|e| e.cause())?;
     let complete = |r: &v1::AssignedRevision| r.n > 0 && !r.digest.is_empty() && r.config.is_some();
     let stable = record.stable.clone().filter(complete).ok_or("stable: n, digest and config are required")?;
     if record.next.as_ref().is_some_and(|next| !complete(next)) {

@@ -12,7 +12,7 @@ use super::super::error::ApiError;
 use super::super::write::asked;
 use super::super::{Api, pool_name};
 use crate::plan::change;
-use crate::store::{MAX_PAGE, Stored, decode, prefix_end};
+use crate::store::{MAX_PAGE, Stored, prefix_end};
 
 impl Api {
     pub(super) async fn undo_rollout(&self, request: v1::UndoRequest) -> Result<v1::UndoResponse, ApiError> {
@@ -43,9 +43,9 @@ impl Api {
     /// The stored revisions of this life of the pool, oldest first.
     async fn revisions(&self, name: &PoolName, pool: &v1::PoolRecord) -> Result<Vec<v1::Revision>, ApiError> {
         let prefix = self.store.keys().revisions(Some(name));
-        let page = self.store.page(&prefix, &prefix_end(&prefix), MAX_PAGE, 0).await?;
+        let page = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), MAX_PAGE, 0).await?;
         let uid = pool.metadata.as_ref().map_or("", |m| m.uid.as_str());
-        let revisions = page.entries.iter().filter_map(|kv| decode::<v1::Revision>(kv).ok()).map(|r| r.value);
+        let revisions = page.entries.iter().filter_map(|entry| entry.decode::<v1::Revision>().ok()).map(|r| r.value);
         Ok(revisions.filter(|r| r.revision.as_ref().is_some_and(|r| r.uid == uid)).collect())
     }
 }

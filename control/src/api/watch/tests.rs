@@ -1,0 +1,85 @@
+//! What a watcher gets, and how it ends.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_stream::StreamExt as _;
+
+use super::*;
+use crate::store::Update;
+
+/// Objects 1 to `shown`.
+struct Numbers(Arc<AtomicU32>);
+
+impl Source for Numbers {
+    type Key = u32;
+    type Version = ();
+    type Object = u32;
+    type Reply = (WatchType, Option<u32>);
+
+    fn versions(&self, _: &State) -> BTreeMap<u32, ()> {
+        (1..=self.0.load(Ordering::SeqCst)).map(|n| (n, ())).collect()
+    }
+
+    fn object(&self, _: &State, key: &u32) -> Option<u32> {
+        Some(*key)
+    }
+
+    fn gone(&self, key: &u32) -> u32 {
+        *key
+    }
+
+    fn reply(&self, kind: WatchType, object: Option<u32>, _: String) -> Option<Self::Reply> {
+        Some((kind, object))
+    }
+}
+
+fn view() -> View {
+    View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()))
+}
+
+async fn next<R>(stream: &mut Stream<R>) -> Result<R, Status> {
+    tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_list_in_its_frame_then_changes_then_why_it_ends() {
+    use WatchType::{Added, Bookmark, Deleted, Resync};
+    let (view, shown) = (view(), Arc::new(AtomicU32::new(2)));
+    let (trigger, stop) = crate::stop::stop();
+    let mut stream = serve(Numbers(shown.clone()), view.clone(), stop, &Watchers::default()).unwrap();
+    for expected in [(Resync, None), (Added, Some(1)), (Added, Some(2)), (Bookmark, None)] {
+        assert_eq!(next(&mut stream).await.unwrap(), expected);
+    }
+    shown.store(1, Ordering::SeqCst);
+    view.apply(Update::Changes(Vec::new()), 1);
+    assert_eq!(next(&mut stream).await.unwrap(), (Deleted, Some(2)));
+    trigger.set();
+    assert_eq!(next(&mut stream).await.unwrap_err().code(), tonic::Code::Unavailable);
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_cut_and_told() {
+    let shown = Arc::new(AtomicU32::new(1_000));
+    let (_trigger, stop) = crate::stop::stop();
+    let mut stream = serve(Numbers(shown), view(), stop, &Watchers::default()).unwrap();
+    tokio::time::sleep(SEND_DEADLINE * 2).await;
+    let mut got = 0;
+    let end = loop {
+        match stream.next().await.unwrap() {
+            Ok(_) => got += 1,
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((got, end.code()), (QUEUE, tonic::Code::ResourceExhausted));
+}
+
+#[test]
+fn watchers_are_counted() {
+    let watchers = Watchers::default();
+    let open: Vec<_> = (0..MAX_WATCHERS).map(|_| Outlet::<()>::channel(&watchers).unwrap()).collect();
+    assert!(matches!(Outlet::<()>::channel(&watchers), Err(ApiError::Crowded(_))));
+    drop(open);
+    assert!(Outlet::<()>::channel(&watchers).is_ok());
+}

@@ -1,0 +1,114 @@
+//! What the mirror makes of keys, good and bad.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::store::{Delta, Entry, StoreError};
+
+fn keys() -> Keys {
+    Keys::new(&"test".parse().unwrap())
+}
+
+fn entry(key: &str, value: &str, mod_revision: i64) -> Entry {
+    let (key, value) = (format!("/echo/v1/test/{key}").into_bytes(), value.as_bytes().to_vec());
+    Entry { key, value, mod_revision, create_revision: 1, version: 1 }
+}
+
+const POOL: &str = r#"{"metadata":{"name":"edge","uid":"u"},"revision":{"uid":"u","n":1,"digest":"d"},"spec":{"replicas":2,
+    "template":{"listeners":[{"name":"a","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}}}"#;
+const ASSIGNMENT: &str = r#"{"uid":"u","rollout":1,"stable":{"n":1,"digest":"d","config":{}}}"#;
+
+fn node(incarnation: &str) -> String {
+    format!(r#"{{"metadata":{{"name":"node-1"}},"status":{{"incarnation":"{incarnation}"}}}}"#)
+}
+
+fn view(entries: Vec<Entry>) -> View {
+    let view = View::new(keys());
+    view.apply(Update::Reset(entries), 9);
+    view
+}
+
+fn name() -> echo_proto::ids::PoolName {
+    "edge".parse().unwrap()
+}
+
+#[test]
+fn a_pool_is_put_together_from_its_keys() {
+    let view = view(vec![
+        entry("pools/edge", POOL, 3),
+        entry("assignments/edge", ASSIGNMENT, 4),
+        entry("nodes/edge/node-1", &node("i"), 5),
+        entry("leader", r#"{"instance":"c"}"#, 6),
+    ]);
+    view.read(|state| {
+        let pool = state.pools.get(&name()).unwrap();
+        assert_eq!(pool.pool.valid().unwrap().value.plan.replicas, 2);
+        assert_eq!(pool.assignment.valid().unwrap().value.stable.n, 1);
+        assert_eq!((pool.fleet.len(), state.revision), (1, 9));
+        assert_eq!(state.leader.as_ref().unwrap().value.instance, "c");
+        assert!(state.synced && state.invalid.is_empty());
+    });
+}
+
+#[test]
+fn each_bad_key_stands_alone() {
+    let view = view(vec![
+        entry("pools/edge", POOL, 3),
+        entry("assignments/edge", r#"{"uid":"u"}"#, 4),
+        entry("nodes/edge/node-1", "garbage", 5),
+        entry("nodes/edge/node-2", "{}", 6),
+        entry("pools/EDGE", POOL, 7),
+        entry("pools/other", POOL, 8),
+        entry("revisions/edge/0000000001", "[]", 9),
+        entry("orders/later", "garbage", 9),
+    ]);
+    view.read(|state| {
+        let bad: Vec<&str> = state.invalid.keys().map(|key| key.strip_prefix("/echo/v1/test/").unwrap()).collect();
+        let expected = [
+            "assignments/edge",
+            "nodes/edge/node-1",
+            "nodes/edge/node-2",
+            "pools/EDGE",
+            "pools/other",
+            "revisions/edge/0000000001",
+        ];
+        assert_eq!(bad, expected);
+        let pool = state.pools.get(&name()).unwrap();
+        assert!(pool.pool.valid().is_some() && matches!(pool.assignment, Slot::Invalid));
+        assert!(pool.fleet.is_empty());
+    });
+}
+
+#[test]
+fn a_repaired_or_deleted_key_is_good_again() {
+    let view = view(vec![entry("assignments/edge", "x", 3), entry("pools/edge", "x", 4)]);
+    let repaired = Delta::Put(entry("pools/edge", POOL, 10));
+    let gone = Delta::Gone(b"/echo/v1/test/assignments/edge".to_vec());
+    view.apply(Update::Changes(vec![repaired, gone]), 11);
+    view.read(|state| {
+        assert!(state.invalid.is_empty());
+        let pool = state.pools.get(&name()).unwrap();
+        assert!(pool.pool.valid().is_some() && matches!(pool.assignment, Slot::Absent));
+    });
+    view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/pools/edge".to_vec())]), 12);
+    view.read(|state| assert!(state.pools.is_empty(), "nothing of it is left"));
+}
+
+#[test]
+fn a_new_list_voids_what_was_known_but_not_how_long() {
+    let view = view(vec![entry("nodes/edge/node-1", &node("i"), 3), entry("leader", "{}", 3)]);
+    let age = || view.read(|state| state.pools.get(&name()).unwrap().fleet.iter().next().unwrap().known_for());
+    let before = age();
+    view.apply(Update::Reset(vec![entry("nodes/edge/node-1", &node("i"), 4)]), 20);
+    assert!(age() >= before, "the same life of the node");
+    view.read(|state| assert!(state.leader.is_none() && state.revision == 20));
+}
+
+#[test]
+fn away_is_told_until_something_comes() {
+    let view = view(Vec::new());
+    let away = StoreError::Unavailable { endpoints: "http://e".into(), cause: "refused".into() };
+    view.apply(Update::Away(away), 9);
+    view.read(|state| assert!(state.away.is_some() && state.synced));
+    view.apply(Update::Changes(Vec::new()), 9);
+    view.read(|state| assert!(state.away.is_none()));
+}

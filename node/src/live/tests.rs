@@ -9,6 +9,7 @@ mod udp;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant as Clock;
 
 use echo_proto::codec::{self, Strictness};
@@ -31,9 +32,9 @@ impl Node {
         Self { live: Live::start(LiveOptions { shards, address }).unwrap() }
     }
 
-    /// On 127.0.0.1, serving `listeners`.
+    /// On an address of its own, serving `listeners`.
     async fn serving(listeners: &str) -> Self {
-        let mut node = Self::on(Ipv4Addr::LOCALHOST.into());
+        let mut node = Self::on(own_address());
         node.apply(listeners).await.unwrap();
         node
     }
@@ -58,6 +59,13 @@ impl Node {
         let snapshot = self.live.counters().snapshot();
         snapshot.listeners.into_iter().find(|l| l.name.as_str() == listener).unwrap().counts
     }
+}
+
+/// A loopback address of this test alone, so that nobody else takes a port that it has left.
+fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 /// A plan from the list of listeners and the limits of a pool file.

@@ -62,11 +62,12 @@ async fn a_removed_listener_leaves_its_connections() {
     assert_eq!(node.counts("echo").accepted, 101, "counted on");
 }
 
-/// Refused by `foreign`, the old plan serves on and nothing of the new one stays.
+/// Refused by what is bound to `foreign`, the old plan serves on and nothing of the new one stays.
 async fn refused(foreign: SocketAddr, protocol: &str) {
-    let mut node = Node::serving(ECHO).await;
+    let mut node = Node::on(foreign.ip());
+    node.apply(ECHO).await.unwrap();
     let mut stream = node.connect("echo");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind((foreign.ip(), 0)).unwrap().local_addr().unwrap();
     let new = listener("other", "TCP", free.port(), "{echo: {}}");
     let taken = listener("taken", protocol, foreign.port(), "{echo: {}}");
     let error = node.apply(&format!("{new}, {taken}")).await.unwrap_err();
@@ -79,9 +80,9 @@ async fn refused(foreign: SocketAddr, protocol: &str) {
 
 #[tokio::test]
 async fn a_port_in_use_refuses_the_whole_plan() {
-    let foreign = TcpListener::bind("127.0.0.1:0").unwrap();
+    let foreign = TcpListener::bind((own_address(), 0)).unwrap();
     refused(foreign.local_addr().unwrap(), "TCP").await;
-    let foreign = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let foreign = UdpSocket::bind((own_address(), 0)).unwrap();
     refused(foreign.local_addr().unwrap(), "UDP").await;
 }
 
@@ -91,7 +92,7 @@ async fn a_process_that_would_share_its_port_is_refused_too() {
         let foreign = socket2::Socket::new(Domain::IPV4, kind, None).unwrap();
         foreign.set_reuse_port(true).unwrap();
         foreign.set_reuse_address(true).unwrap();
-        foreign.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        foreign.bind(&SocketAddr::new(own_address(), 0).into()).unwrap();
         if protocol == "TCP" {
             foreign.listen(1).unwrap();
         }
@@ -125,18 +126,19 @@ async fn time_wait_is_no_error() {
 #[tokio::test]
 async fn a_listener_moves_to_another_address_of_its_port() {
     for protocol in ["TCP", "UDP"] {
-        let mut node = Node::on(Ipv4Addr::LOCALHOST.into());
-        let at = |address: &str, port: u16| {
+        let mut node = Node::on(own_address());
+        let (first, second) = (own_address(), own_address());
+        let at = |address: IpAddr, port: u16| {
             format!(
                 "{{name: e, protocol: {protocol}, address: {address}, port: {port}, allowEphemeral: true, \
                  service: {{echo: {{}}}}}}"
             )
         };
-        node.apply(&at("127.0.0.1", 0)).await.unwrap();
+        node.apply(&at(first, 0)).await.unwrap();
         let port = node.address("e").port();
-        for address in ["0.0.0.0", "127.0.0.2", "127.0.0.1"] {
+        for address in [Ipv4Addr::UNSPECIFIED.into(), second, first] {
             node.apply(&at(address, port)).await.unwrap();
-            let target = SocketAddr::new(address.parse::<Ipv4Addr>().unwrap().into(), port);
+            let target = SocketAddr::new(if address.is_unspecified() { second } else { address }, port);
             if protocol == "TCP" {
                 assert!(echoes(&mut connect(target), b"hello"), "{target}");
             } else {

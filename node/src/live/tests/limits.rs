@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_counted() {
-    let mut node = Node::on(Ipv4Addr::LOCALHOST.into());
+    let mut node = Node::on(own_address());
     node.apply_with(ECHO, "{maxConnections: 2}").await.unwrap();
     let mut streams = [node.connect("echo"), node.connect("echo")];
     assert!(streams.iter_mut().all(|stream| echoes(stream, b"in")));
@@ -21,7 +21,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_never_early() {
-    let mut node = Node::on(Ipv4Addr::LOCALHOST.into());
+    let mut node = Node::on(own_address());
     node.apply_with(ECHO, "{idleTimeout: 200ms}").await.unwrap();
     let (mut idle, mut busy) = (node.connect("echo"), node.connect("echo"));
     let start = Clock::now();
@@ -50,7 +50,7 @@ async fn a_shorter_idle_timeout_holds_for_open_connections() {
 
 #[tokio::test]
 async fn a_peer_that_never_reads_is_idle_too() {
-    let mut node = Node::on(Ipv4Addr::LOCALHOST.into());
+    let mut node = Node::on(own_address());
     node.apply_with(ECHO, "{idleTimeout: 100ms}").await.unwrap();
     let mut stream = node.connect("echo");
     let chunk = pattern(256 * 1024);

@@ -33,6 +33,7 @@ bench:
 	@.ci/setup run
 	$(CARGO) build --release --locked --bins
 	@tests/bench.sh
+	@probe/bench.sh target/release
 
 lint:
 	@.ci/setup lint

@@ -17,6 +17,7 @@
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
 //! | [`state_dir`] | what survives a restart |
+//! | [`saved`] | the last good config, for a start without etcd |
 //! | [`service`] | the Agent gRPC service |
 
 pub mod answer;
@@ -31,6 +32,7 @@ pub mod instruments;
 pub mod lease;
 pub mod register;
 pub mod report;
+pub mod saved;
 pub mod service;
 pub mod session;
 pub mod state_dir;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use echo_proto::keys::Keys;
 use echo_proto::telemetry::Metrics;
 use echo_proto::v1;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use crate::agent::applier::Applier;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
 use crate::agent::report::Report;
+use crate::agent::saved::SavedConfig;
 use crate::agent::service::AgentService;
 use crate::agent::session::{Cells, Link, Session};
 use crate::agent::state_dir::StateDir;
@@ -87,7 +89,10 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
     let health = Health { report: report.clone(), link, metrics };
-    let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell);
+    let saved = state_dir
+        .clone()
+        .map(|dir| SavedConfig::new(dir, Keys::new(&settings.cluster).node(&settings.pool, &settings.id)));
+    let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell, saved);
     let session = match &settings.source {
         Source::File(file) => {
             let (revision, plan) = pool_file::read(file)?;

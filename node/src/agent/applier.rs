@@ -4,6 +4,7 @@
 //! What can't be applied is refused with its cause and what was served before goes on.
 
 mod attempt;
+mod fallback;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,10 @@ use super::assignment::{Assignment, cut};
 use super::backoff::Backoff;
 use super::decide::{Decision, Held, Role};
 use super::report::{ASSIGNED, CONFIG_READABLE, Report};
+use super::saved::SavedConfig;
 use super::watch::Assigned;
 use crate::live::{ApplyError, Live};
+use fallback::Fallback;
 
 /// First wait before a refused `stable` is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -37,21 +40,30 @@ pub struct Applier {
     backoff: Backoff,
     retry: Option<Instant>,
     drain_deadline: Duration,
+    fallback: Option<Fallback>,
 }
 
 impl Applier {
     /// An applier that serves nothing yet.
-    pub fn new(live: Live, node: NodeId, pool: PoolName, report: watch::Sender<Report>) -> Self {
+    pub fn new(
+        live: Live,
+        node: NodeId,
+        pool: PoolName,
+        report: watch::Sender<Report>,
+        saved: Option<SavedConfig>,
+    ) -> Self {
         let backoff = Backoff::new(RETRY.0, RETRY.1);
         let drain_deadline = DEFAULT_DRAIN_DEADLINE;
         let held = Held::default();
-        Self { live, node, pool, held, report, current: None, backoff, retry: None, drain_deadline }
+        let fallback = saved.map(Fallback::new);
+        Self { live, node, pool, held, report, current: None, backoff, retry: None, drain_deadline, fallback }
     }
 
     /// Follows the assignment until `stop`; what is being applied then is finished first.
     pub async fn run(mut self, mut assigned: watch::Receiver<Assigned>, mut stop: oneshot::Receiver<()>) -> Self {
         loop {
             let retry = self.retry;
+            let (fall_back, keep) = self.fallback.as_ref().map_or((None, None), |f| (f.use_at, f.keep_at));
             tokio::select! {
                 biased;
                 _ = &mut stop => return self,
@@ -68,6 +80,8 @@ impl Applier {
                     self.retry = None;
                     self.settle(false).await;
                 }
+                () = at(fall_back) => self.fall_back().await,
+                () = at(keep) => self.keep().await,
             }
         }
     }
@@ -107,8 +121,10 @@ impl Applier {
     }
 
     async fn take(&mut self, assigned: Assigned) {
+        // Whatever etcd says, it is there.
+        self.no_fallback();
         match assigned {
-            Assigned::Unknown => {}
+            Assigned::Unknown | Assigned::Withheld => {}
             Assigned::Value(json) => match Assignment::read(&json, &self.node) {
                 Ok(assignment) => {
                     self.say(|report| report.clear(&[CONFIG_READABLE, ASSIGNED]));
@@ -172,6 +188,7 @@ impl Applier {
     async fn deleted(&mut self) {
         info!(pool = %self.pool, "the pool was deleted; closing its listeners, open connections go on");
         self.live.close_listeners().await;
+        self.forget().await;
         (self.held, self.current, self.retry) = (Held::default(), None, None);
         self.say(|report| *report = Report { phase: NodePhase::NoPool, ..Report::starting() });
     }

@@ -31,6 +31,8 @@ pub struct Assignment {
 pub struct Offer {
     /// Which.
     pub revision: v1::RevisionRef,
+    /// As it was assigned.
+    pub config: v1::PoolTemplate,
     /// The valid plan, or what is wrong with the config.
     pub plan: Result<Arc<Plan>, String>,
 }
@@ -74,8 +76,9 @@ fn config_path<'a>(name: &str, path: &'a str) -> Option<&'a str> {
 fn offer(name: &str, uid: &str, assigned: v1::AssignedRevision, errors: &[FieldError]) -> Offer {
     let v1::AssignedRevision { n, digest, config } = assigned;
     let found = errors.iter().filter_map(|e| Some(FieldError::new(config_path(name, &e.path)?, e.cause.clone())));
-    let plan = plan(found.collect(), &digest, &config.unwrap_or_default());
-    Offer { revision: v1::RevisionRef { uid: uid.to_owned(), n, digest }, plan }
+    let config = config.unwrap_or_default();
+    let plan = plan(found.collect(), &digest, &config);
+    Offer { revision: v1::RevisionRef { uid: uid.to_owned(), n, digest }, config, plan }
 }
 
 fn plan(mistakes: Vec<FieldError>, digest: &str, config: &v1::PoolTemplate) -> Result<Arc<Plan>, String> {

@@ -57,15 +57,15 @@ pub async fn lives(etcd: &Etcd, lease: &Lease) -> Result<bool, EtcdError> {
     Ok(answer.ttl() > 0)
 }
 
-/// Gives the lease back: etcd deletes what it holds. One that is gone already is no error.
+/// Gives the lease back: etcd deletes what it holds. Whether it was still there; one that was not is no error.
 ///
 /// # Errors
 /// No answer within `limit`, or another error as the answer.
-pub async fn revoke(etcd: &Etcd, id: i64, limit: Duration) -> Result<(), EtcdError> {
+pub async fn revoke(etcd: &Etcd, id: i64, limit: Duration) -> Result<bool, EtcdError> {
     let mut client = etcd.client();
     match etcd.answer_within(limit, "revoke the lease", client.lease_revoke(id)).await {
-        Err(EtcdError::Call { source, .. }) if is_not_found(&source) => Ok(()),
-        other => other.map(drop),
+        Err(EtcdError::Call { source, .. }) if is_not_found(&source) => Ok(false),
+        other => other.map(|_| true),
     }
 }
 

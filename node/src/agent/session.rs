@@ -193,6 +193,7 @@ impl Session {
     /// The id is held by a process that may be dead: its lease tells within a TTL.
     async fn wait_for(&mut self, etcd: &Etcd, lease: &Lease, held: &HeldByOther) -> Result<(), Broken> {
         warn!(reason = %held, ttl = ?lease.ttl, "waiting for that registration to run out");
+        self.watcher.withhold();
         // Our own would run out meanwhile.
         self.lease = None;
         lease::revoke(etcd, lease.id, CALL_TIMEOUT).await?;
@@ -202,8 +203,9 @@ impl Session {
     /// The state directory is ours, so the process before us is dead: nobody need wait for its lease.
     async fn revoke_predecessor(&mut self, etcd: &Etcd) -> Result<(), EtcdError> {
         if let Some(before) = &self.before {
-            lease::revoke(etcd, before.lease, CALL_TIMEOUT).await?;
-            info!(incarnation = before.incarnation, "ended the registration of our predecessor");
+            if lease::revoke(etcd, before.lease, CALL_TIMEOUT).await? {
+                info!(incarnation = before.incarnation, "ended the registration of our predecessor");
+            }
             self.before = None;
         }
         Ok(())
@@ -233,7 +235,7 @@ impl Session {
         let Some(lease) = self.lease.take() else { return };
         let Ok(etcd) = Etcd::connect(self.endpoints.current()).await else { return };
         match lease::revoke(&etcd, lease.id, limit).await {
-            Ok(()) => info!(node = self.registration.name, "left the registry"),
+            Ok(_) => info!(node = self.registration.name, "left the registry"),
             Err(error) => warn!(%error, ttl = ?lease.ttl, "the registration has to run out by itself"),
         }
     }

@@ -1,6 +1,6 @@
-//! What survives a restart of a node: which lease its record had.
+//! What survives a restart of a node: which lease its record had, and the last good config ([`super::saved`]).
 //!
-//! Opened by [`crate::app`], used by the session. The directory belongs to one process at a time (flock). Writes are whole
+//! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock). Writes are whole
 //! or not at all: a new file is synced, then renamed over the old one. A damaged file is as good as none.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,7 +13,7 @@ use echo_proto::ids::Incarnation;
 const LOCK: &str = "lock";
 /// The last registration.
 const REGISTRATION: &str = "registration";
-/// Largest registration that is read, in bytes.
+/// Largest registration or lock file that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
 /// Why the directory can't be used.
@@ -86,8 +86,7 @@ impl StateDir {
 
     /// The registration of the process before this one, if it can be read.
     pub fn registered(&self) -> Option<Registered> {
-        let mut text = String::new();
-        File::open(self.dir.join(REGISTRATION)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
+        let text = self.read(REGISTRATION, MAX_BYTES)?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let lease = i64::from_str_radix(field("lease")?, 16).ok()?;
         Some(Registered { key: field("key")?.to_owned(), lease, incarnation: field("incarnation")?.to_owned() })
@@ -102,12 +101,39 @@ impl StateDir {
         self.replace(REGISTRATION, text.as_bytes())
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateDirError> {
+    /// A file of the directory, if it is there, is text, and has at most `max` bytes.
+    pub fn read(&self, name: &str, max: u64) -> Option<String> {
+        let mut text = String::new();
+        let read = File::open(self.dir.join(name)).ok()?.take(max + 1).read_to_string(&mut text).ok()?;
+        (read as u64 <= max).then_some(text)
+    }
+
+    /// Puts a file into the directory, in place of the one of this name.
+    ///
+    /// # Errors
+    /// The file system refuses; the old file is still there.
+    pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateDirError> {
         let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}.new")));
         let written = File::create(&new).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
         written.map_err(|e| refused("write", &new, e))?;
         fs::rename(&new, &path).map_err(|e| refused("rename", &new, e))?;
         // The rename itself lasts only once the directory is synced.
+        self.sync()
+    }
+
+    /// Removes a file from the directory; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove(&self, name: &str) -> Result<(), StateDirError> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(refused("remove", &path, e)),
+            _ => self.sync(),
+        }
+    }
+
+    fn sync(&self) -> Result<(), StateDirError> {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|e| refused("sync", &self.dir, e))
     }
 }
@@ -118,14 +144,14 @@ fn refused(action: &'static str, path: &Path, source: io::Error) -> StateDirErro
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A directory of its own, gone with the test.
-    struct Scratch(PathBuf);
+    pub(crate) struct Scratch(pub(crate) PathBuf);
 
     impl Scratch {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self(std::env::temp_dir().join(format!("echo-node-{}", echo_proto::ids::random_hex::<8>())))
         }
     }

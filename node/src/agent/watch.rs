@@ -26,6 +26,8 @@ const READ_AGAIN: Duration = Duration::from_secs(60);
 pub enum Assigned {
     /// Not looked yet.
     Unknown,
+    /// Not to be looked for yet: another process holds this node's id.
+    Withheld,
     /// Not there, and nobody was seen to delete it.
     Absent,
     /// Somebody deleted it.
@@ -80,6 +82,17 @@ impl Watcher {
     ) -> Self {
         let followed = |key| Followed { key, seen: 0, changed: 0 };
         Self { assignment: followed(assignment), intent: followed(intent), cluster: None, assigned, intents }
+    }
+
+    /// Says that this node has no id yet, where nothing else was said before.
+    pub fn withhold(&self) {
+        self.assigned.send_if_modified(|assigned| {
+            let unknown = *assigned == Assigned::Unknown;
+            if unknown {
+                *assigned = Assigned::Withheld;
+            }
+            unknown
+        });
     }
 
     /// Follows both keys; returns only when etcd does not answer.

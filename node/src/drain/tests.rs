@@ -21,7 +21,7 @@ async fn serving() -> (Applier, watch::Receiver<Report>, SocketAddr) {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address }).unwrap();
     let (cell, report) = watch::channel(Report::starting());
-    let mut applier = Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), cell);
+    let mut applier = Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), cell, None);
     let listener = ListenerPlan {
         name: "echo-tcp".parse().unwrap(),
         protocol: Protocol::Tcp,

@@ -66,6 +66,7 @@ impl Applier {
         trace: Option<v1::TraceContext>,
     ) {
         self.drain_deadline = plan.drain.deadline;
+        self.keep_later();
         let listeners: Vec<_> = bound.iter().map(report::bound).collect();
         let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
         info!(revision = revision.n, listeners = told.join(", "), "serving");

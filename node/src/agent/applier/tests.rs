@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::agent::report;
+use crate::agent::state_dir::StateDir;
+use crate::agent::state_dir::tests::Scratch;
 use crate::live::LiveOptions;
 
 /// Longest wait for anything here.
@@ -27,17 +29,15 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
-        let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: LOOPBACK }).unwrap();
-        let (report_cell, report) = watch::channel(Report::starting());
         let (assigned, assigned_cell) = watch::channel(Assigned::Unknown);
         let (stop, stopped) = oneshot::channel();
-        let applier = Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), report_cell);
+        let (applier, report) = applier(None);
         let task = tokio::spawn(applier.run(assigned_cell, stopped));
         Self { assigned, report, stop, task }
     }
 
     fn assign(&self, assignment: &v1::Assignment) {
-        self.assigned.send_replace(Assigned::Value(codec::to_json(assignment).into_bytes().into()));
+        self.assigned.send_replace(value(assignment));
     }
 
     async fn until(&mut self, what: impl FnMut(&Report) -> bool) -> Report {
@@ -48,6 +48,12 @@ impl Bench {
         self.stop.send(()).unwrap();
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
+}
+
+fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
+    let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: LOOPBACK }).unwrap();
+    let (cell, report) = watch::channel(Report::starting());
+    (Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), cell, saved), report)
 }
 
 fn revision(n: u32, port: u16) -> v1::AssignedRevision {
@@ -61,6 +67,10 @@ fn revision(n: u32, port: u16) -> v1::AssignedRevision {
     };
     let config = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
     v1::AssignedRevision { n, digest: Digest::of(&config).to_string(), config: Some(config) }
+}
+
+fn value(assignment: &v1::Assignment) -> Assigned {
+    Assigned::Value(codec::to_json(assignment).into_bytes().into())
 }
 
 fn stable(n: u32, port: u16) -> v1::Assignment {
@@ -163,4 +173,33 @@ async fn only_a_deletion_closes_the_listeners() {
     assert_eq!((report.applied, report.listeners.len(), report.conditions.len()), (None, 0, 0));
     assert!(TcpStream::connect(address).is_err());
     bench.end().await.end().await;
+}
+
+#[tokio::test]
+async fn a_start_without_etcd_serves_what_was_good() {
+    let scratch = Scratch::new();
+    let dir = Arc::new(StateDir::open(&scratch.0).unwrap());
+    let saved = |key: &str| Some(SavedConfig::new(Arc::clone(&dir), key.into()));
+    let (mut before, _) = applier(saved("nodes/edge/node-1"));
+    before.take(value(&stable(1, 0))).await;
+    before.keep().await;
+    before.end().await;
+
+    let (mut after, report) = applier(saved("nodes/edge/node-1"));
+    after.fall_back().await;
+    assert!(applied(1)(&report.borrow()) && report.borrow().phase == NodePhase::Ready);
+    after.take(Assigned::Absent).await;
+    assert_eq!(report.borrow().phase, NodePhase::Ready, "a wiped etcd deletes nothing");
+
+    let (mut other, report) = applier(saved("nodes/edge/node-2"));
+    other.fall_back().await;
+    assert_eq!(report.borrow().phase, NodePhase::Starting, "another node's");
+    other.end().await;
+
+    after.take(Assigned::Deleted).await;
+    let (mut late, report) = applier(saved("nodes/edge/node-1"));
+    late.fall_back().await;
+    assert_eq!(report.borrow().phase, NodePhase::Starting, "a deleted pool's config is forgotten");
+    late.end().await;
+    after.end().await;
 }

@@ -8,7 +8,8 @@ fn revision(uid: &str, n: u32) -> v1::RevisionRef {
 }
 
 fn offer(n: u32) -> Offer {
-    Offer { revision: revision("u", n), plan: Err("not looked at".into()) }
+    let config = v1::PoolTemplate::default();
+    Offer { revision: revision("u", n), config, plan: Err("not looked at".into()) }
 }
 
 fn assignment(rollout: u32, stable: u32, next: Option<u32>) -> Assignment {

@@ -1,0 +1,89 @@
+//! The last good config: kept once it has served for a while, used when a start finds no etcd.
+//!
+//! Used by the applier only. What etcd says always goes before it.
+
+use std::time::Duration;
+
+use echo_proto::v1;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Applier;
+use crate::agent::saved::SavedConfig;
+
+/// How long a start waits for etcd.
+const ETCD_FIRST: Duration = Duration::from_secs(2);
+/// How long a config serves before it counts as good.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+
+/// The saved config, and when to do something about it.
+#[derive(Debug)]
+pub(super) struct Fallback {
+    saved: SavedConfig,
+    /// What it holds, as far as this process knows.
+    holds: Option<v1::RevisionRef>,
+    /// When to serve it; `None` once etcd was heard of.
+    pub(super) use_at: Option<Instant>,
+    /// When to replace it by what is served then; `None` if nothing is new.
+    pub(super) keep_at: Option<Instant>,
+}
+
+impl Fallback {
+    pub(super) fn new(saved: SavedConfig) -> Self {
+        Self { saved, holds: None, use_at: Some(Instant::now() + ETCD_FIRST), keep_at: None }
+    }
+}
+
+impl Applier {
+    /// Etcd was heard of: the saved config is not needed.
+    pub(super) fn no_fallback(&mut self) {
+        if let Some(fallback) = &mut self.fallback {
+            fallback.use_at = None;
+        }
+    }
+
+    /// Something new is served: if it still is in a while, it is good.
+    pub(super) fn keep_later(&mut self) {
+        if let Some(fallback) = &mut self.fallback {
+            fallback.keep_at = Some(Instant::now() + GOOD_AFTER);
+        }
+    }
+
+    /// Serves the saved config, if there is one.
+    pub(super) async fn fall_back(&mut self) {
+        let Some(fallback) = &mut self.fallback else { return };
+        fallback.use_at = None;
+        let Some(assignment) = fallback.saved.load(&self.node) else { return };
+        warn!(waited = ?ETCD_FIRST, "no config from etcd yet; serving the one saved in the state directory");
+        fallback.holds = Some(assignment.stable.revision.clone());
+        self.current = Some(assignment);
+        self.settle(false).await;
+    }
+
+    /// Saves what is served.
+    pub(super) async fn keep(&mut self) {
+        let (Some(fallback), Some(assignment)) = (&mut self.fallback, &self.current) else { return };
+        fallback.keep_at = None;
+        let mut offers = assignment.next.iter().chain([&assignment.stable]);
+        let Some(good) = offers.find(|offer| self.held.applied.as_ref() == Some(&offer.revision)) else { return };
+        if fallback.holds.as_ref() == Some(&good.revision) {
+            return;
+        }
+        match fallback.saved.store(good).await {
+            Ok(()) => {
+                info!(revision = good.revision.n, "saved for a start without etcd");
+                fallback.holds = Some(good.revision.clone());
+            }
+            Err(error) => warn!(%error, "a start without etcd will not find this config"),
+        }
+    }
+
+    /// The pool is gone, and with it what its config was good for.
+    pub(super) async fn forget(&mut self) {
+        let Some(fallback) = &mut self.fallback else { return };
+        (fallback.holds, fallback.keep_at) = (None, None);
+        if let Err(error) = fallback.saved.remove().await {
+            warn!(%error, "a start without etcd would serve the deleted pool");
+        }
+    }
+}

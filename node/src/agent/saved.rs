@@ -1,0 +1,74 @@
+//! The last good config in the state directory, so that a node can start while etcd is gone.
+//!
+//! Used by the applier. It belongs to one node of one pool of one cluster, whose key stands in its first line; the rest is
+//! an assignment as in etcd, read by the same rules. A damaged or foreign file is as good as none.
+
+use std::sync::Arc;
+
+use echo_proto::codec::{self, MAX_DOCUMENT_BYTES};
+use echo_proto::ids::NodeId;
+use echo_proto::v1;
+use tokio::task::spawn_blocking;
+
+use super::assignment::{Assignment, Offer};
+use super::state_dir::{StateDir, StateDirError};
+
+/// Name of the file.
+const CONFIG: &str = "config";
+/// Largest file that is read, in bytes: what the codec takes, and a line for the key.
+const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64 + 1024;
+
+/// The file of one node.
+#[derive(Debug, Clone)]
+pub struct SavedConfig {
+    dir: Arc<StateDir>,
+    key: String,
+}
+
+impl SavedConfig {
+    /// The file in `dir` of the node whose record is at `key`.
+    pub fn new(dir: Arc<StateDir>, key: String) -> Self {
+        Self { dir, key }
+    }
+
+    /// What was saved, if it is this node's and valid.
+    pub fn load(&self, node: &NodeId) -> Option<Assignment> {
+        let text = self.dir.read(CONFIG, MAX_BYTES)?;
+        let (key, json) = text.split_once('\n')?;
+        if key.strip_prefix("key ") != Some(&self.key) {
+            return None;
+        }
+        let saved = Assignment::read(json.as_bytes(), node).ok()?;
+        saved.stable.plan.is_ok().then_some(saved)
+    }
+
+    /// Saves `offer` as what to start with.
+    ///
+    /// # Errors
+    /// The file system refuses; what was saved before is still there.
+    pub async fn store(&self, offer: &Offer) -> Result<(), StateDirError> {
+        let v1::RevisionRef { uid, n, digest } = offer.revision.clone();
+        let stable = v1::AssignedRevision { n, digest, config: Some(offer.config.clone()) };
+        let assignment = v1::Assignment { uid, stable: Some(stable), ..Default::default() };
+        let text = format!("key {}\n{}\n", self.key, codec::to_json(&assignment));
+        self.blocking(move |dir| dir.replace(CONFIG, text.as_bytes())).await
+    }
+
+    /// Removes what was saved.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub async fn remove(&self) -> Result<(), StateDirError> {
+        self.blocking(|dir| dir.remove(CONFIG)).await
+    }
+
+    /// Waits for the disk on a thread that may wait.
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&StateDir) -> Result<(), StateDirError> + Send + 'static,
+    ) -> Result<(), StateDirError> {
+        let dir = Arc::clone(&self.dir);
+        // Not aborted by anyone; were the runtime to end, so would this task.
+        spawn_blocking(move || work(&dir)).await.unwrap_or(Ok(()))
+    }
+}

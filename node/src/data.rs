@@ -5,23 +5,25 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | [`socket`] | who may bind what: the sockets of one address, one a shard |
-//! | [`shard`] | a thread that serves: its runtime, its buffers, its listeners |
-//! | [`order`] | what control tells a shard |
-//! | [`accept`] | new connections of a TCP listener |
-//! | [`gate`] | the node's limit of connections |
-//! | [`tcp`] | one connection: read, answer, keep what the peer has not taken |
-//! | [`table`] | a shard's open connections; closes those that are idle |
-//! | [`udp`] | datagrams in batches |
-//! | [`mmsg`], [`pktinfo`] | the system calls for that, and their control messages: the only unsafe code |
-//! | [`service`] | echo, discard, greet: what to do with bytes |
-//! | [`slot`], [`counters`] | what one shard counts; all of it added up |
+//! | `socket` | who may bind what: the sockets of one address, one a shard |
+//! | `shard` | a thread that serves: its runtime, its buffers, its listeners |
+//! | `order` | what control tells a shard |
+//! | `accept` | new connections of a TCP listener |
+//! | `gate` | the node's limit of connections |
+//! | `tcp` | one connection: read, answer, keep what the peer has not taken |
+//! | `table` | a shard's open connections; closes those that are idle |
+//! | `udp` | datagrams in batches |
+//! | `mmsg`, `pktinfo` | the system calls for that, and their control messages: the only unsafe code |
+//! | `service` | echo, discard, greet: what to do with bytes |
+//! | `slot`, `counters` | what one shard counts; all of it added up |
 
 mod accept;
 pub mod counters;
 pub(crate) mod gate;
+#[allow(unsafe_code)]
 mod mmsg;
 pub(crate) mod order;
+#[allow(unsafe_code)]
 mod pktinfo;
 mod service;
 pub(crate) mod shard;

@@ -2,6 +2,7 @@
 //!
 //! Two flows meet in one place. Data: socket -> shard -> service -> socket, all in [`data`]. Intent: etcd -> agent ->
 //! [`live`] -> shards. The data path must never wait for the other one.
+#![deny(unsafe_code)]
 
 pub mod agent;
 pub mod app;

@@ -25,12 +25,9 @@ use crate::data::gate::Gate;
 use crate::data::order::{Change, ListenerOrder, Order};
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
-use threads::Threads;
+use threads::{STEP_TIMEOUT, Threads};
 
-/// How long all shards together may take for one step of a change. They answer within microseconds; one that does not
-/// is stuck.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often [`Live::wait_idle`] looks.
+/// How often `wait_idle` looks.
 const IDLE_POLL: Duration = Duration::from_millis(5);
 
 /// How to start.
@@ -106,7 +103,7 @@ impl Live {
             finished.push(done);
         }
         files::check(self.files, plan.limits.max_connections, self.sockets.len() * self.threads.count());
-        self.threads.all(finished, STEP_TIMEOUT).await?;
+        self.threads.all(finished).await?;
         Ok(self.sockets.iter().map(Socket::bound).collect())
     }
 
@@ -134,7 +131,7 @@ impl Live {
         if agreed.is_err() {
             // Takes back the word from all, and waits so that a next try does not find these sockets still open.
             let undone = steps.drain(..).map(|step| step.done).collect();
-            let _ = self.threads.all(undone, STEP_TIMEOUT).await;
+            let _ = self.threads.all(undone).await;
         }
         agreed.map(|()| steps)
     }
@@ -169,7 +166,7 @@ impl Live {
             closed.push(finished);
         }
         self.sockets.clear();
-        let _ = self.threads.all(closed, STEP_TIMEOUT).await;
+        let _ = self.threads.all(closed).await;
     }
 
     /// TCP connections open now.

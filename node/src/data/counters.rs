@@ -1,6 +1,6 @@
 //! What the data path counted, added up for whoever asks.
 //!
-//! Written slot by slot by the shards ([`super::slot`]); read by metrics and the agent through [`Counters`]. The lock
+//! Written slot by slot by the shards (`slot`); read by metrics and the agent through [`Counters`]. The lock
 //! here is between control and readers: no shard ever takes it.
 
 use std::collections::BTreeMap;

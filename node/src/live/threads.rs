@@ -22,6 +22,9 @@ use crate::data::shard;
 
 /// Orders that may wait for a shard; there is one at a time, and the word to stop.
 const ORDERS: usize = 4;
+/// How long all shards together may take for one step of an order. They answer within microseconds; one that does not is
+/// stuck.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the shards may take to end; they only have to close sockets.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -55,30 +58,30 @@ impl Threads {
         self.shards.len()
     }
 
-    /// Hands an order to one shard.
+    /// Hands an order to one shard, until `deadline`, which is [`STEP_TIMEOUT`] after the order was made.
     pub(super) async fn order(&self, shard: usize, order: Order, deadline: Instant) -> Result<(), ApplyError> {
         let gone = || ApplyError::Shard { shard, cause: "has ended".to_owned() };
         let Some(thread) = self.shards.get(shard) else { return Err(gone()) };
         match timeout_at(deadline, thread.orders.send(order)).await {
             Ok(sent) => sent.map_err(|_| gone()),
-            Err(_) => Err(self.stuck(shard, STOP_TIMEOUT)),
+            Err(_) => Err(self.stuck(shard)),
         }
     }
 
     /// Waits until every shard has dropped its side of these, which are in the order of the shards.
-    pub(super) async fn all(&self, steps: Vec<oneshot::Receiver<()>>, limit: Duration) -> Result<(), ApplyError> {
-        let deadline = Instant::now() + limit;
+    pub(super) async fn all(&self, steps: Vec<oneshot::Receiver<()>>) -> Result<(), ApplyError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
         for (shard, step) in steps.into_iter().enumerate() {
             if timeout_at(deadline, step).await.is_err() {
-                return Err(self.stuck(shard, limit));
+                return Err(self.stuck(shard));
             }
         }
         Ok(())
     }
 
     /// A shard did not answer: nobody knows what it serves, so the process must not go on with it.
-    fn stuck(&self, shard: usize, waited: Duration) -> ApplyError {
-        let error = ApplyError::Timeout { shard, waited };
+    fn stuck(&self, shard: usize) -> ApplyError {
+        let error = ApplyError::Timeout { shard, waited: STEP_TIMEOUT };
         self.failure.send_replace(Some(ShardFailure { shard, cause: error.to_string() }));
         error
     }
@@ -172,8 +175,8 @@ mod tests {
         let threads = start();
         let failure = threads.failure();
         let (_never, step) = oneshot::channel();
-        let error = threads.all(vec![step], Duration::from_secs(3)).await.unwrap_err();
-        assert_eq!(error.to_string(), "shard 0: no answer within 3 s; the node is overloaded or stuck");
+        let error = threads.all(vec![step]).await.unwrap_err();
+        assert_eq!(error.to_string(), "shard 0: no answer within 5 s; the node is overloaded or stuck");
         assert_eq!(failure.await.shard, 0);
         threads.stop().await;
     }

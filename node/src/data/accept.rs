@@ -59,7 +59,9 @@ fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &Rc<Shard>) 
         match socket.accept() {
             Ok((stream, _)) => match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
                 Ok(stream) => admit(stream, listener, shard),
-                Err(e) => drop(listener.refused(Refusal::of(&e))),
+                Err(e) => {
+                    listener.refused(Refusal::of(&e));
+                }
             },
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
             Err(e) if listener.refused(Refusal::of(&e)).lasts() => return,

@@ -11,8 +11,8 @@ use echo_proto::spec::Protocol;
 
 use super::slot::Slot;
 
-/// Listeners that are remembered by themselves, so that a series does not break when one returns; beyond, those that are
-/// gone longest in the order of their names are kept as a sum only.
+/// Listeners that are remembered by themselves, so that a series does not break when one returns. Beyond, those that
+/// nobody uses are kept as a sum only.
 const MAX_REMEMBERED: usize = 256;
 
 /// Reads the counters of all shards; cheap to clone.

@@ -68,13 +68,14 @@ impl Control {
         // SAFETY: `message` names an aligned buffer and no more than its length; so does CMSG_NXTHDR below.
         let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
         while !at.is_null() {
-            // SAFETY: not null means that a whole header is there.
-            let header = unsafe { *at };
-            match (header.cmsg_level, header.cmsg_type) {
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => details.hit = data(at).map(Hit::V4),
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => details.hit = data(at).map(Hit::V6),
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => details.lost = data(at),
-                _ => {}
+            // SAFETY: not null means a whole header, whose length the kernel has set; and all three are plain numbers.
+            unsafe {
+                match ((*at).cmsg_level, (*at).cmsg_type) {
+                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => details.hit = data(at).map(Hit::V4),
+                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => details.hit = data(at).map(Hit::V6),
+                    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => details.lost = data(at),
+                    _ => {}
+                }
             }
             // SAFETY: as at CMSG_FIRSTHDR.
             at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
@@ -83,29 +84,76 @@ impl Control {
     }
 
     fn put<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) -> usize {
-        let len = size_of::<T>() as u32;
-        // SAFETY: pure arithmetic on a length.
-        let (space, used) = unsafe { (libc::CMSG_SPACE(len) as usize, libc::CMSG_LEN(len)) };
-        assert!(space <= CONTROL_BYTES, "holds for both types that are put");
+        const { assert!(space::<T>() <= CONTROL_BYTES) };
         let header: *mut cmsghdr = self.as_mut_ptr().cast();
-        // SAFETY: the buffer is aligned for a cmsghdr and long enough for it and the data, as asserted; zero is a value
-        // of a cmsghdr, and the data may be unaligned.
+        // SAFETY: the buffer is aligned for a cmsghdr, and long enough for it and the data, as asserted; zero is a value of
+        // a cmsghdr; the data need not be aligned.
         unsafe {
-            ptr::write_bytes(header.cast::<u8>(), 0, space);
-            (*header).cmsg_len = used as _;
+            ptr::write_bytes(header.cast::<u8>(), 0, space::<T>());
+            (*header).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as _;
             (*header).cmsg_level = level;
             (*header).cmsg_type = kind;
             ptr::write_unaligned(libc::CMSG_DATA(header).cast::<T>(), data);
         }
-        space
+        space::<T>()
     }
 }
 
-/// The data of a control message, if it is as long as a `T`, which must be plain numbers.
-fn data<T: Copy>(at: *const cmsghdr) -> Option<T> {
-    // SAFETY: arithmetic; and `at` is a whole header, see the only caller. Its length has been checked by the kernel.
+/// Bytes of a control message that holds a `T`, with its header and padding.
+const fn space<T>() -> usize {
+    // SAFETY: arithmetic on a length.
+    unsafe { libc::CMSG_SPACE(size_of::<T>() as u32) as usize }
+}
+
+/// The data of a control message, if it is as long as a `T`.
+///
+/// # Safety
+/// `at` is a whole header, followed by as much data as it says; any bytes are a `T`.
+unsafe fn data<T: Copy>(at: *const cmsghdr) -> Option<T> {
+    // SAFETY: the caller's promise; the data need not be aligned.
     unsafe {
         let len = libc::CMSG_LEN(size_of::<T>() as u32) as usize;
         ((*at).cmsg_len >= len).then(|| ptr::read_unaligned(libc::CMSG_DATA(at).cast()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use libc::{in_addr, in6_addr};
+
+    use super::*;
+
+    fn back(hit: Hit) -> Hit {
+        let mut control = Control::default();
+        let len = control.write(hit);
+        let details = control.read(len);
+        assert_eq!(details.lost, None);
+        details.hit.unwrap()
+    }
+
+    #[test]
+    fn an_answer_leaves_from_the_address_that_was_hit_by_any_interface() {
+        let spec = in_addr { s_addr: 7 };
+        let Hit::V4(info) = back(Hit::V4(in_pktinfo { ipi_ifindex: 3, ipi_spec_dst: spec, ipi_addr: spec })) else {
+            unreachable!("written as V4");
+        };
+        assert_eq!((info.ipi_ifindex, info.ipi_spec_dst.s_addr), (0, 7));
+    }
+
+    #[test]
+    fn only_a_link_local_address_keeps_its_interface() {
+        for (address, interface) in [("fe80::1", 3), ("2001:db8::1", 0), ("::ffff:192.0.2.1", 0)] {
+            let s6_addr = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr }, ipi6_ifindex: 3 };
+            let Hit::V6(info) = back(Hit::V6(info)) else { unreachable!("written as V6") };
+            assert_eq!((info.ipi6_ifindex, info.ipi6_addr.s6_addr), (interface, s6_addr), "{address}");
+        }
+    }
+
+    #[test]
+    fn nothing_told_is_nothing_read() {
+        let details = Control::default().read(0);
+        assert!(details.hit.is_none() && details.lost.is_none());
     }
 }

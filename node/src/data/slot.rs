@@ -104,9 +104,9 @@ impl End {
 
     /// The end that an error on a connection means.
     pub(crate) fn of(error: &io::Error) -> Self {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
         match error.kind() {
-            ConnectionReset | ConnectionAborted | BrokenPipe => Self::Reset,
+            ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected => Self::Reset,
             _ => Self::Failed,
         }
     }

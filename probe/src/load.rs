@@ -1,7 +1,7 @@
 //! Load: many echoes at once for a while, each compared byte by byte, and what became of them.
 //!
-//! Used by `echo-load`. Closed loop: a new message is sent when an answer has come, so the rate shows what both sides can
-//! do together, and a latency here says nothing about an open road.
+//! Used by `echo-load`. Closed loop: a new message is sent when an answer has come, so the rate shows what both sides
+//! can do together, and a latency here says nothing about an open road.
 
 mod tcp;
 mod udp;

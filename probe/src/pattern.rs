@@ -2,8 +2,8 @@
 //!
 //! Used by [`crate::load`].
 
-/// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes that
-/// depend on both.
+/// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes
+/// that depend on both.
 pub(crate) fn fill(message: &mut [u8], sender: u64, number: u64) {
     // xorshift64*, which never leaves zero: so it must not start there.
     let mut state = (sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

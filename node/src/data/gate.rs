@@ -1,7 +1,7 @@
 //! The node's limit of connections, over all shards and listeners.
 //!
-//! Touched when a connection comes and when it goes, never in between. It must never be waited at: whoever finds it shut
-//! is turned away and counted.
+//! Touched when a connection comes and when it goes, never in between. It must never be waited at: whoever finds it
+//! shut is turned away and counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -138,8 +138,8 @@ impl Batch {
         self.envelopes.get_mut(last)?.control.read(len).lost
     }
 
-    /// Shows each received datagram to `respond`, which may write an answer over it and returns its length; `None` is no
-    /// answer. The answers are queued; none is longer than its request.
+    /// Shows each received datagram to `respond`, which may write an answer over it and returns its length; `None` is
+    /// no answer. The answers are queued; none is longer than its request.
     pub(super) fn answer(&mut self, mut respond: impl FnMut(Datagram<'_>) -> Option<usize>) {
         let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
         for (index, (envelope, payload)) in buffers.enumerate().take(self.received) {

@@ -86,8 +86,8 @@ impl Control {
     fn put<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) -> usize {
         const { assert!(space::<T>() <= CONTROL_BYTES) };
         let header: *mut cmsghdr = self.as_mut_ptr().cast();
-        // SAFETY: the buffer is aligned for a cmsghdr, and long enough for it and the data, as asserted; zero is a value of
-        // a cmsghdr; the data need not be aligned.
+        // SAFETY: the buffer is aligned for a cmsghdr, and long enough for it and the data, as asserted; zero is a
+        // value of a cmsghdr; the data need not be aligned.
         unsafe {
             ptr::write_bytes(header.cast::<u8>(), 0, space::<T>());
             (*header).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as _;

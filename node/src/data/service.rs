@@ -1,7 +1,7 @@
 //! What a listener does with what it gets.
 //!
-//! One file a service; the choice is made once a connection or a batch of datagrams, here. A service must never answer a
-//! datagram with more bytes than came in.
+//! One file a service; the choice is made once a connection or a batch of datagrams, here. A service must never answer
+//! a datagram with more bytes than came in.
 
 mod discard;
 mod echo;

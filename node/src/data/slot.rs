@@ -1,7 +1,7 @@
 //! What one shard counts of one listener.
 //!
-//! Written by its shard only, read by [`super::counters`] at any time. It must never be shared by two writers: a count is
-//! a load and a store, not an atomic addition, and a slot has cache lines of its own.
+//! Written by its shard only, read by [`super::counters`] at any time. It must never be shared by two writers: a count
+//! is a load and a store, not an atomic addition, and a slot has cache lines of its own.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,10 @@
 //! Who may bind what: the sockets of one address, one a shard.
 //!
-//! Used by [`crate::live`]. The first socket is bound without `SO_REUSEPORT`, so that any other process on the port is an
-//! error, also one of the same user that would share it; the others join. TCP sockets set `SO_REUSEADDR`, so that
-//! connections in TIME_WAIT are none; UDP sockets never do, since there it means sharing. TCP's is also a promise that
-//! nobody listens yet, so the kernel has the last word at `listen`. It must never listen before everything is bound.
+//! Used by [`crate::live`]. The first socket is bound without `SO_REUSEPORT`, so that any other process on the port is
+//! an error, also one of the same user that would share it; then it is set, and the others join. TCP sockets set
+//! `SO_REUSEADDR`, so that connections in TIME_WAIT are none; UDP sockets never do, since there it means sharing. Two
+//! TCP sockets that do not listen yet may both bind, so there the first one also listens before it lets others join. It
+//! must never listen before everything is bound.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -121,8 +122,8 @@ fn open(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Asks the kernel to tell with each datagram what it had to drop before and, where a socket has many addresses, which of
-/// them was hit.
+/// Asks the kernel to tell with each datagram what it had to drop before and, where a socket has many addresses, which
+/// of them was hit.
 fn ask_for_details(socket: &Socket, address: IpAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::RxqOvfl, &1)?;
     match address {

@@ -1,8 +1,8 @@
 //! A shard's open connections, so that those without traffic can be closed.
 //!
-//! Filled by [`super::accept`]; [`sweep`] runs once a shard. No timer is set, moved or read for a connection or a message:
-//! a connection stamps its traffic with the time of the last sweep, which costs one store. So it is closed between
-//! `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier.
+//! Filled by [`super::accept`]; [`sweep`] runs once a shard. No timer is set, moved or read for a connection or a
+//! message: a connection stamps its traffic with the time of the last sweep, which costs one store. So it is closed
+//! between `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

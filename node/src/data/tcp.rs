@@ -1,7 +1,7 @@
 //! One TCP connection: read into the shard's buffer, let the service answer, write at once.
 //!
-//! Started by [`super::accept`]; the services drive it through [`Connection`]. An idle connection owns no buffer: only what
-//! the peer has not taken yet is kept, at most one read, and nothing more is read meanwhile.
+//! Started by [`super::accept`]; the services drive it through [`Connection`]. An idle connection owns no buffer: only
+//! what the peer has not taken yet is kept, at most one read, and nothing more is read meanwhile.
 
 use std::future::poll_fn;
 use std::io;

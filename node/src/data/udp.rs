@@ -1,8 +1,8 @@
 //! Datagrams of one UDP listener on one shard.
 //!
 //! Run by [`super::shard`]. It takes what is there in batches and answers at once; what the kernel does not take is
-//! dropped and counted. It must never keep the shard to itself: system calls of ours are not in the runtime's budget, so
-//! a busy socket steps back after [`BATCHES_PER_TURN`].
+//! dropped and counted. It must never keep the shard to itself: system calls of ours are not in the runtime's budget,
+//! so a busy socket steps back after [`BATCHES_PER_TURN`].
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,7 +1,7 @@
 //! What can go wrong at the doorway, in words that an operator can act on.
 //!
-//! Made by [`super::Live`]; the agent puts [`ApplyError::listener`] and [`ApplyError::cause`] into the node's record and
-//! [`ApplyError::label`] on metrics and spans. It must never name a peer's address.
+//! Made by [`super::Live`]; the agent puts [`ApplyError::listener`] and [`ApplyError::cause`] into the node's record
+//! and [`ApplyError::label`] on metrics and spans. It must never name a peer's address.
 
 use std::io;
 use std::net::SocketAddr;

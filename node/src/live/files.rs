@@ -1,7 +1,7 @@
 //! How many files this process may open: each connection is one.
 //!
-//! Used by [`super::Live`]. Shells and service managers commonly start processes with a soft limit of 1,024, for programs
-//! that use select(2); whoever does not may raise it to the hard limit.
+//! Used by [`super::Live`]. Shells and service managers commonly start processes with a soft limit of 1,024, for
+//! programs that use select(2); whoever does not may raise it to the hard limit.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

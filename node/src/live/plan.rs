@@ -1,7 +1,7 @@
 //! From a plan to sockets: which go on, which are new, and binding the new ones.
 //!
-//! Called by [`super::Live::apply`]. It must never touch a socket that is in use: when anything fails, dropping what was
-//! made here is all there is to undo.
+//! Called by [`super::Live::apply`]. It must never touch a socket that is in use: when anything fails, dropping what
+//! was made here is all there is to undo.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

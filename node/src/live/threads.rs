@@ -1,7 +1,7 @@
 //! The shards' threads: starting, ordering, watching and ending them.
 //!
-//! Used by [`super::Live`] only. A shard that ends by itself, a panic included, is a failure of the process and must never
-//! go unseen; a shard that does not answer counts as one.
+//! Used by [`super::Live`] only. A shard that ends by itself, a panic included, is a failure of the process and must
+//! never go unseen; a shard that does not answer counts as one.
 
 use std::any::Any;
 use std::future::Future;
@@ -22,8 +22,8 @@ use crate::data::shard;
 
 /// Orders that may wait for a shard; there is one at a time, and the word to stop.
 const ORDERS: usize = 4;
-/// How long all shards together may take for one step of an order. They answer within microseconds; one that does not is
-/// stuck.
+/// How long all shards together may take for one step of an order. They answer within microseconds; one that does not
+/// is stuck.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the shards may take to end; they only have to close sockets.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

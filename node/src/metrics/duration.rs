@@ -1,8 +1,9 @@
 //! How long connections live, as an OpenTelemetry histogram.
 //!
-//! Fed when somebody collects, by [`super::register`]. A histogram of the SDK takes two locks and a hash for each value,
-//! which is nothing for a shard to do: shards count by class, and here each new connection of a class is recorded with
-//! the mean of the new ones. So counts and sums are exact; only the smallest and the largest value are not.
+//! Fed when somebody collects, by [`super::register`]. A histogram of the SDK takes two locks and a hash for each
+//! value, which is nothing for a shard to do: shards count by class, and here each new connection of a class is
+//! recorded with the mean of the new ones. So counts and sums are exact; only the smallest and the largest value are
+//! not.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! `echo-load`: puts a node under load and prints what came back, and what it cost the node.
 //!
-//! For `make bench` and for people who measure. It runs on one thread, so that it can have one core and the node another.
+//! For `make bench` and for people who measure. It runs on one thread, so that it can have one core and the node
+//! another.
 #![forbid(unsafe_code)]
 
 use std::fs;

@@ -7,7 +7,8 @@ use std::io;
 use super::super::slot::End;
 use super::super::tcp::Connection;
 
-/// TCP: every byte back, in reads of at most `max_read`, until the peer closes its side; with `once`, only the first read.
+/// TCP: every byte back, in reads of at most `max_read`, until the peer closes its side; with `once`, only the first
+/// read.
 pub(super) async fn serve(connection: &mut Connection, max_read: usize, once: bool) -> io::Result<End> {
     loop {
         match connection.exchange(max_read, |bytes| bytes.len()).await? {

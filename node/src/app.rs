@@ -28,7 +28,7 @@ use crate::agent::session::{Cells, Link, Session};
 use crate::agent::state_dir::StateDir;
 use crate::agent::watch::Assigned;
 use crate::health::Health;
-use crate::live::{Live, LiveOptions};
+use crate::live::{Live, LiveOptions, ShardFailure};
 use crate::settings::{Settings, Source};
 use crate::{metrics, pool_file};
 
@@ -69,6 +69,7 @@ pub struct App {
 /// # Errors
 /// What could not be had; nothing is left behind.
 pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildError> {
+    let file = if let Source::File(file) = &settings.source { Some(pool_file::read(file)?) } else { None };
     let signals = Signals::new().map_err(BuildError::Signals)?;
     let (grpc, grpc_address) = bind("--grpc", settings.grpc).await?;
     let (http, http_address) = bind("--http", settings.http).await?;
@@ -77,8 +78,7 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
     let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address })?;
     let counters = live.counters();
     let mut critical = Critical::default();
-    let failure = live.failure();
-    critical.spawn("data path", async { Err(failure.await) });
+    critical.spawn("data path", failed(live.failure()));
 
     let (report_cell, report) = watch::channel(Report::starting());
     let (link_cell, link) = watch::channel(Link::Joining);
@@ -87,22 +87,19 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
     let meter = metrics.meter();
     metrics::register(&meter, &counters, settings.pool.as_str());
     instruments::observe_revision(&meter, &settings.pool, report.clone());
+    let expired = instruments::lease_expired(&meter);
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
     let health = Health { report: report.clone(), link, metrics };
-    let saved = state_dir
-        .clone()
-        .map(|dir| SavedConfig::new(dir, Keys::new(&settings.cluster).node(&settings.pool, &settings.id)));
+    let saved = state_dir.clone().map(|dir| saved_config(dir, &settings));
     let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell, saved);
-    let session = match &settings.source {
-        Source::File(file) => {
-            let (revision, plan) = pool_file::read(file)?;
-            applier.serve(&plan, revision).await?;
-            None
-        }
+    if let Some((revision, plan)) = file {
+        applier.serve(&plan, revision).await?;
+    }
+    let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
+    let session = match settings.source {
+        Source::File(_) => None,
         Source::Etcd { endpoints, lease_ttl } => {
-            let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
-            let expired = instruments::lease_expired(&meter);
-            Some(Session::new(identity, endpoints.clone(), *lease_ttl, state_dir.clone(), cells, expired))
+            Some(Session::new(identity, endpoints, lease_ttl, state_dir.clone(), cells, expired))
         }
     };
     Ok(App {
@@ -119,6 +116,14 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
         drain_deadline: settings.drain_deadline,
         _state_dir: state_dir,
     })
+}
+
+async fn failed(failure: impl Future<Output = ShardFailure>) -> Result<(), ShardFailure> {
+    Err(failure.await)
+}
+
+fn saved_config(dir: Arc<StateDir>, settings: &Settings) -> SavedConfig {
+    SavedConfig::new(dir, Keys::new(&settings.cluster).node(&settings.pool, &settings.id))
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {

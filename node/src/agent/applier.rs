@@ -174,8 +174,7 @@ impl Applier {
     fn absent(&mut self) {
         if self.held.applied.is_none() {
             info!(pool = %self.pool, "the pool does not exist; waiting for it");
-            self.say(|report| report.phase = NodePhase::NoPool);
-            return;
+            return self.no_pool();
         }
         warn!(pool = %self.pool, "the assignment is missing though nobody deleted it; serving on");
         let message = "the assignment key is missing, though it was not deleted; serving on".to_owned();
@@ -189,6 +188,10 @@ impl Applier {
         info!(pool = %self.pool, "the pool was deleted; closing its listeners, open connections go on");
         self.live.close_listeners().await;
         self.forget().await;
+        self.no_pool();
+    }
+
+    fn no_pool(&mut self) {
         (self.held, self.current, self.retry) = (Held::default(), None, None);
         self.say(|report| *report = Report { phase: NodePhase::NoPool, ..Report::starting() });
     }

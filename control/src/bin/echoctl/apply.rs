@@ -11,7 +11,7 @@ use crate::connect::Control;
 use crate::documents::read_pools;
 use crate::failure::Failure;
 use crate::object::{Object as _, View};
-use crate::output::{Format, OutputArgs, print, print_list, print_object};
+use crate::output::{Format, OutputArgs, print, print_list, print_object, tell};
 
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
                 let told = failure.to_string();
                 // Most refusals name their pool; among several files the others must not leave a doubt.
                 let prefix = if told.contains(pool.name()) { String::new() } else { format!("{}: ", pool.path()) };
-                eprintln!("error: {prefix}{told}");
+                tell(&format!("error: {prefix}{told}"));
                 refused = true;
             }
             Err(failure) => return Err(failure),

@@ -12,6 +12,8 @@ use echo_proto::telemetry::TelemetryError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::output;
+
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;
 
@@ -85,7 +87,7 @@ impl Failure {
 
     /// Tells the person on stderr.
     pub(crate) fn tell(&self) {
-        eprintln!("error: {self}");
+        output::tell(&format!("error: {self}"));
     }
 
     /// Tells the person, unless that was done or nobody listens, and gives the exit code.

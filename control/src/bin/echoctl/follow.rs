@@ -12,6 +12,7 @@ use tonic::{Code, Status, Streaming};
 use crate::backoff::Backoff;
 use crate::connect::Control;
 use crate::failure::Failure;
+use crate::output::tell;
 
 /// A control that is away for longer has not just been restarted.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub(crate) async fn follow<M, R>(
                     Ok(Some(message)) => {
                         backoff.reset();
                         if broken.take().is_some() {
-                            eprintln!("control is back");
+                            tell("control is back");
                         }
                         if let ControlFlow::Break(result) = take(message)? {
                             return Ok(result);
@@ -55,7 +56,7 @@ pub(crate) async fn follow<M, R>(
             return Err(control.explain(status));
         }
         if first {
-            eprintln!("lost control; trying again for {} s", PATIENCE.as_secs());
+            tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
         }
         tokio::time::sleep(backoff.next()).await;
     }

@@ -12,7 +12,7 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::View;
 use crate::object::source::{Filter, Source, Watched, list};
-use crate::output::{Format, OutputArgs, print_list, print_object};
+use crate::output::{Format, OutputArgs, print_list, print_object, tell};
 use crate::target::{self, Target, Type};
 
 /// Flags of `get`.
@@ -96,7 +96,7 @@ impl Get<'_> {
         let format = *format;
         if items.is_empty() && matches!(format, Format::Table | Format::Wide) {
             // On stderr, so that a script that counts lines counts none.
-            eprintln!("no {} found", T::LIST);
+            tell(&format!("no {} found", T::LIST));
             return Ok(());
         }
         let view = self.view::<T>().await?;

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("error: cannot start: {e}");
+            output::tell(&format!("error: cannot start: {e}"));
             return ExitCode::FAILURE;
         }
     };

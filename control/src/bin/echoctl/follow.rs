@@ -67,3 +67,21 @@ fn passes(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::Cancelled)
         || std::error::Error::source(status).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for code in [Code::Unavailable, Code::Aborted, Code::ResourceExhausted, Code::Cancelled] {
+            assert!(passes(&Status::new(code, "")), "{code:?}");
+        }
+        for code in [Code::NotFound, Code::InvalidArgument, Code::Unimplemented, Code::Internal, Code::PermissionDenied]
+        {
+            assert!(!passes(&Status::new(code, "")), "{code:?}");
+        }
+        let broken = Status::from_error(Box::new(std::io::Error::other("connection reset")));
+        assert!(passes(&broken), "a broken connection, whatever its code: {broken:?}");
+    }
+}

@@ -11,6 +11,9 @@ use crate::connect::io_cause;
 use crate::failure::Failure;
 use crate::output::console::Console;
 
+const ETCD_ADVICE: &str = "if its data is damaged, begin afresh with another --state-dir";
+const CONTROL_ADVICE: &str = "its log tells why";
+
 /// All parts of a cluster.
 pub(super) struct Cluster<'a> {
     pub(super) settings: Settings,
@@ -33,11 +36,11 @@ impl<'a> Cluster<'a> {
         let lifeline = Lifeline::new().map_err(failed)?;
         let etcd = settings.etcd.clone().map(|etcd| {
             let recipe = Box::new(move || Ok(etcd.command()));
-            Service::new("etcd", settings.state.log("etcd"), recipe)
+            Service::new("etcd", ETCD_ADVICE, settings.state.log("etcd"), recipe)
         });
         let (program, line) = control::command(&settings);
         let recipe = Box::new(move || control::process(&program, &line, &lifeline));
-        let control = Service::new("echo-control", settings.state.log("control"), recipe);
+        let control = Service::new("echo-control", CONTROL_ADVICE, settings.state.log("control"), recipe);
         Ok(Self { settings, began, console, children, etcd, control })
     }
 

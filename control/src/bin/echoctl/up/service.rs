@@ -33,6 +33,8 @@ type Recipe = Box<dyn Fn() -> std::io::Result<Command>>;
 /// A process and how to start it again.
 pub(super) struct Service {
     name: &'static str,
+    /// What to do when it does not start.
+    advice: &'static str,
     log: PathBuf,
     /// Where in the log this run begins.
     log_start: u64,
@@ -44,9 +46,9 @@ pub(super) struct Service {
 
 impl Service {
     /// A process that is not started yet; what it says is appended to `log`.
-    pub(super) fn new(name: &'static str, log: PathBuf, recipe: Recipe) -> Self {
+    pub(super) fn new(name: &'static str, advice: &'static str, log: PathBuf, recipe: Recipe) -> Self {
         let backoff = Backoff::new(RESTART.0, RESTART.1);
-        Self { name, log, log_start: 0, recipe, child: None, started: Instant::now(), backoff }
+        Self { name, advice, log, log_start: 0, recipe, child: None, started: Instant::now(), backoff }
     }
 
     /// Starts it.
@@ -84,7 +86,7 @@ impl Service {
     pub(super) async fn failed(&mut self) -> Failure {
         let exit = self.ended().await;
         let lines = tail(&self.log, self.log_start, TAIL_LINES);
-        Failure::Up(format!("{} {exit}; the end of {}:{lines}", self.name, self.log.display()))
+        Failure::Up(format!("{} {exit}; {}; the end of {}:{lines}", self.name, self.advice, self.log.display()))
     }
 
     /// Keeps it running, for ever.

@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use crate::output::human::shorten;
+use crate::output::table::plain;
 
 /// A log that is larger when a process starts is set aside, so that two such files are kept at most.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 /// Bytes of a log's end that are looked at for its last lines.
 const TAIL_BYTES: u64 = 16 << 10;
+/// Characters of a log's line that are shown.
+const TAIL_COLUMNS: usize = 240;
 /// Folders below the state dir.
 const FOLDERS: [&str; 4] = ["etcd", "logs", "nodes", "control"];
 
@@ -131,7 +135,7 @@ pub(super) fn tail(path: &Path, from: u64, lines: usize) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = all.iter().skip(all.len().saturating_sub(lines));
-    last.map(|line| format!("\n    {}", crate::output::table::plain(line))).collect()
+    last.map(|line| format!("\n    {}", shorten(&plain(line), TAIL_COLUMNS))).collect()
 }
 
 #[cfg(test)]

@@ -38,12 +38,12 @@ impl Agents {
         Self(nodes.into_iter().filter_map(address).collect())
     }
 
-    /// The nodes that are left, each with its open connections, where its Agent tells them in time.
+    /// The nodes that are left, each with its open connections, where it has some and its Agent tells them in time.
     pub(super) async fn describe(&self, left: &[Process]) -> String {
         let mut named = Vec::new();
         for process in left.iter().take(MAX_NAMED) {
             named.push(match self.connections(&process.name).await {
-                None => process.name.clone(),
+                None | Some(0) => process.name.clone(),
                 Some(1) => format!("{} (1 connection)", process.name),
                 Some(count) => format!("{} ({count} connections)", process.name),
             });

@@ -11,6 +11,7 @@ mod nodes;
 mod pages;
 mod pools;
 pub(crate) mod present;
+mod request;
 mod watch;
 mod write;
 

@@ -10,19 +10,15 @@ use echo_proto::keys::{Key, Keys};
 use echo_proto::{spec, v1};
 
 use super::error::ApiError;
+use super::request::{asked, check_labels, check_version, expected_version};
 use super::{Api, present};
-use crate::plan::change::{self, Changed, Request};
+use crate::plan::change::{self, Changed};
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 
 /// Attempts against other writers.
 const ATTEMPTS: u32 = 5;
 /// Revisions of a pool that are kept.
 const REVISIONS_KEPT: u32 = 10;
-
-/// Longest author.
-const MAX_AUTHOR_BYTES: usize = 253;
-/// Longest message.
-const MAX_MESSAGE_BYTES: usize = 4_096;
 
 /// A pool after a change that was stored, or need not be.
 pub(crate) struct Written {
@@ -41,6 +37,7 @@ impl Api {
     pub(crate) async fn write_pool(&self, request: &v1::ApplyRequest) -> Result<Written, ApiError> {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
+        check_labels(&pool)?;
         let expected = expected_version(&pool)?;
         let asked = asked(&request.author, &request.message, request.now)?;
         self.change_pool(&name, request.dry_run, |stored, rollout| {
@@ -130,16 +127,6 @@ impl Api {
     }
 }
 
-/// Who asks, within bounds: it is stored with the pool, the revision and the event.
-pub(super) fn asked(author: &str, message: &str, now: bool) -> Result<Request, ApiError> {
-    for (field, text, most) in [("author", author, MAX_AUTHOR_BYTES), ("message", message, MAX_MESSAGE_BYTES)] {
-        if text.len() > most {
-            return Err(ApiError::Argument(format!("{field}: {} bytes; at most {most}", text.len())));
-        }
-    }
-    Ok(Request { author: author.to_owned(), message: message.to_owned(), now })
-}
-
 /// The leader's records only help here: one that can't be read, which the drive reports, must not stop an operator.
 fn readable<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
@@ -152,38 +139,5 @@ fn number(keys: &Keys, key: &[u8]) -> Option<u32> {
     match keys.parse(key) {
         Some(Key::Revision(_, RevisionNumber(n))) => Some(n),
         _ => None,
-    }
-}
-
-/// The version that the caller changes; `None`: whatever is stored.
-fn expected_version(pool: &v1::Pool) -> Result<Option<i64>, ApiError> {
-    match pool.metadata.as_ref().map_or("", |m| m.resource_version.as_str()) {
-        "" => Ok(None),
-        text => match text.parse() {
-            Ok(version) => Ok(Some(version)),
-            Err(_) => Err(ApiError::Argument(format!("metadata.resourceVersion: {text:?} is not one of ours"))),
-        },
-    }
-}
-
-fn check_version(
-    name: &PoolName,
-    expected: Option<i64>,
-    stored: Option<&Stored<v1::PoolRecord>>,
-) -> Result<(), ApiError> {
-    let Some(expected) = expected else { return Ok(()) };
-    match stored {
-        Some(stored) if stored.mod_revision == expected => Ok(()),
-        Some(stored) => {
-            let (n, author) = (stored.value.revision.as_ref().map_or(0, |r| r.n), &stored.value.author);
-            Err(ApiError::Conflict(format!(
-                "pool/{name} was changed meanwhile: you have resourceVersion {expected}, stored is {} (revision {n}, \
-                 by {author}); get it again, or leave resourceVersion out to overwrite",
-                stored.mod_revision
-            )))
-        }
-        None => Err(ApiError::Conflict(format!(
-            "pool/{name} does not exist any more; leave resourceVersion out to create it"
-        ))),
     }
 }

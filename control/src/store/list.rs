@@ -35,7 +35,7 @@ impl Store {
             let (mut kv, options) = (self.kv(), options.clone());
             async move { kv.get(start, Some(options)).await }
         };
-        let mut response = self.read("list", end, read).await?;
+        let mut response = self.read("list", &String::from_utf8_lossy(start), read).await?;
         let revision = match revision {
             0 => response.header().map_or(0, etcd_client::ResponseHeader::revision),
             fixed => fixed,

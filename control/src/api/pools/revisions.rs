@@ -9,7 +9,7 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
 use super::super::error::ApiError;
-use super::super::write::asked;
+use super::super::request::asked;
 use super::super::{Api, pool_name};
 use crate::plan::change;
 use crate::store::{MAX_PAGE, Stored, prefix_end};

@@ -3,6 +3,7 @@
 //! Called by the supervisor on a blocking thread. Each node runs in a process group of its own, so that Ctrl-C in a
 //! terminal reaches nobody but its foreground process, and has its own log file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,6 +40,12 @@ pub struct Launcher {
     pub lifeline: bool,
 }
 
+/// Whether a variable is a setting of this process, which a node would take for its own; how to log is for both.
+fn is_own_setting(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"ECHO_") && !name.starts_with(b"ECHO_LOG")
+}
+
 impl Launcher {
     pub(super) fn nodes_dir(&self) -> PathBuf {
         self.state_dir.join("nodes")
@@ -51,6 +58,9 @@ impl Launcher {
         let log = self.log(index)?;
         let mut command = Command::new(&self.binary);
         command.args(self.arguments(index, pool)).process_group(0);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_own_setting(name)) {
+            command.env_remove(name);
+        }
         command.stdin(if self.lifeline { Stdio::inherit() } else { Stdio::null() });
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
@@ -101,5 +111,17 @@ impl Launcher {
             arguments.push("--lifeline".to_owned());
         }
         arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stay_here() {
+        let own = |name: &str| is_own_setting(OsStr::new(name));
+        assert!(own("ECHO_STATE_DIR") && own("ECHO_CONFIG"));
+        assert!(!own("ECHO_LOG") && !own("ECHO_LOG_FORMAT") && !own("OTEL_EXPORTER_OTLP_ENDPOINT") && !own("PATH"));
     }
 }

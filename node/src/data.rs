@@ -16,6 +16,7 @@
 //! | `mmsg`, `pktinfo` | the system calls for that, and their control messages: the only unsafe code |
 //! | `service` | echo, discard, greet: what to do with bytes |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
+//! | `reason` | why connections end, are refused, and datagrams dropped |
 
 mod accept;
 pub mod counters;
@@ -25,6 +26,7 @@ mod mmsg;
 pub(crate) mod order;
 #[allow(unsafe_code)]
 mod pktinfo;
+pub(crate) mod reason;
 mod service;
 pub(crate) mod shard;
 pub(crate) mod slot;

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use super::reason::Refusal;
 use super::shard::{Listener, Shard};
-use super::slot::Refusal;
 use super::socket::BACKLOG;
 use super::tcp::{self, Ticket};
 

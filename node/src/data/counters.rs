@@ -180,7 +180,7 @@ impl Counts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::slot::{Drop, End};
+    use super::super::reason::{Drop, End};
     use super::*;
 
     fn identity(name: &str, port: u16) -> Identity {

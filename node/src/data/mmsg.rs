@@ -13,7 +13,7 @@ use std::ptr;
 use libc::{MSG_DONTWAIT, MSG_TRUNC, c_uint, iovec, mmsghdr, sockaddr_storage, socklen_t};
 
 use super::pktinfo::{CONTROL_BYTES, Control};
-use super::slot::Drop;
+use super::reason::Drop;
 
 /// Datagrams in one system call.
 pub(super) const BATCH: usize = 32;

@@ -11,7 +11,7 @@ use std::io;
 
 use echo_proto::spec::ServicePlan;
 
-use super::slot::End;
+use super::reason::End;
 use super::tcp::Connection;
 
 /// Serves a TCP connection to its end.

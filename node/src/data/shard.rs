@@ -19,7 +19,8 @@ use tokio::task::{JoinError, JoinSet};
 use super::gate::Gate;
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
-use super::slot::{Refusal, Slot};
+use super::reason::Refusal;
+use super::slot::Slot;
 use super::table::{Table, sweep};
 use super::{accept, udp};
 

@@ -3,9 +3,10 @@
 //! Written by its shard only, read by [`super::counters`] at any time. It must never be shared by two writers: a count
 //! is a load and a store, not an atomic addition, and a slot has cache lines of its own.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use super::reason::{Drop, End, MAX_REASONS, Reason, Refusal};
 
 /// A number that only grows; one thread adds to it.
 #[derive(Debug, Default)]
@@ -23,20 +24,9 @@ impl Count {
     }
 }
 
-/// Counts by reason; `R` is one of the enums below.
+/// Counts by reason; `R` is one of the enums of [`super::reason`].
 #[derive(Debug)]
 pub(crate) struct CountBy<R: Reason>([Count; MAX_REASONS], std::marker::PhantomData<R>);
-
-/// Most members of a reason.
-const MAX_REASONS: usize = 6;
-
-/// Why something was counted: a small enum with names for metrics.
-pub(crate) trait Reason: Copy + 'static {
-    /// All members; a member's place here is its place in the counts.
-    const ALL: &'static [(Self, &'static str)];
-    /// Its place in [`Self::ALL`].
-    fn place(self) -> usize;
-}
 
 impl<R: Reason> Default for CountBy<R> {
     fn default() -> Self {
@@ -60,109 +50,6 @@ impl<R: Reason> CountBy<R> {
     /// All reasons together.
     pub(crate) fn sum(&self) -> u64 {
         self.0.iter().map(Count::get).sum()
-    }
-}
-
-macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $label:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum $name { $($(#[$member_doc])* $member,)+ }
-        impl Reason for $name {
-            const ALL: &'static [(Self, &'static str)] = &[$((Self::$member, $label),)+];
-            fn place(self) -> usize {
-                self as usize
-            }
-        }
-        const _: () = assert!($name::ALL.len() <= MAX_REASONS);
-    };
-}
-
-reasons! {
-    /// How a connection ended.
-    End {
-        /// The peer closed its side and got everything.
-        Peer = "peer",
-        /// The service was done: greet, or echo with `once`.
-        Served = "served",
-        /// No traffic for the idle timeout.
-        Idle = "idle_timeout",
-        /// The node stopped.
-        Stopped = "stopped",
-        /// The peer reset it.
-        Reset = "connection_reset",
-        /// Another error of the kernel, such as a path that stayed silent.
-        Failed = "io_error",
-    }
-}
-
-impl End {
-    /// Whether the service came to its end in order.
-    pub(crate) fn in_order(self) -> bool {
-        matches!(self, Self::Peer | Self::Served)
-    }
-
-    /// The end that an error on a connection means.
-    pub(crate) fn of(error: &io::Error) -> Self {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
-        match error.kind() {
-            ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected => Self::Reset,
-            _ => Self::Failed,
-        }
-    }
-}
-
-reasons! {
-    /// Why a connection was not served.
-    Refusal {
-        /// The node has as many as it may.
-        Limit = "max_connections",
-        /// No file descriptor was left; the connection waits in the kernel's queue.
-        Files = "file_limit",
-        /// No memory was left; the connection waits in the kernel's queue.
-        Memory = "no_memory",
-        /// The peer gave up before it was accepted, or the network did.
-        Aborted = "aborted",
-        /// Another error of the kernel.
-        Failed = "io_error",
-    }
-}
-
-impl Refusal {
-    /// What an error of accept(2) means; the network's errors are those of its manual page.
-    pub(crate) fn of(error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => Self::Files,
-            Some(libc::ENOMEM | libc::ENOBUFS) => Self::Memory,
-            Some(libc::ECONNABORTED | libc::EPROTO | libc::ENOPROTOOPT | libc::EPERM | libc::EOPNOTSUPP) => {
-                Self::Aborted
-            }
-            Some(libc::ENETDOWN | libc::ENETUNREACH | libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENONET) => {
-                Self::Aborted
-            }
-            _ => Self::Failed,
-        }
-    }
-
-    /// Whether trying again at once would only fail again.
-    pub(crate) fn lasts(self) -> bool {
-        matches!(self, Self::Files | Self::Memory | Self::Failed)
-    }
-}
-
-reasons! {
-    /// Why a datagram of ours, in or out, was lost by us (`echo.drop.reason`).
-    Drop {
-        /// Longer than our buffer.
-        Truncated = "truncated",
-        /// The kernel had no room to send.
-        SendBuffer = "sndbuf",
-        /// The kernel had no room to receive: we were too slow.
-        ReceiveBuffer = "rcvbuf",
-        /// The answer is too long for the way back.
-        Oversize = "oversize",
-        /// The kernel refused to send: no route, a firewall.
-        Unsendable = "unsendable",
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::reason::End;
 use super::shard::Shard;
-use super::slot::End;
 
 /// Sweeps in one idle timeout, within the two bounds below.
 const SWEEPS_PER_TIMEOUT: u32 = 16;

@@ -13,9 +13,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::reason::End;
 use super::service;
 use super::shard::{Served, Shard};
-use super::slot::End;
 use super::table::Activity;
 
 /// The most a peer may still send after we ended a connection, in bytes; what comes beyond is answered with a reset.

@@ -14,9 +14,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
 use super::mmsg::{BATCH, Batch, Datagram, Received, Sent};
+use super::reason::Drop;
 use super::service;
 use super::shard::{Listener, Served, Shard};
-use super::slot::Drop;
 
 /// Full batches that a socket may take before it lets others have their turn.
 const BATCHES_PER_TURN: usize = 8;

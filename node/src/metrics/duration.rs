@@ -14,7 +14,8 @@ use opentelemetry::metrics::{Histogram, Meter};
 
 use super::attributes;
 use crate::data::counters::{Counters, Identity};
-use crate::data::slot::{End, LIFE_BOUNDS, Reason, Slot};
+use crate::data::reason::{End, Reason};
+use crate::data::slot::{LIFE_BOUNDS, Slot};
 
 /// Connections of a class, and their nanoseconds together.
 type Class = (u64, u64);

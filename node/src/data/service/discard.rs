@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::super::slot::End;
+use super::super::reason::End;
 use super::super::tcp::Connection;
 
 /// TCP: reads and drops until the peer closes.

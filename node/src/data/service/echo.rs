@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::super::slot::End;
+use super::super::reason::End;
 use super::super::tcp::Connection;
 
 /// TCP: every byte back, in reads of at most `max_read`, until the peer closes its side; with `once`, only the first

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::super::slot::End;
+use super::super::reason::End;
 use super::super::tcp::Connection;
 
 /// Sends `banner` and closes, also when the peer spoke first.

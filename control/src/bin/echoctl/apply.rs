@@ -1,7 +1,7 @@
 //! `echoctl apply`: creates or changes pools from files.
 //!
-//! Called by `main`. Nothing is sent unless every document of every file is valid. It returns once the pools are stored;
-//! `rollout status` follows what the nodes make of them.
+//! Called by `main`. Nothing is sent unless every document of every file is valid. It returns once the pools are
+//! stored; `rollout status` follows what the nodes make of them.
 
 use echo_proto::v1::{self, ApplyOutcome};
 

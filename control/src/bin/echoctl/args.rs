@@ -1,6 +1,7 @@
 //! The grammar of the command line: verbs, and the flags that all of them share.
 //!
-//! Read by `main`. Each verb's own flags stand in its file. It must do no I/O; wrong usage ends in clap with exit code 2.
+//! Read by `main`. Each verb's own flags stand in its file. It must do no I/O; wrong usage ends in clap with exit code
+//! 2.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `echoctl`: the admin command line of an echo cluster, a gRPC client shaped like kubectl, and `up`, which runs a whole
-//! cluster on this machine.
+//! `echoctl`: the admin command line of an echo cluster, a gRPC client shaped like kubectl, and `up`, which runs a
+//! whole cluster on this machine.
 //!
 //! Started by people and scripts. It must never talk to etcd itself: control is its only source and target. What went
 //! wrong goes to stderr as `error: ...` with the next step; exit codes are 0 (done), 1 (failed) and 2 (wrong usage).

@@ -1,8 +1,8 @@
 //! `echoctl up`: a whole cluster on this machine, from one command to Ctrl-C.
 //!
 //! Called by `main`. It starts a private etcd and control; control starts the nodes. It must leave nothing running: it
-//! ends what it started in order, reaps what was orphaned, and if it is killed itself, the lifeline and the parent-death
-//! signal end the rest.
+//! ends what it started in order, reaps what was orphaned, and if it is killed itself, the lifeline and the
+//! parent-death signal end the rest.
 
 mod agents;
 mod children;

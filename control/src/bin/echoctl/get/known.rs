@@ -1,7 +1,7 @@
 //! What a watch has told so far, so that only real changes are shown.
 //!
-//! Used by `get --watch`. Pure. A list that is sent anew, after a restart of control or a compaction in etcd, is compared
-//! with what was known.
+//! Used by `get --watch`. Pure. A list that is sent anew, after a restart of control or a compaction in etcd, is
+//! compared with what was known.
 
 use std::collections::{BTreeMap, BTreeSet};
 

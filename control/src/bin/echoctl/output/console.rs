@@ -1,6 +1,7 @@
 //! What long work says while it goes on: lines, and on a terminal one line that is written over.
 //!
-//! Used by `up` and `rollout status`. A terminal that is gone must not end the work: what can't be written is not written.
+//! Used by `up` and `rollout status`. A terminal that is gone must not end the work: what can't be written is not
+//! written.
 
 use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};

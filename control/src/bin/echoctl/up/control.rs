@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::settings::Settings;
 
-/// A pipe whose write end this process alone holds: when `up` ends, however it does, control and the nodes read the end of
-/// it and end too.
+/// A pipe whose write end this process alone holds: when `up` ends, however it does, control and the nodes read the end
+/// of it and end too.
 #[derive(Debug)]
 pub(super) struct Lifeline {
     reader: PipeReader,

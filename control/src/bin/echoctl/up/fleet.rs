@@ -1,6 +1,7 @@
 //! The nodes of a fresh cluster: what is wanted, what is there, and who is to blame when it isn't. Pure.
 //!
-//! Used by the start of `up`. Records of an earlier run of this state dir, whose leases have not ended yet, do not count.
+//! Used by the start of `up`. Records of an earlier run of this state dir, whose leases have not ended yet, do not
+//! count.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -20,8 +20,8 @@ use crate::object::source::{Filter, Watched as _, list};
 
 /// Between two looks at who refuses.
 const POLL: Duration = Duration::from_millis(50);
-/// Nodes that refuse their config for so long will not change their mind in a moment: an earlier process on the same port
-/// would have ended by then.
+/// Nodes that refuse their config for so long will not change their mind in a moment: an earlier process on the same
+/// port would have ended by then.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
 /// Lines of each log that are shown when nodes don't come up.
 const TAIL_LINES: usize = 4;

@@ -1,6 +1,7 @@
 //! Which processes are below `up`, from /proc.
 //!
-//! Used at shutdown: after control's end the nodes are children of `up`, which never started them. Linux only, as `up` is.
+//! Used at shutdown: after control's end the nodes are children of `up`, which never started them. Linux only, as `up`
+//! is.
 
 use nix::unistd::{Pid, getpid};
 

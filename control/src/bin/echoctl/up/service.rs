@@ -1,7 +1,7 @@
 //! A process that `up` keeps running: etcd or control.
 //!
-//! Used by `up`. While the cluster starts, its end is a failure that is told with the end of its log; later it is started
-//! again, with back-off.
+//! Used by `up`. While the cluster starts, its end is a failure that is told with the end of its log; later it is
+//! started again, with back-off.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

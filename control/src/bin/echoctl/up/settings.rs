@@ -106,8 +106,8 @@ fn one_pool(file: &str) -> Result<v1::Pool, Failure> {
     }
 }
 
-/// The given pool, else the one that this state dir began with, else the default one; kept in the state dir, where control
-/// finds it at every start.
+/// The given pool, else the one that this state dir began with, else the default one; kept in the state dir, where
+/// control finds it at every start.
 fn bootstrap_pool(given: Option<v1::Pool>, file: &Path) -> Result<v1::Pool, Failure> {
     let pool = match given {
         Some(pool) => pool,

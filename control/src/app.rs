@@ -12,6 +12,7 @@ mod serve;
 mod state_dir;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -125,7 +126,7 @@ impl Bound {
             Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, notices: notices_taken };
 
         let mut tasks = JoinSet::new();
-        let mut spawn = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let mut spawn = |name: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
             tasks.spawn(async move {
                 task.await;
                 name

@@ -76,39 +76,58 @@ impl Drive {
 
     /// One term: until the leadership changes or `stop`. Timers start anew, whatever the last leader's were.
     async fn lead(&mut self, leadership: Leadership, stop: &mut Stop) {
-        let mut updates = self.view.updates();
-        let mut pools = Pools::new(self.store.clone(), leadership);
-        let mut reports = Reports::new(self.store.clone(), leadership);
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let mut prune = Instant::now();
+        let (mut updates, mut lost) = (self.view.updates(), self.leadership.clone());
+        let mut term = Term {
+            pools: Pools::new(self.store.clone(), leadership),
+            reports: Reports::new(self.store.clone(), leadership),
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            prune: Instant::now(),
+        };
         loop {
             updates.mark_unchanged();
-            let mut wake = None;
-            if let Some(wanted) = self.view.read(wanted) {
-                self.scaler.want(Some(wanted));
-                if Instant::now() >= prune {
-                    prune = Instant::now() + PRUNE_EVERY;
-                    reports.prune().await;
-                }
-                let passes = [pools.pass(&self.view).await, reports.pass(&self.view, &mut self.notices).await];
-                let again = passes.contains(&Pass::Again).then(|| Instant::now() + backoff.delay());
-                if again.is_none() {
-                    backoff.reset();
-                }
-                let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
-                wake = dues.chain(again).chain([prune]).min();
-            }
+            // A write that waits for etcd must not outlive the leadership.
+            let wake = tokio::select! {
+                wake = self.pass(&mut term) => wake,
+                _ = lost.changed() => return,
+                () = stop.wait() => return,
+            };
             // A deadline that has passed must not spin; without one, the view has to change first.
             let pause = sleep_until(wake.unwrap_or_else(Instant::now).max(Instant::now() + MIN_PAUSE));
             tokio::select! {
                 _ = updates.changed() => {}
-                _ = self.leadership.changed() => return,
-                () = reports.arrival(&mut self.notices) => {}
+                _ = lost.changed() => return,
+                () = term.reports.arrival(&mut self.notices) => {}
                 () = pause, if wake.is_some() => {}
                 () = stop.wait() => return,
             }
         }
     }
+
+    /// Does all that is to do now; returns when to look again, if nothing changes before.
+    async fn pass(&mut self, term: &mut Term) -> Option<Instant> {
+        let wanted = self.view.read(wanted)?;
+        self.scaler.want(Some(wanted));
+        if Instant::now() >= term.prune {
+            term.prune = Instant::now() + PRUNE_EVERY;
+            term.reports.prune().await;
+        }
+        let passes = [term.pools.pass(&self.view).await, term.reports.pass(&self.view, &mut self.notices).await];
+        let again = passes.contains(&Pass::Again).then(|| Instant::now() + term.backoff.delay());
+        if again.is_none() {
+            term.backoff.reset();
+        }
+        let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
+        dues.chain(again).chain([term.prune]).min()
+    }
+}
+
+/// What one leader's term remembers.
+struct Term {
+    pools: Pools,
+    reports: Reports,
+    backoff: Backoff,
+    /// When old events are removed next.
+    prune: Instant,
 }
 
 /// Nodes wanted by each readable pool; `None` while what is known is old.

@@ -77,7 +77,9 @@ pub fn apply(
     if record.spec != stored.spec || new_revision {
         next_generation(&mut record);
     }
-    let event = event::normal("PoolConfigured", event::of_pool(name), "changed by apply");
+    let (before, after) = (replicas(stored), replicas(&record));
+    let scaled = if before == after { String::new() } else { format!("; scaled from {before} to {after} nodes") };
+    let event = event::normal("PoolConfigured", event::of_pool(name), format!("changed by apply{scaled}"));
     Some(changed(name, record, new_revision, request, now, event))
 }
 

@@ -45,7 +45,11 @@ fn a_new_pool_has_an_identity_and_revision_1() {
 fn only_another_template_is_another_revision() {
     let stored = created();
     assert_eq!(applied(&stored, &pool(7, None)), None, "replicas that are absent stay as they are");
-    assert_eq!(n(&applied(&stored, &pool(7, Some(5))).unwrap()), (2, 1, None));
+    let scaled = applied(&stored, &pool(7, Some(5))).unwrap();
+    assert_eq!(
+        (n(&scaled), scaled.event.message.as_str()),
+        ((2, 1, None), "changed by apply; scaled from 3 to 5 nodes")
+    );
     let changed = applied(&stored, &pool(8, None)).unwrap();
     assert_eq!(n(&changed), (2, 2, Some(2)));
     assert_eq!(replicas(&changed.record), DEFAULT_REPLICAS);

@@ -1,7 +1,8 @@
 //! The gRPC services: request -> plan and store -> reply, one service a file.
 //!
-//! Any replica serves them; none of them needs the leader. What is stored is read from etcd itself, so that a caller sees
-//! its own writes; what nodes say comes from the view. Nothing a caller sends may panic or wait without a deadline.
+//! Any replica serves them; none of them needs the leader. What is stored is read from etcd itself, so that a caller
+//! sees its own writes; what nodes say comes from the view. Nothing a caller sends may panic or wait without a
+//! deadline.
 
 mod agents;
 mod cluster;

@@ -1,7 +1,7 @@
 //! Builds the control plane, binds what can fail, then runs it until a signal or a failure.
 //!
-//! Called by `main`. A critical task that ends stops the process with its name: a control plane that half lives would be
-//! worse than one that is restarted. Nodes are left running in any case.
+//! Called by `main`. A critical task that ends stops the process with its name: a control plane that half lives would
+//! be worse than one that is restarted. Nodes are left running in any case.
 
 mod bootstrap;
 mod error;

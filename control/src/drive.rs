@@ -1,8 +1,8 @@
 //! The one loop: what changed -> a pure plan -> fenced writes. Only the elected leader runs it.
 //!
 //! Run by the app as a task. Every pass looks at everything that is known and does what is missing, so that a lost
-//! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool as
-//! they were when the plan was made.
+//! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool
+//! as they were when the plan was made.
 
 mod pools;
 mod reports;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or had to stop, 2 for wrong usage.
 #![forbid(unsafe_code)]
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -18,16 +19,23 @@ fn main() -> ExitCode {
     let settings = match Flags::parse().check() {
         Ok(settings) => settings,
         Err(error) => {
-            error.0.iter().for_each(|line| eprintln!("echo-control: {line}"));
+            tell(&error.to_string());
             return ExitCode::from(USAGE);
         }
     };
     match start(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.to_string().lines().for_each(|line| eprintln!("echo-control: {line}"));
+            tell(&error.to_string());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// One line each on standard error; where nobody reads that, there is nobody to tell.
+fn tell(text: &str) {
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "echo-control: {line}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What this process knows of the cluster: a mirror of its keys, kept by one watch.
 //!
-//! Read by the API and the drive, written by [`View::run`] alone. Readers copy what they need out of a short lock that is
-//! never held over an await. The mirror is behind etcd by one watch message; whoever must not act on old knowledge
+//! Read by the API and the drive, written by [`View::run`] alone. Readers copy what they need out of a short lock that
+//! is never held over an await. The mirror is behind etcd by one watch message; whoever must not act on old knowledge
 //! compares revisions when it writes.
 
 mod state;

@@ -1,7 +1,7 @@
 //! Lists in pages: how large, and where the next one starts.
 //!
-//! Used by all `List` calls. A page ends at its number of items or at its bytes, whichever comes first: gRPC clients take
-//! 4 MiB a message by default. Page tokens are ours; a made-up one gives a wrong page, never a fault.
+//! Used by all `List` calls. A page ends at its number of items or at its bytes, whichever comes first: gRPC clients
+//! take 4 MiB a message by default. Page tokens are ours; a made-up one gives a wrong page, never a fault.
 
 use echo_proto::codec::Message;
 

@@ -1,7 +1,7 @@
 //! Records -> the objects that callers see.
 //!
-//! Used by all services; pure. What is computed (status, sync, acknowledgements) is computed here, from one instant of the
-//! view.
+//! Used by all services; pure. What is computed (status, sync, acknowledgements) is computed here, from one instant of
+//! the view.
 
 use echo_proto::ids::PoolName;
 use echo_proto::{API_VERSION, v1};

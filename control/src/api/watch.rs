@@ -1,7 +1,7 @@
 //! Streams that show the view's state as it changes.
 //!
-//! Used by the `Watch` calls. Each watcher compares the view with what it sent last, so that it needs no queue of changes:
-//! one that reads slowly gets fewer, newer states, and one that does not read at all is cut.
+//! Used by the `Watch` calls. Each watcher compares the view with what it sent last, so that it needs no queue of
+//! changes: one that reads slowly gets fewer, newer states, and one that does not read at all is cut.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Changes of a pool: read, plan, compare-and-put.
 //!
-//! Used by the Pools service and at the start for the bootstrap pool. Two writers at once: the slower one plans again on
-//! what the faster one stored, unless its caller named the version that it changes.
+//! Used by the Pools service and at the start for the bootstrap pool. Two writers at once: the slower one plans again
+//! on what the faster one stored, unless its caller named the version that it changes.
 
 use std::time::SystemTime;
 

@@ -1,7 +1,7 @@
 //! The pool of a new cluster: applied once etcd answers, where no pool of its name exists.
 //!
-//! Read before anything is bound, so that a mistake in the file ends the start. It never changes a pool that exists: that
-//! one has a history of its own.
+//! Read before anything is bound, so that a mistake in the file ends the start. It never changes a pool that exists:
+//! that one has a history of its own.
 
 use std::time::Duration;
 use tracing::{Instrument as _, info_span};

@@ -1,7 +1,7 @@
 //! The gRPC server and the signals that end it.
 //!
-//! Run by the app. The API's streams end with `stop`, so that the server, which waits for open streams, can end; what is
-//! still open at the deadline is cut.
+//! Run by the app. The API's streams end with `stop`, so that the server, which waits for open streams, can end; what
+//! is still open at the deadline is cut.
 
 use std::io;
 use std::time::Duration;

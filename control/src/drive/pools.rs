@@ -1,7 +1,7 @@
 //! The rollouts of all pools: facts from the view, a decision, one fenced transaction.
 //!
-//! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on here:
-//! the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
+//! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on
+//! here: the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
 
 use std::collections::HashMap;
 use std::sync::Arc;

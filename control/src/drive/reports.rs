@@ -1,7 +1,7 @@
 //! Events that belong to no other write: keys that can't be read, and what the scaler tells. Also removes old events.
 //!
-//! Part of the drive; a fenced transaction each. A bad value is reported once, by its key and mod_revision, whoever leads;
-//! what the scaler repeats within a while folds into one event with a count.
+//! Part of the drive; a fenced transaction each. A bad value is reported once, by its key and mod_revision, whoever
+//! leads; what the scaler repeats within a while folds into one event with a count.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! What an apply, a scale or an undo makes of a pool.
 //!
-//! Called by the API with what is stored; it stores the outcome by compare-and-put. A changed template, by digest, makes
-//! a new revision; anything else does not. The template of a revision that was taken back makes a new revision when it is
-//! applied again: that is how an operator tries once more.
+//! Called by the API with what is stored; it stores the outcome by compare-and-put. A changed template, by digest,
+//! makes a new revision; anything else does not. The template of a revision that was taken back makes a new revision
+//! when it is applied again: that is how an operator tries once more.
 
 use std::time::SystemTime;
 

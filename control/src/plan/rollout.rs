@@ -1,8 +1,8 @@
 //! The rollout of a pool's newest revision: what the leader writes next.
 //!
-//! Called by the drive for each pool after every change and at every deadline. This version makes one step over the whole
-//! pool: `next` reaches all nodes at once, and becomes `stable` once all of them acknowledged it; a rejection or a
-//! missing answer takes it back. Invariants: a revision that was aborted is never assigned again by itself; `next` is
+//! Called by the drive for each pool after every change and at every deadline. This version makes one step over the
+//! whole pool: `next` reaches all nodes at once, and becomes `stable` once all of them acknowledged it; a rejection or
+//! a missing answer takes it back. Invariants: a revision that was aborted is never assigned again by itself; `next` is
 //! cleared before another one is set.
 
 mod facts;

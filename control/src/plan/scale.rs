@@ -1,7 +1,7 @@
 //! Which processes to start and which to stop, so that each pool has as many nodes as it wants.
 //!
-//! Used by the process scaler, which knows the processes; records in etcd are never counted. Indexes count the processes
-//! of the host over all pools, since each stands for a loopback address.
+//! Used by the process scaler, which knows the processes; records in etcd are never counted. Indexes count the
+//! processes of the host over all pools, since each stands for a loopback address.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -24,8 +24,8 @@ impl Flags {
     pub fn check(self) -> Result<Settings, SettingsError> {
         let mut check = Check::default();
         let cluster = check.parsed("cluster", &self.cluster, str::parse::<ClusterName>);
-        let grpc = check.parsed("grpc", &self.grpc, str::parse::<SocketAddr>);
-        let http = check.parsed("http", &self.http, str::parse::<SocketAddr>);
+        let grpc = check.parsed("grpc", &self.grpc, address);
+        let http = check.parsed("http", &self.http, address);
         if let Some(grpc) = grpc.filter(|grpc| !grpc.ip().is_loopback() && !self.insecure) {
             check.fail(
                 "grpc",
@@ -140,6 +140,10 @@ impl Check {
         }
         Some(Bootstrap { file: flags.bootstrap_pool.clone()?, replicas })
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7400")
 }
 
 fn find_node_binary() -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! One transaction: what must still hold, and what is written then.
 //!
-//! Built by the API (compare-and-put) and by the drive (fenced by the leader key), committed by [`super::Store`]. All of
-//! it happens or nothing; etcd allows 128 operations, a change of ours has a dozen at most.
+//! Built by the API (compare-and-put) and by the drive (fenced by the leader key), committed by [`super::Store`]. All
+//! of it happens or nothing; etcd allows 128 operations, a change of ours has a dozen at most.
 
 use echo_proto::codec::{self, Message};
 use echo_proto::keys::Keys;

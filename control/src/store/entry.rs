@@ -1,6 +1,7 @@
 //! A key with its value, as the rest of control sees it.
 //!
-//! Made by the store from what etcd answers; keys and values are bytes, since anybody can write anything under our prefix.
+//! Made by the store from what etcd answers; keys and values are bytes, since anybody can write anything under our
+//! prefix.
 
 use echo_proto::codec::{self, Message, Strictness};
 use etcd_client::KeyValue;

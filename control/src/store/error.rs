@@ -1,7 +1,7 @@
 //! What can go wrong between control and etcd.
 //!
-//! Made in the store only; `api/error.rs` turns it into a gRPC status. Its texts must name etcd's address or the key, so
-//! that an operator knows where to look.
+//! Made in the store only; `api/error.rs` turns it into a gRPC status. Its texts must name etcd's address or the key,
+//! so that an operator knows where to look.
 
 use tonic::Code;
 

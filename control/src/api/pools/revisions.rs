@@ -1,7 +1,7 @@
 //! Older revisions: how one becomes the newest again.
 //!
-//! Part of the Pools service. An undo never brings an old number back: it makes a new revision with the old template, so
-//! that numbers only grow and a node can't mistake one for another.
+//! Part of the Pools service. An undo never brings an old number back: it makes a new revision with the old template,
+//! so that numbers only grow and a node can't mistake one for another.
 
 use std::time::SystemTime;
 

@@ -19,8 +19,8 @@ pub(super) fn first(facts: &Facts<'_>) -> Decision {
     write(facts, Some(assignment), ended(facts, &rollout, Phase::Completed, "first revision of the pool".to_owned()))
 }
 
-/// The rollout's record is gone (deleted by hand): what the assignment says is all that is known. A newest revision that
-/// is not assigned may have been taken back, so it counts as such.
+/// The rollout's record is gone (deleted by hand): what the assignment says is all that is known. A newest revision
+/// that is not assigned may have been taken back, so it counts as such.
 pub(super) fn restore(facts: &Facts<'_>, assignment: &v1::Assignment) -> Decision {
     let from = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
     let newest = facts.newest();

@@ -1,7 +1,7 @@
 //! The task that keeps the processes of this host as the plan wants them.
 //!
-//! Runs until the process ends, and leaves the nodes running then. Without leadership it forgets everything; with it, it
-//! first adopts what runs already.
+//! Runs until the process ends, and leaves the nodes running then. Without leadership it forgets everything; with it,
+//! it first adopts what runs already.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep_until};
 
 use self::pools::Pools;
 use self::reports::Reports;
-use crate::backoff::Backoff;
 use crate::scaler::{Scaler, Wanted};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, State, View};
+use echo_proto::backoff::Backoff;
 use echo_proto::v1;
 
 /// Waits after a write that failed, or that lost against another.
@@ -112,7 +112,7 @@ impl Drive {
             term.reports.prune().await;
         }
         let passes = [term.pools.pass(&self.view).await, term.reports.pass(&self.view, &mut self.notices).await];
-        let again = passes.contains(&Pass::Again).then(|| Instant::now() + term.backoff.delay());
+        let again = passes.contains(&Pass::Again).then(|| Instant::now() + term.backoff.next_wait());
         if again.is_none() {
             term.backoff.reset();
         }

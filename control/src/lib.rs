@@ -17,7 +17,6 @@
 
 pub mod api;
 pub mod app;
-pub mod backoff;
 pub mod drive;
 pub mod event;
 pub mod fleet;

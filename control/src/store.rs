@@ -27,7 +27,7 @@ pub use self::error::StoreError;
 pub use self::follow::{Delta, Follow, Update};
 pub use self::lease_file::LeaseFile;
 pub use self::list::{MAX_PAGE, Page, prefix_end};
-use crate::backoff::Backoff;
+use echo_proto::backoff::Backoff;
 
 /// Longest wait for one answer of etcd: a caller of the API should learn soon that it is gone.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
@@ -114,7 +114,7 @@ impl Store {
                 attempts += 1;
                 match self.call(operation, attempt()).await {
                     Err(e) if e.is_unavailable() && attempts < READ_ATTEMPTS => {
-                        tokio::time::sleep(backoff.delay()).await;
+                        tokio::time::sleep(backoff.next_wait()).await;
                     }
                     result => return result,
                 }

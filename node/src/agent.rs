@@ -13,7 +13,6 @@
 //! | [`answer`] | puts it there |
 //! | [`identity`] | who this node is |
 //! | [`endpoints`], [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
-//! | [`backoff`] | waits between retries |
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
 //! | [`state_dir`] | what survives a restart |
@@ -23,7 +22,6 @@
 pub mod answer;
 pub mod applier;
 pub mod assignment;
-pub mod backoff;
 pub mod decide;
 pub mod endpoints;
 pub mod etcd;

@@ -6,6 +6,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`v1`] | generated messages and gRPC stubs of `echo/v1/*.proto` |
+//! | [`backoff`] | waits between retries |
 //! | [`codec`] | JSON and YAML <-> messages, by descriptor |
 //! | [`spec`] | the one validity rule: `PoolSpec` -> plan |
 //! | [`ids`] | names, revisions, digests, the rollout hash |
@@ -13,6 +14,7 @@
 //! | [`telemetry`] | OpenTelemetry start-up, W3C context, metric names |
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod codec;
 pub mod ids;
 pub mod keys;

@@ -11,9 +11,9 @@ use echo_proto::{spec, v1};
 
 use super::AppError;
 use crate::api::Api;
-use crate::backoff::Backoff;
 use crate::settings::Bootstrap;
 use crate::stop::Stop;
+use echo_proto::backoff::Backoff;
 
 /// Waits while etcd is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -52,7 +52,7 @@ async fn apply(api: &Api, request: &v1::ApplyRequest) {
         match api.create_pool(request).await {
             Ok(true) => return tracing::info!("the bootstrap pool is created"),
             Ok(false) => return tracing::info!("the bootstrap pool exists already; it is left as it is"),
-            Err(error) if error.is_unavailable() => tokio::time::sleep(backoff.delay()).await,
+            Err(error) if error.is_unavailable() => tokio::time::sleep(backoff.next_wait()).await,
             Err(error) => return tracing::error!(%error, "the bootstrap pool is not created"),
         }
     }

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{Change, Store, StoreError};
-use crate::backoff::{Backoff, jittered};
 use crate::stop::Stop;
 use crate::view::View;
+use echo_proto::backoff::{Backoff, jittered};
 
 /// Waits after a failed attempt.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -174,7 +174,7 @@ type Keeper = (LeaseKeeper, LeaseKeepAliveStream);
 
 async fn pause(backoff: &mut Backoff, stop: &mut Stop) {
     tokio::select! {
-        () = tokio::time::sleep(backoff.delay()) => {}
+        () = tokio::time::sleep(backoff.next_wait()) => {}
         () = stop.wait() => {}
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::list::{MAX_MESSAGE_BYTES, prefix_end};
 use super::{Entry, REQUEST_DEADLINE, Store, StoreError};
-use crate::backoff::Backoff;
+use echo_proto::backoff::Backoff;
 
 /// A watch that is silent for so long is asked for a sign of life.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ impl Follow {
     pub async fn next(&mut self) -> Update {
         loop {
             if self.failed {
-                tokio::time::sleep(self.backoff.delay()).await;
+                tokio::time::sleep(self.backoff.next_wait()).await;
                 self.failed = false;
             }
             match self.step().await {

@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, cut};
-use super::backoff::Backoff;
 use super::decide::{Decision, Held, Role};
 use super::report::{ASSIGNED, CONFIG_READABLE, Report};
 use super::saved::SavedConfig;
 use super::watch::Assigned;
 use crate::live::{ApplyError, Live};
+use echo_proto::backoff::Backoff;
 use fallback::Fallback;
 
 /// First wait before a refused `stable` is tried again, and the longest.
@@ -149,7 +149,7 @@ impl Applier {
             if self.attempt(role, offer, &assignment, trace).await {
                 self.backoff.reset();
             } else if role == Role::Stable {
-                let wait = self.backoff.wait();
+                let wait = self.backoff.next_wait();
                 info!(revision = offer.revision.n, ?wait, "will try again");
                 self.retry = Some(Instant::now() + wait);
                 break;

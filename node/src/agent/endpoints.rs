@@ -3,7 +3,7 @@
 //! Used by the session: it stays with one member and moves on after a loss. Balancing single calls over all members would
 //! break every session as soon as one member is down.
 
-use super::backoff::random_below;
+use echo_proto::backoff::random_below;
 
 /// The members, in a circle; never empty.
 #[derive(Debug, Clone)]

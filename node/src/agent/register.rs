@@ -10,9 +10,9 @@ use echo_proto::v1;
 use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::time::{Instant, sleep};
 
-use super::backoff::jittered;
 use super::etcd::{Etcd, EtcdError};
 use super::lease::Lease;
+use echo_proto::backoff::jittered;
 
 /// How much longer than a lease a record may outlive its process: etcd expires leases in rounds of half a second.
 const EXPIRY_SLACK: Duration = Duration::from_secs(2);

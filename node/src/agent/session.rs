@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::answer::Answers;
-use super::backoff::Backoff;
 use super::endpoints::Endpoints;
 use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
@@ -25,6 +24,7 @@ use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
 use super::watch::{Assigned, Watcher};
+use echo_proto::backoff::Backoff;
 
 /// First wait before etcd is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -134,7 +134,7 @@ impl Session {
             if began.elapsed() >= GOOD_SESSION {
                 backoff.reset();
             }
-            sleep(backoff.wait()).await;
+            sleep(backoff.next_wait()).await;
         }
     }
 

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::backoff::jittered;
 use super::etcd::{Etcd, EtcdError};
+use echo_proto::backoff::jittered;
 
 /// How often the keys are read though nothing was heard, a tenth more or less.
 const READ_AGAIN: Duration = Duration::from_secs(60);

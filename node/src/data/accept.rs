@@ -4,8 +4,9 @@
 //! files or memory, the kernel's queue holds what comes while we back off.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use echo_proto::backoff::Backoff;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -26,7 +27,7 @@ pub(super) async fn run(
     shard: Rc<Shard>,
     mut stop: oneshot::Receiver<()>,
 ) {
-    let mut pause = MIN_PAUSE;
+    let mut backoff = Backoff::new(MIN_PAUSE, MAX_PAUSE);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -35,15 +36,14 @@ pub(super) async fn run(
         };
         match accepted {
             Ok((stream, _)) => {
-                pause = MIN_PAUSE;
+                backoff.reset();
                 admit(stream, &listener, &shard);
             }
             Err(e) if listener.refused(Refusal::of(&e)).lasts() => {
                 tokio::select! {
                     _ = &mut stop => break,
-                    () = tokio::time::sleep(jittered(pause)) => {}
+                    () = tokio::time::sleep(backoff.next_wait()) => {}
                 }
-                pause = (pause * 2).min(MAX_PAUSE);
             }
             Err(_) => {}
         }
@@ -80,11 +80,4 @@ fn admit(stream: TcpStream, listener: &Listener, shard: &Rc<Shard>) {
     let place = ticket.place();
     let task = tokio::task::spawn_local(tcp::serve(stream, ticket));
     shard.connections.attach(place, task.abort_handle());
-}
-
-/// Between a half and all of `pause`, so that shards and nodes do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
-    let half = pause / 2;
-    half + half.mul_f64(f64::from(nanos % 1_000) / 1_000.0)
 }

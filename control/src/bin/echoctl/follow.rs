@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
-use crate::backoff::Backoff;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::output::tell;
+use echo_proto::backoff::Backoff;
 
 /// A control that is away for longer has not just been restarted.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ pub(crate) async fn follow<M, R>(
         if first {
             tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
         }
-        tokio::time::sleep(backoff.next()).await;
+        tokio::time::sleep(backoff.next_wait()).await;
     }
 }
 

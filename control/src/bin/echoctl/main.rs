@@ -8,7 +8,6 @@
 mod apply;
 mod args;
 mod author;
-mod backoff;
 mod connect;
 mod documents;
 mod failure;

@@ -17,10 +17,10 @@ use super::super::{Notices, Wanted};
 use super::child::Handle;
 use super::launch::Launcher;
 use super::record;
-use crate::backoff::Backoff;
 use crate::event;
 use crate::plan::scale::{self, Action, MAX_PER_HOST};
 use crate::stop::Stop;
+use echo_proto::backoff::Backoff;
 
 /// Waits before a dead node is started again; the first time there is none.
 const RESTART_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -163,7 +163,7 @@ impl Supervisor {
                 self.notices.send(event::warning("NodeStartFailed", format!("node/node-{index}"), message));
                 // The first retry waits as well: what hindered this start hinders the next.
                 let mut backoff = backoff.unwrap_or_else(|| Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
-                let state = State::Dead(started + backoff.delay());
+                let state = State::Dead(started + backoff.next_wait());
                 self.workers.insert(index, Worker { pool, state, started, backoff: Some(backoff) });
             }
         }
@@ -243,7 +243,7 @@ impl Worker {
             self.backoff = None;
         }
         let wait = match &mut self.backoff {
-            Some(backoff) => backoff.delay(),
+            Some(backoff) => backoff.next_wait(),
             None => {
                 self.backoff = Some(Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
                 Duration::ZERO

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::children::{Child, Children, Exit};
 use super::state::{open_log, tail};
-use crate::backoff::Backoff;
 use crate::connect::io_cause;
 use crate::failure::Failure;
 use crate::output::console::Console;
+use echo_proto::backoff::Backoff;
 
 /// First and longest wait before a restart.
 const RESTART: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -98,13 +98,13 @@ impl Service {
             if self.started.elapsed() >= STEADY {
                 self.backoff.reset();
             } else {
-                wait = self.backoff.next();
+                wait = self.backoff.next_wait();
             }
             console.line(&format!("{} {exit}; starting it again (log: {})", self.name, self.log.display()));
             sleep(wait).await;
             while let Err(e) = self.spawn(children) {
                 console.line(&format!("cannot start {}: {}; trying again", self.name, io_cause(&e)));
-                sleep(self.backoff.next()).await;
+                sleep(self.backoff.next_wait()).await;
             }
         }
     }

@@ -1,6 +1,7 @@
-//! Waits between retries: each about twice as long as the one before, with jitter, up to a cap.
+//! How long both planes wait before they try again: each wait about twice the one before, with jitter, up to a cap.
 //!
-//! Used by the session and the applier. Jitter keeps a thousand nodes from coming back in step.
+//! Used by every retry of the nodes, of control and of `echoctl`, so that none of them spins and no two come back in
+//! step. It must never wait by itself.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -20,7 +21,7 @@ impl Backoff {
     }
 
     /// How long to wait now: between half and all of the current step.
-    pub fn wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.cap);
         step.mul_f64(0.5 + 0.5 * fraction())
@@ -61,11 +62,11 @@ mod tests {
         let (first, cap) = (Duration::from_millis(100), Duration::from_millis(500));
         let mut backoff = Backoff::new(first, cap);
         for step in [100, 200, 400, 500, 500] {
-            let (wait, step) = (backoff.wait(), Duration::from_millis(step));
+            let (wait, step) = (backoff.next_wait(), Duration::from_millis(step));
             assert!(wait >= step / 2 && wait <= step, "{wait:?} of {step:?}");
         }
         backoff.reset();
-        assert!(backoff.wait() <= first);
+        assert!(backoff.next_wait() <= first);
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Incarnation {
 /// Where a node stands in a rollout: it runs `next` once `cut` reaches this value.
 ///
 /// First 8 bytes, big-endian, of SHA-256 over `uid 0x00 rollout 0x00 node`, with the rollout id in decimal. The zero
-/// bytes keep the parts apart, since none of them can hold one.
+/// bytes keep the parts apart: neither a UUID nor a number holds one.
 pub fn rollout_hash(uid: &PoolUid, rollout: u32, node: &NodeId) -> u64 {
     let mut sha = Sha256::new();
     sha.update(uid.as_str());

@@ -140,7 +140,7 @@ impl Keys {
             ("leader", None, None) => Key::Leader,
             ("nodes", Some(pool), Some(node)) => Key::Node(pool.parse().ok()?, node.parse().ok()?),
             ("pools", Some(pool), None) => Key::Pool(pool.parse().ok()?),
-            ("revisions", Some(pool), Some(n)) if n.len() == 10 => {
+            ("revisions", Some(pool), Some(n)) if n.len() == 10 && n.bytes().all(|b| b.is_ascii_digit()) => {
                 Key::Revision(pool.parse().ok()?, RevisionNumber(n.parse().ok()?))
             }
             ("assignments", Some(pool), None) => Key::Assignment(pool.parse().ok()?),
@@ -190,8 +190,14 @@ mod tests {
     #[test]
     fn foreign_keys_are_nothing() {
         let keys = Keys::new(&"prod".parse().unwrap());
-        for key in ["/echo/v1/other/leader", "/echo/v1/prod/pools/a/b", "/echo/v1/prod/pools/A", "/echo/v1/prod/x", ""]
-        {
+        for key in [
+            "/echo/v1/other/leader",
+            "/echo/v1/prod/pools/a/b",
+            "/echo/v1/prod/pools/A",
+            "/echo/v1/prod/x",
+            "",
+            "/echo/v1/prod/revisions/a/+000000001",
+        ] {
             assert_eq!(keys.parse(key.as_bytes()), None, "{key}");
         }
         assert_eq!(keys.parse(b"/echo/v1/prod/pools/\xff"), None);

@@ -56,6 +56,9 @@ pub enum TelemetryError {
     /// An exporter refuses its settings.
     #[error("OTLP exporter: {0}; check OTEL_EXPORTER_OTLP_ENDPOINT")]
     Exporter(#[from] ExporterBuildError),
+    /// The environment asks for a protocol that this build does not speak.
+    #[error("OTEL_EXPORTER_OTLP_PROTOCOL={0}: only grpc is supported; point the endpoint at the collector's gRPC port")]
+    Protocol(String),
     /// The log filter is malformed.
     #[error("log filter {value:?}: {source}; check ECHO_LOG, as in `info,echo_node=debug`")]
     Filter {
@@ -159,16 +162,21 @@ fn resource(identity: Identity) -> Resource {
         KeyValue::new("service.version", crate::VERSION),
     ]);
     builder = builder.with_attributes(identity.attributes);
-    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+    let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|a| a.split(',').any(|a| is_service_name(a)));
+    if !named && std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         builder = builder.with_service_name(identity.service);
     }
     builder.build()
 }
 
+fn is_service_name(attribute: &str) -> bool {
+    attribute.split_once('=').is_some_and(|(key, _)| key.trim() == "service.name")
+}
+
 /// Spans get their ids also without an exporter: the context that records carry is always there.
 fn tracer(resource: Resource) -> Result<SdkTracerProvider, TelemetryError> {
     let mut builder = SdkTracerProvider::builder().with_resource(resource);
-    if exports("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+    if exports("TRACES")? {
         builder = builder.with_batch_exporter(SpanExporter::builder().with_tonic().build()?);
     }
     Ok(builder.build())
@@ -177,17 +185,26 @@ fn tracer(resource: Resource) -> Result<SdkTracerProvider, TelemetryError> {
 fn meter(resource: Resource, registry: &Registry) -> Result<SdkMeterProvider, TelemetryError> {
     let scrape = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
     let mut builder = SdkMeterProvider::builder().with_resource(resource).with_reader(scrape);
-    if exports("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") {
+    if exports("METRICS")? {
         builder = builder.with_periodic_exporter(MetricExporter::builder().with_tonic().build()?);
     }
     Ok(builder.build())
 }
 
 /// Whether the standard environment names an endpoint for this signal, and does not switch the SDK off.
-fn exports(signal: &str) -> bool {
-    let given = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+fn exports(signal: &str) -> Result<bool, TelemetryError> {
+    let given = |name: &str| {
+        let own = std::env::var(format!("OTEL_EXPORTER_OTLP_{signal}_{name}")).ok();
+        own.or_else(|| std::env::var(format!("OTEL_EXPORTER_OTLP_{name}")).ok()).filter(|value| !value.is_empty())
+    };
     let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
-    !disabled && (given("OTEL_EXPORTER_OTLP_ENDPOINT") || given(signal))
+    if disabled || given("ENDPOINT").is_none() {
+        return Ok(false);
+    }
+    match given("PROTOCOL") {
+        Some(other) if other != "grpc" => Err(TelemetryError::Protocol(other)),
+        _ => Ok(true),
+    }
 }
 
 fn stderr_lines<S>() -> Result<Box<dyn tracing_subscriber::Layer<S> + Send + Sync>, TelemetryError>

@@ -57,6 +57,16 @@ pub async fn lives(etcd: &Etcd, lease: &Lease) -> Result<bool, EtcdError> {
     Ok(answer.ttl() > 0)
 }
 
+/// For how long any lease was granted; zero if etcd does not know it any more.
+///
+/// # Errors
+/// No answer, or an error as the answer.
+pub async fn granted(etcd: &Etcd, id: i64) -> Result<Duration, EtcdError> {
+    let mut client = etcd.client();
+    let answer = etcd.answer("look for the holder's lease", client.lease_time_to_live(id, None)).await?;
+    Ok(Duration::from_secs(u64::try_from(answer.granted_ttl()).unwrap_or_default()))
+}
+
 /// Gives the lease back: etcd deletes what it holds. Whether it was still there; one that was not is no error.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use super::endpoints::Endpoints;
 use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
 use super::lease::{self, Lease, LeaseError};
-use super::register::{HeldByOther, RegisterError, Registration};
+use super::register::{HeldByOther, RegisterError, Registration, Written};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
 use super::watch::{Assigned, Watcher};
@@ -142,18 +142,18 @@ impl Session {
     async fn session(&mut self) -> Result<Infallible, Broken> {
         let etcd = Etcd::connect(self.endpoints.current()).await?;
         self.revoke_predecessor(&etcd).await?;
-        let (lease, said) = self.register(&etcd).await?;
+        let (lease, said, written) = self.register(&etcd).await?;
         self.link.send_replace(Link::Registered(Box::new(said.clone())));
         let (registration, identity, link) = (&self.registration, &*self.identity, &self.link);
         let answers = Answers { etcd: &etcd, lease: &lease, registration, identity, link };
         let lease_kept = async { lease::keep_alive(&etcd, &lease).await.map_err(Broken::from) };
         let watched = async { self.watcher.run(&etcd).await.map_err(Broken::from) };
-        let answered = async { answers.write(said, &mut self.report).await.map_err(Broken::from) };
+        let answered = async { answers.write((said, written), &mut self.report).await.map_err(Broken::from) };
         tokio::try_join!(lease_kept, watched, answered).map(|(never, _, _)| never)
     }
 
     /// Claims the record, under the lease from before the loss if that still lives.
-    async fn register(&mut self, etcd: &Etcd) -> Result<(Lease, Report), Broken> {
+    async fn register(&mut self, etcd: &Etcd) -> Result<(Lease, Report, Written), Broken> {
         loop {
             let lease = match self.lease.clone() {
                 Some(lease) if lease::lives(etcd, &lease).await? => lease,
@@ -167,9 +167,9 @@ impl Session {
             let said = self.report.borrow_and_update().clone();
             let record = self.identity.record(&said, said.trace.clone());
             match self.registration.claim(etcd, &lease, &record).await {
-                Ok(()) => {
+                Ok(written) => {
                     info!(node = self.registration.name, lease = format!("{:x}", lease.id), "registered");
-                    return Ok((lease, said));
+                    return Ok((lease, said, written));
                 }
                 Err(RegisterError::Held(held)) => self.wait_for(etcd, &lease, &held).await?,
                 Err(other) => return Err(other.into()),
@@ -190,9 +190,9 @@ impl Session {
         Ok(lease)
     }
 
-    /// The id is held by a process that may be dead: its lease tells within a TTL.
+    /// The id is held by a process that may be dead: its lease tells within its TTL.
     async fn wait_for(&mut self, etcd: &Etcd, lease: &Lease, held: &HeldByOther) -> Result<(), Broken> {
-        warn!(reason = %held, ttl = ?lease.ttl, "waiting for that registration to run out");
+        warn!(reason = %held, "waiting for that registration to run out");
         self.watcher.withhold();
         // Our own would run out meanwhile.
         self.lease = None;

@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use echo_proto::ids::NodeId;
 use echo_proto::v1;
@@ -28,39 +27,20 @@ pub struct Node {
     pub record: Stored<v1::NodeRecord>,
     /// `record.value.status`, which a valid record has.
     pub status: v1::NodeStatus,
-    /// When this life of it was seen first.
-    since: Instant,
-}
-
-impl Node {
-    /// How long this life of the node has been known here.
-    pub fn known_for(&self) -> Duration {
-        self.since.elapsed()
-    }
 }
 
 impl Fleet {
     /// Takes a record over; what is wrong with it otherwise.
     pub(crate) fn put(&mut self, id: NodeId, entry: &Entry) -> Result<(), String> {
-        let old = self.nodes.remove(&id);
+        self.nodes.remove(&id);
         let record = entry.decode::<v1::NodeRecord>().map_err(|e| e.cause())?;
         let status = record.value.status.clone().ok_or("status: required")?;
-        let since = old.filter(|o| o.status.incarnation == status.incarnation).map_or_else(Instant::now, |o| o.since);
-        self.nodes.insert(id.clone(), Arc::new(Node { id, record, status, since }));
+        self.nodes.insert(id.clone(), Arc::new(Node { id, record, status }));
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, id: &NodeId) {
         self.nodes.remove(id);
-    }
-
-    /// After a new list: the nodes that were known before keep their age.
-    pub(crate) fn keep_ages(&mut self, before: &Self) {
-        for (id, node) in &mut self.nodes {
-            if let Some(old) = before.nodes.get(id).filter(|o| o.status.incarnation == node.status.incarnation) {
-                Arc::make_mut(node).since = old.since;
-            }
-        }
     }
 
     /// Whether there is none.

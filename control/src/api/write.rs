@@ -105,17 +105,20 @@ impl Api {
         Ok(change.event(keys, changed.event))
     }
 
-    /// Revisions that go when `newest` comes: all but the last few, and those that nodes may run.
+    /// Revisions that go when `newest` comes: all but the last few, and those that nodes run, or would return to.
     async fn outdated(&self, name: &PoolName, newest: u32) -> Result<Vec<u32>, ApiError> {
         let keys = self.store.keys();
         let prefix = keys.revisions(Some(name));
         let page = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), MAX_PAGE, 0).await?;
         let assignment = readable(self.store.get::<v1::Assignment>(&keys.assignment(name)).await)?.map(|a| a.value);
-        let running =
-            |n: u32| assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().any(|assigned| assigned.n == n);
+        let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?.map(|r| r.value);
+        let assigned = assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().map(|r| r.n);
+        let rolled = rollout.iter().flat_map(|r| [&r.from, &r.to]).flatten().map(|r| r.n);
+        let needed: Vec<u32> = assigned.chain(rolled).collect();
         let numbers = page.entries.iter().filter_map(|entry| number(keys, &entry.key));
+        let old = |n: u32| n.saturating_add(REVISIONS_KEPT) <= newest && !needed.contains(&n);
         // Higher ones are an earlier life of the pool's.
-        let outdated = numbers.filter(|n| *n > newest || (n + REVISIONS_KEPT <= newest && !running(*n)));
+        let outdated = numbers.filter(|n| *n > newest || old(*n));
         // A transaction holds 128 operations.
         Ok(outdated.take(100).collect())
     }

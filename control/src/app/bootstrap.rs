@@ -33,8 +33,9 @@ pub(super) fn read(bootstrap: &Bootstrap) -> Result<v1::ApplyRequest, AppError> 
         pool.spec.get_or_insert_default().replicas = Some(replicas);
         spec::check_pool(&pool).map_err(invalid)?;
     }
-    let message = format!("bootstrap from {}", path.display());
-    Ok(v1::ApplyRequest { pool: Some(pool), author: "bootstrap".to_owned(), message, ..Default::default() })
+    // No path: the message is read wherever the pool is.
+    let bootstrap = || "bootstrap".to_owned();
+    Ok(v1::ApplyRequest { pool: Some(pool), author: bootstrap(), message: bootstrap(), ..Default::default() })
 }
 
 /// Applies it, trying until etcd answers; then waits for `stop`, as all tasks do.

@@ -3,11 +3,11 @@
 //! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on
 //! here: the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName, RevisionNumber};
 use echo_proto::telemetry::context;
 use echo_proto::v1;
 use tokio::time::Instant;
@@ -15,17 +15,20 @@ use tracing::{Instrument as _, info_span};
 
 use super::Pass;
 use crate::fleet::Node;
-use crate::plan::rollout::{Decision, Facts, Next, NodeFacts, decide};
+use crate::plan::rollout::{Decision, Facts, Next, NodeFacts, decide, lost_stable};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
+
+/// Most nodes of a pool that are remembered within a phase though they are gone.
+const MAX_GONE: usize = 1_024;
 
 /// One leader's work on all pools.
 pub(super) struct Pools {
     store: Store,
     leadership: Leadership,
-    /// When this leader first saw a pool's rollout in its phase.
-    phases: HashMap<PoolName, ((u32, i32), Instant)>,
+    /// What this leader saw since a pool's rollout is in its phase.
+    phases: HashMap<PoolName, PhaseSeen>,
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
 }
@@ -34,9 +37,39 @@ pub(super) struct Pools {
 struct Known {
     name: PoolName,
     pool: Arc<Stored<PoolEntry>>,
+    /// `None` also where it can't be read.
     assignment: Option<Arc<Stored<AssignmentEntry>>>,
+    /// mod_revision of its key.
+    assignment_at: i64,
     rollout: Option<Arc<Stored<v1::Rollout>>>,
     nodes: Vec<Arc<Node>>,
+}
+
+/// What a leader saw since a rollout is in its phase.
+struct PhaseSeen {
+    /// The rollout's id and phase.
+    phase: (u32, i32),
+    /// When it was seen in this phase first.
+    since: Instant,
+    /// When each node was seen first in it, and in which life.
+    nodes: HashMap<NodeId, (Instant, String)>,
+}
+
+impl PhaseSeen {
+    fn new(phase: (u32, i32), since: Instant) -> Self {
+        Self { phase, since, nodes: HashMap::new() }
+    }
+
+    /// Notes the nodes that are new. Those that are gone are remembered, as they may come back, but not without limit.
+    fn look(&mut self, nodes: &[Arc<Node>], now: Instant) {
+        for node in nodes {
+            self.nodes.entry(node.id.clone()).or_insert_with(|| (now, node.status.incarnation.clone()));
+        }
+        if self.nodes.len() > nodes.len() + MAX_GONE {
+            let live: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
+            self.nodes.retain(|id, _| live.contains(id));
+        }
+    }
 }
 
 impl Pools {
@@ -70,8 +103,21 @@ impl Pools {
     }
 
     async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {
-        match decide(&self.facts(known)) {
+        let mut facts = self.facts(known);
+        if let Some(stable) = lost_stable(&facts) {
+            facts.recalled = self.recall(&known.name, &stable).await?;
+        }
+        match decide(&facts) {
             Decision::Wait(wait) => Ok(Pass::Done(wait.map(|wait| Instant::now() + wait))),
+            Decision::Lost(stable) => {
+                let key = self.store.keys().revision(&known.name, RevisionNumber(stable.n));
+                tracing::error!(
+                    pool = %known.name,
+                    "the assignment is lost, and can't be written anew: {key} is not the revision that was stable; put \
+                     that back"
+                );
+                Ok(Pass::Again)
+            }
             Decision::Write(next) => {
                 let span = info_span!(
                     "rollout",
@@ -85,18 +131,32 @@ impl Pools {
         }
     }
 
+    /// A stored revision, if it can be read.
+    async fn recall(&self, pool: &PoolName, wanted: &v1::RevisionRef) -> Result<Option<v1::Revision>, StoreError> {
+        match self.store.get(&self.store.keys().revision(pool, RevisionNumber(wanted.n))).await {
+            Ok(stored) => Ok(stored.map(|stored: Stored<v1::Revision>| stored.value)),
+            Err(StoreError::Invalid { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn facts<'a>(&mut self, known: &'a Known) -> Facts<'a> {
         let rollout = known.rollout.as_ref().map(|stored| &stored.value);
         let phase = rollout.map_or((0, 0), |r| (r.id, r.phase));
         let now = Instant::now();
-        let entered = self.phases.entry(known.name.clone()).or_insert((phase, now));
-        if entered.0 != phase {
-            *entered = (phase, now);
+        let seen = self.phases.entry(known.name.clone()).or_insert_with(|| PhaseSeen::new(phase, now));
+        if seen.phase != phase {
+            *seen = PhaseSeen::new(phase, now);
         }
-        let nodes = known.nodes.iter().map(|node| NodeFacts {
-            id: node.id.as_str(),
-            status: &node.status,
-            known_for: node.known_for(),
+        seen.look(&known.nodes, now);
+        let nodes = known.nodes.iter().map(|node| {
+            let (since, incarnation) = seen.nodes.get(&node.id).map_or((now, ""), |(at, life)| (*at, life.as_str()));
+            NodeFacts {
+                id: node.id.as_str(),
+                status: &node.status,
+                asked_for: now.saturating_duration_since(since),
+                restarted: incarnation != node.status.incarnation,
+            }
         });
         Facts {
             name: &known.name,
@@ -106,7 +166,8 @@ impl Pools {
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout,
             nodes: nodes.collect(),
-            in_phase: now.saturating_duration_since(entered.1),
+            recalled: None,
+            in_phase: now.saturating_duration_since(seen.since),
             now: SystemTime::now(),
         }
     }
@@ -116,12 +177,11 @@ impl Pools {
         let mut rollout = next.rollout;
         rollout.trace.clone_from(&trace);
         let keys = self.store.keys();
-        let at = |stored: Option<i64>| stored.unwrap_or(0);
         let mut change = Change::new()
             .fenced(keys, &self.leadership)
             .expect(&keys.pool(&known.name), known.pool.mod_revision)
-            .expect(&keys.assignment(&known.name), at(known.assignment.as_ref().map(|a| a.mod_revision)))
-            .expect(&keys.rollout(&known.name), at(known.rollout.as_ref().map(|r| r.mod_revision)))
+            .expect(&keys.assignment(&known.name), known.assignment_at)
+            .expect(&keys.rollout(&known.name), known.rollout.as_ref().map_or(0, |r| r.mod_revision))
             .put(&keys.rollout(&known.name), &rollout);
         if let Some(mut assignment) = next.assignment {
             assignment.trace = trace;
@@ -142,14 +202,15 @@ impl Pools {
     }
 }
 
-/// A pool whose keys can all be read.
+/// A pool whose keys can be read, save for the assignment: that can be written anew.
 fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
-    let readable = !matches!(state.assignment, Slot::Invalid) && !matches!(state.rollout, Slot::Invalid);
+    let readable = !matches!(state.rollout, Slot::Invalid(_));
     let pool = state.pool.valid().filter(|_| readable)?;
     Some(Known {
         name: name.clone(),
         pool: pool.clone(),
         assignment: state.assignment.valid().cloned(),
+        assignment_at: state.assignment.mod_revision(),
         rollout: state.rollout.valid().cloned(),
         nodes: state.fleet.iter().cloned().collect(),
     })

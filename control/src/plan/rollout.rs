@@ -6,6 +6,7 @@
 //! cleared before another one is set.
 
 mod facts;
+mod rebuild;
 mod report;
 mod step;
 
@@ -15,6 +16,7 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, NodeFacts};
+pub use self::rebuild::lost_stable;
 
 /// Most nodes named in a rollout's problems.
 pub const MAX_PROBLEMS: usize = 16;
@@ -28,6 +30,9 @@ pub enum Decision {
     Wait(Option<Duration>),
     /// Store this, in one transaction.
     Write(Box<Next>),
+    /// The assignment is lost, and so is this revision, which it had as `stable`: only an operator can tell what nodes
+    /// should run.
+    Lost(v1::RevisionRef),
 }
 
 /// The next state of a pool's rollout.
@@ -43,8 +48,8 @@ pub struct Next {
 
 /// The one step from facts to a decision.
 pub fn decide(facts: &Facts<'_>) -> Decision {
-    let Some(assignment) = facts.assignment.filter(|a| a.uid == facts.uid()) else {
-        return step::first(facts);
+    let Some(assignment) = facts.assigned() else {
+        return rebuild::rebuild(facts);
     };
     let Some(rollout) = facts.rollout else {
         return step::restore(facts, assignment);

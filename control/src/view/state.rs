@@ -1,7 +1,7 @@
 //! The mirror itself: keys -> typed state, one bad key at a time.
 //!
 //! Changed by [`super::View`] only. A value that cannot be read makes its own slot invalid and nothing else; the drive
-//! reports it. Pure: no clock but the one that tells how long a node is known.
+//! reports it. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,8 +66,8 @@ pub enum Slot<T> {
     Absent,
     /// Read and checked.
     Valid(Arc<Stored<T>>),
-    /// There, but unreadable: hands off until it is repaired.
-    Invalid,
+    /// There, but unreadable, at this mod_revision. Hands off until it is repaired, save for who can write it anew.
+    Invalid(i64),
 }
 
 /// A pool with its checked plan.
@@ -100,7 +100,16 @@ impl<T> Slot<T> {
     pub fn valid(&self) -> Option<&Arc<Stored<T>>> {
         match self {
             Self::Valid(stored) => Some(stored),
-            Self::Absent | Self::Invalid => None,
+            Self::Absent | Self::Invalid(_) => None,
+        }
+    }
+
+    /// Of the key, readable or not; 0 if there is none: what a compare-and-put names.
+    pub fn mod_revision(&self) -> i64 {
+        match self {
+            Self::Valid(stored) => stored.mod_revision,
+            Self::Invalid(mod_revision) => *mod_revision,
+            Self::Absent => 0,
         }
     }
 }
@@ -119,15 +128,9 @@ impl State {
     }
 
     pub(super) fn reset(&mut self, entries: &[Entry], revision: i64) {
-        let mut old = std::mem::replace(self, Self::new(self.keys.clone()));
+        *self = Self::new(self.keys.clone());
         for entry in entries {
             self.put(entry);
-        }
-        // How long a node has been known outlives a new list.
-        for (name, pool) in &mut self.pools {
-            if let Some(known) = old.pools.remove(name) {
-                pool.fleet.keep_ages(&known.fleet);
-            }
         }
         self.revision = revision;
         self.synced = true;
@@ -164,11 +167,13 @@ impl State {
         match key {
             Key::Pool(name) => {
                 let read = read_pool(&name, entry);
-                fill(&mut self.pools.entry(name).or_default().pool, read)
+                fill(&mut self.pools.entry(name).or_default().pool, entry, read)
             }
-            Key::Assignment(name) => fill(&mut self.pools.entry(name).or_default().assignment, read_assignment(entry)),
+            Key::Assignment(name) => {
+                fill(&mut self.pools.entry(name).or_default().assignment, entry, read_assignment(entry))
+            }
             Key::Rollout(name) => {
-                fill(&mut self.pools.entry(name).or_default().rollout, entry.decode().map_err(|e| e.cause()))
+                fill(&mut self.pools.entry(name).or_default().rollout, entry, entry.decode().map_err(|e| e.cause()))
             }
             Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry),
             Key::Leader => {
@@ -211,8 +216,8 @@ impl PoolState {
     }
 }
 
-fn fill<T>(slot: &mut Slot<T>, read: Result<Stored<T>, String>) -> Result<(), String> {
-    *slot = Slot::Invalid;
+fn fill<T>(slot: &mut Slot<T>, entry: &Entry, read: Result<Stored<T>, String>) -> Result<(), String> {
+    *slot = Slot::Invalid(entry.mod_revision);
     *slot = Slot::Valid(Arc::new(read?));
     Ok(())
 }

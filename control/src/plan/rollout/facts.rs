@@ -20,12 +20,14 @@ pub struct Facts<'a> {
     pub replicas: u32,
     /// Time that nodes have to answer.
     pub ack_deadline: Duration,
-    /// What nodes are told to run.
+    /// What nodes are told to run; `None` also where that can't be read.
     pub assignment: Option<&'a v1::Assignment>,
     /// The newest rollout.
     pub rollout: Option<&'a v1::Rollout>,
     /// The live nodes.
     pub nodes: Vec<NodeFacts<'a>>,
+    /// The stored revision that [`super::lost_stable`] asks for.
+    pub recalled: Option<v1::Revision>,
     /// Since this leader saw the rollout in its phase for the first time.
     pub in_phase: Duration,
     /// For stamps that people read.
@@ -39,8 +41,11 @@ pub struct NodeFacts<'a> {
     pub id: &'a str,
     /// What it says.
     pub status: &'a v1::NodeStatus,
-    /// Since this life of it was seen first.
-    pub known_for: Duration,
+    /// Since this leader saw it first in this phase: at most `in_phase`. A restart does not begin anew, so that a
+    /// node that keeps restarting runs out of time like any other.
+    pub asked_for: Duration,
+    /// Whether it has restarted since then.
+    pub restarted: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -53,9 +58,17 @@ impl<'a> Facts<'a> {
         self.pool.revision.clone().unwrap_or_default()
     }
 
-    /// The nodes that a rollout waits for: all but those that are leaving.
+    /// The pool's assignment, if it is of this life of the pool.
+    pub(super) fn assigned(&self) -> Option<&'a v1::Assignment> {
+        self.assignment.filter(|a| a.uid == self.uid())
+    }
+
+    /// The nodes that a rollout waits for: all but those that are leaving, and those that joined so late that the
+    /// others have run out of time. Joiners find their place by themselves.
     pub(super) fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
-        self.nodes.iter().filter(|node| node.status.phase() != v1::NodePhase::Draining)
+        let stays = |node: &&NodeFacts<'_>| node.status.phase() != v1::NodePhase::Draining;
+        let in_time = |node: &&NodeFacts<'_>| self.in_phase.saturating_sub(node.asked_for) < self.ack_deadline;
+        self.nodes.iter().filter(stays).filter(in_time)
     }
 
     /// Those of them that do not run `revision`.
@@ -63,11 +76,24 @@ impl<'a> Facts<'a> {
         self.asked().filter(|node| node.status.applied.as_ref() != Some(revision)).collect()
     }
 
-    /// Those that had their time to answer and did not, as problems. A node that joined late has its time from then.
-    pub(super) fn late(&self, revision: &v1::RevisionRef) -> Vec<v1::RolloutProblem> {
-        let cause = format!("no answer within {}", seconds(self.ack_deadline));
-        let late = self.behind(revision).into_iter().filter(|node| self.waited(node) >= self.ack_deadline);
-        late.take(MAX_PROBLEMS).map(|node| problem(node, cause.clone())).collect()
+    /// Those of them that run `revision`.
+    pub(super) fn on(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
+        self.asked().filter(|node| node.status.applied.as_ref() == Some(revision)).collect()
+    }
+
+    /// Those of `nodes` that had their time to answer and did not, as problems.
+    pub(super) fn late(&self, nodes: &[&NodeFacts<'a>]) -> Vec<v1::RolloutProblem> {
+        let late = nodes.iter().filter(|node| node.asked_for >= self.ack_deadline);
+        let cause = |node: &NodeFacts<'_>| {
+            let restarted = if node.restarted { "; it restarted meanwhile" } else { "" };
+            format!("no answer within {}{restarted}", seconds(self.ack_deadline))
+        };
+        late.take(MAX_PROBLEMS).map(|node| problem(node, cause(node))).collect()
+    }
+
+    /// Until the next of `nodes` runs out of time.
+    pub(super) fn until_late(&self, nodes: &[&NodeFacts<'a>]) -> Option<Duration> {
+        nodes.iter().map(|node| self.ack_deadline.saturating_sub(node.asked_for)).min()
     }
 
     /// Nodes that refused `revision` in this rollout.
@@ -81,16 +107,6 @@ impl<'a> Facts<'a> {
         });
         refused.take(MAX_PROBLEMS).collect()
     }
-
-    /// Until the next of those that are behind runs out of time.
-    pub(super) fn until_late(&self, revision: &v1::RevisionRef) -> Option<Duration> {
-        let behind = self.behind(revision);
-        behind.into_iter().map(|node| self.ack_deadline.saturating_sub(self.waited(node))).min()
-    }
-
-    fn waited(&self, node: &NodeFacts<'_>) -> Duration {
-        self.in_phase.min(node.known_for)
-    }
 }
 
 fn problem(node: &NodeFacts<'_>, cause: String) -> v1::RolloutProblem {
@@ -98,6 +114,6 @@ fn problem(node: &NodeFacts<'_>, cause: String) -> v1::RolloutProblem {
 }
 
 /// `30s`, `0.5s`.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64())
 }

@@ -8,6 +8,9 @@ use v1::NodePhase::{Draining, Ready};
 
 use super::*;
 
+mod deadlines;
+mod lost;
+
 /// A pool with its nodes; what `decide` writes becomes its state.
 struct World {
     name: PoolName,
@@ -15,7 +18,9 @@ struct World {
     replicas: u32,
     assignment: Option<v1::Assignment>,
     rollout: Option<v1::Rollout>,
+    /// With how long ago they joined.
     nodes: Vec<(String, v1::NodeStatus, Duration)>,
+    recalled: Option<v1::Revision>,
     in_phase: Duration,
     reasons: Vec<String>,
 }
@@ -38,6 +43,7 @@ impl World {
             assignment: None,
             rollout: None,
             nodes: Vec::new(),
+            recalled: None,
             in_phase: Duration::ZERO,
             reasons: Vec::new(),
         };
@@ -72,7 +78,12 @@ impl World {
     }
 
     fn decide(&self) -> Decision {
-        let nodes = self.nodes.iter().map(|(id, status, known_for)| NodeFacts { id, status, known_for: *known_for });
+        let nodes = self.nodes.iter().map(|(id, status, known_for)| NodeFacts {
+            id,
+            status,
+            asked_for: self.in_phase.min(*known_for),
+            restarted: !status.incarnation.is_empty(),
+        });
         decide(&Facts {
             name: &self.name,
             pool: &self.pool,
@@ -81,6 +92,7 @@ impl World {
             assignment: self.assignment.as_ref(),
             rollout: self.rollout.as_ref(),
             nodes: nodes.collect(),
+            recalled: self.recalled.clone(),
             in_phase: self.in_phase,
             now: SystemTime::UNIX_EPOCH,
         })
@@ -99,8 +111,22 @@ impl World {
     fn waits(&self) -> Option<Duration> {
         match self.decide() {
             Decision::Wait(wait) => wait,
-            Decision::Write(next) => panic!("writes {:?}", next.rollout),
+            other => panic!("{other:?}"),
         }
+    }
+
+    /// The revision without which it can't go on.
+    fn decides_lost(&self) -> v1::RevisionRef {
+        match self.decide() {
+            Decision::Lost(revision) => revision,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Revision `n` is found among the stored ones.
+    fn recall(&mut self, n: u32) {
+        let template = Some(v1::PoolTemplate::default());
+        self.recalled = Some(v1::Revision { revision: Some(revision(n)), template, ..Default::default() });
     }
 
     fn stable(&self) -> u32 {
@@ -167,45 +193,6 @@ fn one_rejection_takes_it_back_and_it_is_not_tried_again() {
 }
 
 #[test]
-fn silence_counts_as_failure() {
-    let mut world = World::new(2);
-    world.apply(2);
-    world.writes();
-    world.ack(1, 2);
-    world.in_phase = ACK_DEADLINE;
-    assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.rollout().reason, "node-2: no answer within 30s");
-    world.in_phase = ACK_DEADLINE;
-    assert_eq!(world.writes(), Phase::RevertIncomplete, "node-1 does not return");
-    assert_eq!(world.rollout().problems.first().unwrap().node, "node-1");
-    assert_eq!(world.waits(), None);
-}
-
-#[test]
-fn a_joiner_has_its_own_time() {
-    let mut world = World::new(1);
-    world.apply(2);
-    world.writes();
-    world.ack(1, 2);
-    world.join(2);
-    world.nodes.last_mut().unwrap().2 = Duration::from_secs(10);
-    world.in_phase = ACK_DEADLINE * 2;
-    assert_eq!(world.waits(), Some(Duration::from_secs(20)));
-}
-
-#[test]
-fn a_step_needs_a_node_that_acknowledged() {
-    let mut world = World::new(1);
-    world.nodes.clear();
-    world.apply(2);
-    world.writes();
-    world.in_phase = ACK_DEADLINE * 2;
-    assert_eq!(world.waits(), None, "nobody is late where nobody is");
-    world.replicas = 0;
-    assert_eq!(world.writes(), Phase::Completed, "a pool of none has nobody to ask");
-}
-
-#[test]
 fn who_leaves_does_not_block() {
     let mut world = World::new(2);
     world.apply(2);
@@ -231,60 +218,6 @@ fn a_newer_revision_clears_next_first_and_skips_those_between() {
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!((world.next(), world.rollout().id), (Some(5), 3));
     assert_eq!(world.reasons, ["RolloutStarted", "RevisionSkipped"]);
-}
-
-#[test]
-fn a_superseded_rollout_waits_for_stragglers_no_longer_than_the_deadline() {
-    let mut world = World::new(1);
-    world.apply(2);
-    world.writes();
-    world.ack(1, 2);
-    world.apply(3);
-    world.writes();
-    world.in_phase = ACK_DEADLINE;
-    assert_eq!(world.writes(), Phase::Superseded);
-    assert_eq!(world.writes(), Phase::Progressing);
-}
-
-#[test]
-fn another_life_of_the_pool_starts_over() {
-    let mut world = World::new(1);
-    let uid = "uid-2".to_owned();
-    world.pool.metadata.as_mut().unwrap().uid.clone_from(&uid);
-    world.pool.revision = Some(v1::RevisionRef { uid: uid.clone(), ..revision(1) });
-    assert_eq!(world.writes(), Phase::Completed);
-    assert_eq!(world.assignment.as_ref().unwrap().uid, uid);
-    assert_eq!(world.rollout().id, 2, "ids go on, so that an old answer is not taken for a new one");
-}
-
-#[test]
-fn a_lost_record_is_made_from_the_assignment() {
-    let mut world = World::new(1);
-    world.apply(2);
-    world.writes();
-    world.rollout = None;
-    assert_eq!(world.writes(), Phase::Progressing);
-    assert_eq!((world.rollout().id, world.rollout().to.clone()), (2, Some(revision(2))));
-    world.ack(1, 2);
-    assert_eq!(world.writes(), Phase::Completed);
-    world.rollout = None;
-    assert_eq!(world.writes(), Phase::Completed);
-    assert_eq!(world.waits(), None);
-    world.apply(3);
-    world.rollout = None;
-    assert_eq!(world.writes(), Phase::Reverted, "it may have been tried: only an operator tries it again");
-    assert_eq!(world.waits(), None);
-}
-
-#[test]
-fn next_cleared_by_hand_ends_as_reverted() {
-    let mut world = World::new(1);
-    world.apply(2);
-    world.writes();
-    world.assignment.as_mut().unwrap().next = None;
-    assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.writes(), Phase::Reverted);
-    assert_eq!(world.waits(), None);
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! Nobody is waited for without an end.
+
+use super::*;
+
+#[test]
+fn silence_counts_as_failure() {
+    let mut world = World::new(2);
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().reason, "node-2: no answer within 30s");
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::RevertIncomplete, "node-1 does not return");
+    assert_eq!(world.rollout().problems.first().unwrap().node, "node-1");
+    assert_eq!(world.waits(), None);
+}
+
+#[test]
+fn a_joiner_has_its_own_time() {
+    let mut world = World::new(1);
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.join(2);
+    world.nodes.last_mut().unwrap().2 = Duration::from_secs(10);
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.waits(), Some(Duration::from_secs(20)));
+}
+
+#[test]
+fn who_joins_after_the_deadline_is_not_waited_for() {
+    let mut world = World::new(1);
+    world.apply(2);
+    world.writes();
+    world.join(2);
+    world.nodes.last_mut().unwrap().2 = Duration::from_secs(10);
+    world.in_phase = ACK_DEADLINE + Duration::from_secs(10);
+    world.ack(1, 2);
+    assert_eq!(world.writes(), Phase::Completed, "it finds its place by itself");
+}
+
+#[test]
+fn a_node_that_keeps_restarting_runs_out_of_time() {
+    let mut world = World::new(2);
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.node(2).incarnation = "the ninth".into();
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().reason, "node-2: no answer within 30s; it restarted meanwhile");
+    world.ack(1, 1);
+    world.node(2).applied = None;
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::RevertIncomplete, "nor does the way back wait for ever");
+}
+
+#[test]
+fn a_step_needs_a_node_that_acknowledged() {
+    let mut world = World::new(1);
+    world.nodes.clear();
+    world.apply(2);
+    world.writes();
+    assert_eq!(world.waits(), Some(ACK_DEADLINE));
+    world.replicas = 0;
+    assert!(matches!(world.decide(), Decision::Write(_)), "a pool of none has nobody to ask");
+    world.replicas = 1;
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::Reverting, "nor is it waited for a node without an end");
+    assert_eq!(world.writes(), Phase::Reverted);
+    assert_eq!(world.rollout().reason, "no live node within 30s; apply again once there is one");
+}
+
+#[test]
+fn who_comes_up_with_it_after_the_end_has_to_return_too() {
+    let mut world = World::new(2);
+    world.apply(2);
+    world.writes();
+    world.nack(2, 2);
+    world.writes();
+    assert_eq!(world.writes(), Phase::Reverted, "node-1 is still applying, and looks as if it had never begun");
+    world.ack(1, 2);
+    assert_eq!(world.waits(), Some(ACK_DEADLINE));
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::RevertIncomplete);
+    assert_eq!(world.rollout().problems.first().unwrap().node, "node-1");
+    assert_eq!(world.waits(), None);
+}
+
+#[test]
+fn a_superseded_rollout_waits_for_stragglers_no_longer_than_the_deadline() {
+    let mut world = World::new(1);
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.apply(3);
+    world.writes();
+    world.in_phase = ACK_DEADLINE;
+    assert_eq!(world.writes(), Phase::Superseded);
+    assert_eq!(world.writes(), Phase::Progressing);
+}

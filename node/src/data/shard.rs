@@ -4,11 +4,11 @@
 //! two steps of a change, in which its connections go on.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
 use tokio::net::{TcpListener, UdpSocket};
@@ -38,9 +38,19 @@ pub(super) struct Shard {
     pub(super) idle_timeout: Cell<Duration>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
-    pub(super) started: Instant,
-    /// Time since `started` as of the last sweep.
-    pub(super) now: Cell<Duration>,
+}
+
+impl Shard {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        Self {
+            gate,
+            read_buffer: RefCell::new(vec![0; READ_BUFFER].into()),
+            batch: RefCell::new(Batch::new()),
+            connections: Table::default(),
+            idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
+            limits_changed: Notify::new(),
+        }
+    }
 }
 
 /// What a listener's new connections and datagrams get. Replaced as a whole by a change; connections keep theirs.
@@ -72,16 +82,7 @@ impl Listener {
 /// # Errors
 /// In words: a task that must not end has ended.
 pub(crate) fn run(runtime: &LocalRuntime, gate: Arc<Gate>, orders: mpsc::Receiver<Order>) -> Result<(), String> {
-    let shard = Rc::new(Shard {
-        gate,
-        read_buffer: RefCell::new(vec![0; READ_BUFFER].into()),
-        batch: RefCell::new(Batch::new()),
-        connections: Table::default(),
-        idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
-        limits_changed: Notify::new(),
-        started: Instant::now(),
-        now: Cell::new(Duration::ZERO),
-    });
+    let shard = Rc::new(Shard::new(gate));
     let mut tasks = JoinSet::new();
     runtime.block_on(async {
         let sweeping = Rc::clone(&shard);
@@ -119,11 +120,8 @@ impl Chief {
                         drop(done);
                     }
                 },
-                Some(ended) = self.tasks.join_next() => {
-                    // Listeners are awaited where they are told to end.
-                    let id = self.ended(ended)?;
-                    return Err(format!("the task of socket {id} ended by itself"));
-                }
+                // Listeners are awaited where they are told to end.
+                Some(end) = self.tasks.join_next() => return Err(unasked(end)),
             }
         }
     }
@@ -174,28 +172,26 @@ impl Chief {
 
     /// Ends listeners and waits until their sockets are closed; they take what is queued, which is bounded.
     async fn close(&mut self, which: impl Fn(SocketId) -> bool) -> Result<(), String> {
-        let ids: Vec<SocketId> = self.listeners.keys().copied().filter(|id| which(*id)).collect();
-        let mut left = ids.len();
-        for id in ids {
-            // Dropping the sender is the word to stop.
-            self.listeners.remove(&id);
-        }
-        while left > 0 {
-            match self.tasks.join_next().await {
-                Some(ended) => drop(self.ended(ended)?),
-                None => break,
+        // Dropping the sender is the word to stop.
+        let mut closing: HashSet<SocketId> = self.listeners.extract_if(|id, _| which(*id)).map(|(id, _)| id).collect();
+        while !closing.is_empty()
+            && let Some(end) = self.tasks.join_next().await
+        {
+            match end {
+                Ok(Some(id)) if closing.remove(&id) => {}
+                other => return Err(unasked(other)),
             }
-            left -= 1;
         }
         Ok(())
     }
+}
 
-    fn ended(&self, ended: Result<Option<SocketId>, JoinError>) -> Result<SocketId, String> {
-        match ended {
-            Ok(Some(id)) => Ok(id),
-            Ok(None) => Err("the sweep of idle connections ended".to_owned()),
-            Err(e) => Err(format!("a task panicked: {e}")),
-        }
+/// What it means that a task ended which nobody told to.
+fn unasked(end: Result<Option<SocketId>, JoinError>) -> String {
+    match end {
+        Ok(Some(id)) => format!("the task of socket {id} ended by itself"),
+        Ok(None) => "the sweep of idle connections ended".to_owned(),
+        Err(e) => format!("a task panicked: {e}"),
     }
 }
 

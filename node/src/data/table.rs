@@ -1,15 +1,16 @@
 //! A shard's open connections, so that those without traffic can be closed.
 //!
 //! Filled by [`super::accept`]; [`sweep`] runs once a shard. No timer is set, moved or read for a connection or a
-//! message: a connection stamps its traffic with the time of the last sweep, which costs one store. So it is closed
-//! between `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier.
+//! message: traffic leaves a mark, which costs one store, and the next sweep turns it into a time. So a connection is
+//! closed between `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier; time in which the
+//! shard itself did not run is nobody's idleness.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::reason::End;
 use super::shard::Shard;
@@ -20,12 +21,17 @@ const SWEEPS_PER_TIMEOUT: u32 = 16;
 const MIN_PERIOD: Duration = Duration::from_millis(5);
 /// Longest time between two sweeps.
 const MAX_PERIOD: Duration = Duration::from_secs(1);
+/// Periods that count for a sweep that comes late.
+const MAX_LATE: u32 = 2;
 /// How long a connection that we have ended may go on to send, so that our close does not destroy our answer.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What is known of one connection, shared between its task and the sweep.
 #[derive(Debug)]
 pub(super) struct Activity {
+    /// Traffic was seen since the last sweep.
+    touched: Cell<bool>,
+    /// The sweep that last found traffic, on the table's clock; not before the traffic itself.
     last: Cell<Duration>,
     lingering: Cell<bool>,
     end: Cell<End>,
@@ -33,8 +39,8 @@ pub(super) struct Activity {
 
 impl Activity {
     /// Traffic was seen.
-    pub(super) fn touch(&self, shard: &Shard) {
-        self.last.set(shard.now.get());
+    pub(super) fn touch(&self) {
+        self.touched.set(true);
     }
 
     /// Our side is closed; the peer has [`LINGER`] to close its own.
@@ -54,16 +60,22 @@ pub(super) struct Table(RefCell<Places>);
 
 #[derive(Debug, Default)]
 struct Places {
+    /// Time that the shard has run, as of the last sweep.
+    now: Duration,
     used: Vec<Option<(Rc<Activity>, Option<AbortHandle>)>>,
     free: Vec<usize>,
 }
 
 impl Table {
     /// Gives a new connection its place.
-    pub(super) fn enter(&self, now: Duration) -> (usize, Rc<Activity>) {
-        let activity =
-            Rc::new(Activity { last: Cell::new(now), lingering: Cell::new(false), end: Cell::new(End::Stopped) });
+    pub(super) fn enter(&self) -> (usize, Rc<Activity>) {
         let places = &mut *self.0.borrow_mut();
+        let activity = Rc::new(Activity {
+            touched: Cell::new(true),
+            last: Cell::new(places.now),
+            lingering: Cell::new(false),
+            end: Cell::new(End::Stopped),
+        });
         let entry = Some((Rc::clone(&activity), None));
         let place = places.free.pop().unwrap_or(places.used.len());
         match places.used.get_mut(place) {
@@ -88,32 +100,94 @@ impl Table {
         }
         if places.free.len() == places.used.len() {
             // Nobody is left: give a past crowd's memory back.
-            *places = Places::default();
+            *places = Places { now: places.now, ..Places::default() };
         }
     }
 
-    /// Ends what was idle for too long at `now`. The tasks end by themselves, later.
-    fn end_idle(&self, now: Duration, limit: Duration, period: Duration) {
-        for (activity, task) in self.0.borrow().used.iter().flatten() {
-            let limit = if activity.lingering.get() { limit.min(LINGER) } else { limit };
-            // A stamp is older than its traffic by up to a period.
-            if now.saturating_sub(activity.last.get()) >= limit + period {
-                activity.end.set(if activity.lingering.get() { End::Served } else { End::Idle });
+    /// Moves the clock on by `ran` and ends what was idle for `limit`. The tasks end by themselves, later.
+    fn sweep(&self, ran: Duration, limit: Duration) {
+        let places = &mut *self.0.borrow_mut();
+        places.now += ran;
+        for (activity, task) in places.used.iter().flatten() {
+            if activity.touched.take() {
+                activity.last.set(places.now);
+            }
+            let lingering = activity.lingering.get();
+            let limit = if lingering { limit.min(LINGER) } else { limit };
+            if places.now.saturating_sub(activity.last.get()) >= limit {
+                activity.end.set(if lingering { End::Served } else { End::Idle });
                 task.iter().for_each(AbortHandle::abort);
             }
         }
     }
 }
 
-/// Moves the shard's clock and closes idle connections, for ever.
+/// Closes idle connections, for ever.
 pub(super) async fn sweep(shard: Rc<Shard>) {
+    let mut swept = Instant::now();
     loop {
-        let limit = shard.idle_timeout.get();
-        let period = (limit / SWEEPS_PER_TIMEOUT).clamp(MIN_PERIOD, MAX_PERIOD);
+        let period = (shard.idle_timeout.get() / SWEEPS_PER_TIMEOUT).clamp(MIN_PERIOD, MAX_PERIOD);
         // A shortened timeout is not slept over.
         let _ = timeout(period, shard.limits_changed.notified()).await;
-        let now = shard.started.elapsed();
-        shard.connections.end_idle(now, shard.idle_timeout.get(), now.saturating_sub(shard.now.get()));
-        shard.now.set(now);
+        let now = Instant::now();
+        // Beyond that the shard did not run, and what its peers sent meanwhile is still unread.
+        let ran = now.duration_since(swept).min(period * MAX_LATE);
+        swept = now;
+        shard.connections.sweep(ran, shard.idle_timeout.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn idle(activity: &Activity) -> bool {
+        activity.end().get() == End::Idle
+    }
+
+    #[test]
+    fn a_limit_counts_from_the_sweep_that_saw_the_last_traffic() {
+        let table = Table::default();
+        let (_, activity) = table.enter();
+        table.sweep(MS(1_000), MS(60_000));
+        // Its traffic is as old as can be: just after a sweep. Then the limit shrinks below a period.
+        activity.touch();
+        table.sweep(MS(1), MS(500));
+        assert!(!idle(&activity), "a new limit is no older than the traffic");
+        table.sweep(MS(499), MS(500));
+        assert!(!idle(&activity));
+        table.sweep(MS(1), MS(500));
+        assert!(idle(&activity));
+    }
+
+    #[test]
+    fn a_late_sweep_closes_nobody_who_was_busy() {
+        let table = Table::default();
+        let (_, busy) = table.enter();
+        let (_, quiet) = table.enter();
+        table.sweep(MS(1), MS(40));
+        busy.touch();
+        table.sweep(MS(100), MS(40));
+        assert!(!idle(&busy) && idle(&quiet));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_the_shard_slept_is_nobodys_idleness() {
+        let shard = Rc::new(Shard::new(Arc::default()));
+        shard.idle_timeout.set(MS(1_600));
+        let (_, activity) = shard.connections.enter();
+        let sweeping = sweep(Rc::clone(&shard));
+        tokio::pin!(sweeping);
+        // Stopped for a minute, with the peer's bytes unread: the first sweep after that sees no traffic.
+        assert!(timeout(MS(250), &mut sweeping).await.is_err());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(timeout(MS(10), &mut sweeping).await.is_err());
+        assert!(!idle(&activity));
+        assert!(timeout(MS(2_000), &mut sweeping).await.is_err());
+        assert!(idle(&activity));
     }
 }

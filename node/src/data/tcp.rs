@@ -35,7 +35,7 @@ impl Ticket {
     /// For a connection that the gate has let in.
     pub(super) fn new(served: Rc<Served>, shard: Rc<Shard>) -> Self {
         served.slot.accepted.add(1);
-        let (place, activity) = shard.connections.enter(shard.now.get());
+        let (place, activity) = shard.connections.enter();
         Self { served, shard, activity, place, since: Instant::now() }
     }
 
@@ -105,7 +105,7 @@ impl Connection {
             let slot = &self.ticket.served.slot;
             slot.received_bytes.add(read as u64);
             slot.exchanges.add(1);
-            self.ticket.activity.touch(&shard);
+            self.ticket.activity.touch();
             let answer = respond(bytes).min(read);
             self.poll_send(cx, bytes.get(..answer).unwrap_or_default())?;
         }
@@ -150,7 +150,7 @@ impl Connection {
 
     fn sent(&self, n: usize) -> usize {
         self.ticket.served.slot.transmitted_bytes.add(n as u64);
-        self.ticket.activity.touch(&self.ticket.shard);
+        self.ticket.activity.touch();
         n
     }
 
@@ -161,7 +161,7 @@ impl Connection {
     /// The kernel's.
     pub(super) async fn finish(&mut self) -> io::Result<End> {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
-        self.ticket.activity.touch(&self.ticket.shard);
+        self.ticket.activity.touch();
         self.ticket.activity.linger();
         let mut taken = 0;
         while taken < LINGER_BYTES {

@@ -121,20 +121,21 @@ impl Applier {
     }
 
     async fn take(&mut self, assigned: Assigned) {
-        // Whatever etcd says, it is there.
-        self.no_fallback();
         match assigned {
-            Assigned::Unknown | Assigned::Withheld => {}
+            Assigned::Unknown => {}
+            // Who has this node's id serves at its addresses.
+            Assigned::Withheld => self.no_fallback(),
             Assigned::Value(json) => match Assignment::read(&json, &self.node) {
                 Ok(assignment) => {
+                    self.no_fallback();
                     self.say(|report| report.clear(&[CONFIG_READABLE, ASSIGNED]));
                     self.current = Some(assignment);
                     self.backoff.reset();
                     self.settle(true).await;
                 }
-                Err(errors) => self.unreadable(cut(errors.to_string())),
+                Err(errors) => self.unreadable(cut(errors.to_string())).await,
             },
-            Assigned::Absent => self.absent(),
+            Assigned::Absent => self.absent().await,
             Assigned::Deleted => self.deleted().await,
         }
     }
@@ -158,8 +159,9 @@ impl Applier {
         self.current = Some(assignment);
     }
 
-    fn unreadable(&mut self, cause: String) {
-        warn!(reason = cause, "the assignment can't be read; serving on with what is applied");
+    async fn unreadable(&mut self, cause: String) {
+        let stands = self.stands().await;
+        warn!(reason = cause, serving = stands, "the assignment can't be read; going by the last one that could be");
         let nothing = self.held.applied.is_none();
         self.say(|report| {
             report.warn(CONFIG_READABLE, "Garbage", format!("the assignment can't be read: {cause}"));
@@ -171,8 +173,8 @@ impl Applier {
     }
 
     /// The key is not there, but no deletion was seen: the pool was never made, or etcd lost it.
-    fn absent(&mut self) {
-        if self.held.applied.is_none() {
+    async fn absent(&mut self) {
+        if !self.stands().await {
             info!(pool = %self.pool, "the pool does not exist; waiting for it");
             return self.no_pool();
         }
@@ -184,7 +186,16 @@ impl Applier {
         });
     }
 
+    /// Whether there is a config to go by where etcd has none: the one that is known, or the one that was saved.
+    async fn stands(&mut self) -> bool {
+        if self.current.is_none() && self.held.applied.is_none() {
+            self.fall_back().await;
+        }
+        self.current.is_some() || self.held.applied.is_some()
+    }
+
     async fn deleted(&mut self) {
+        self.no_fallback();
         info!(pool = %self.pool, "the pool was deleted; closing its listeners, open connections go on");
         self.live.close_listeners().await;
         self.forget().await;

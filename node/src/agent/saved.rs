@@ -32,8 +32,8 @@ impl SavedConfig {
     }
 
     /// What was saved, if it is this node's and valid.
-    pub fn load(&self, node: &NodeId) -> Option<Assignment> {
-        let text = self.dir.read(CONFIG, MAX_BYTES)?;
+    pub async fn load(&self, node: &NodeId) -> Option<Assignment> {
+        let text = self.blocking(|dir| dir.read(CONFIG, MAX_BYTES)).await.flatten()?;
         let (key, json) = text.split_once('\n')?;
         if key.strip_prefix("key ") != Some(&self.key) {
             return None;
@@ -51,7 +51,7 @@ impl SavedConfig {
         let stable = v1::AssignedRevision { n, digest, config: Some(offer.config.clone()) };
         let assignment = v1::Assignment { uid, stable: Some(stable), ..Default::default() };
         let text = format!("key {}\n{}\n", self.key, codec::to_json(&assignment));
-        self.blocking(move |dir| dir.replace(CONFIG, text.as_bytes())).await
+        self.blocking(move |dir| dir.replace(CONFIG, text.as_bytes())).await.unwrap_or(Ok(()))
     }
 
     /// Removes what was saved.
@@ -59,16 +59,12 @@ impl SavedConfig {
     /// # Errors
     /// The file system refuses.
     pub async fn remove(&self) -> Result<(), StateDirError> {
-        self.blocking(|dir| dir.remove(CONFIG)).await
+        self.blocking(|dir| dir.remove(CONFIG)).await.unwrap_or(Ok(()))
     }
 
-    /// Waits for the disk on a thread that may wait.
-    async fn blocking(
-        &self,
-        work: impl FnOnce(&StateDir) -> Result<(), StateDirError> + Send + 'static,
-    ) -> Result<(), StateDirError> {
+    /// Waits for the disk on a thread that may wait. `None` only where the runtime ends, and this task with it.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&StateDir) -> T + Send + 'static) -> Option<T> {
         let dir = Arc::clone(&self.dir);
-        // Not aborted by anyone; were the runtime to end, so would this task.
-        spawn_blocking(move || work(&dir)).await.unwrap_or(Ok(()))
+        spawn_blocking(move || work(&dir)).await.ok()
     }
 }

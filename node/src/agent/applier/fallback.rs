@@ -1,6 +1,6 @@
-//! The last good config: kept once it has served for a while, used when a start finds no etcd.
+//! The last good config: kept once it has served for a while, used when a start finds no etcd, or no config in it.
 //!
-//! Used by the applier only. What etcd says always goes before it.
+//! Used by the applier only. A config that etcd has always goes before it; a key that is missing or garbage does not.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Fallback {
     saved: SavedConfig,
     /// What it holds, as far as this process knows.
     holds: Option<v1::RevisionRef>,
-    /// When to serve it; `None` once etcd was heard of.
+    /// When to serve it without etcd; `None` once that is decided.
     pub(super) use_at: Option<Instant>,
     /// When to replace it by what is served then; `None` if nothing is new.
     pub(super) keep_at: Option<Instant>,
@@ -35,7 +35,7 @@ impl Fallback {
 }
 
 impl Applier {
-    /// Etcd was heard of: the saved config is not needed.
+    /// The saved config is not needed.
     pub(super) fn no_fallback(&mut self) {
         if let Some(fallback) = &mut self.fallback {
             fallback.use_at = None;
@@ -53,8 +53,8 @@ impl Applier {
     pub(super) async fn fall_back(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };
         fallback.use_at = None;
-        let Some(assignment) = fallback.saved.load(&self.node) else { return };
-        warn!(waited = ?ETCD_FIRST, "no config from etcd yet; serving the one saved in the state directory");
+        let Some(assignment) = fallback.saved.load(&self.node).await else { return };
+        warn!(revision = assignment.stable.revision.n, "no config from etcd; serving the one of the state directory");
         fallback.holds = Some(assignment.stable.revision.clone());
         self.current = Some(assignment);
         self.settle(false).await;
@@ -62,8 +62,10 @@ impl Applier {
 
     /// Saves what is served.
     pub(super) async fn keep(&mut self) {
-        let (Some(fallback), Some(assignment)) = (&mut self.fallback, &self.current) else { return };
+        let Some(fallback) = &mut self.fallback else { return };
+        // First of all: a time that has come would come again at once.
         fallback.keep_at = None;
+        let Some(assignment) = &self.current else { return };
         let mut offers = assignment.next.iter().chain([&assignment.stable]);
         let Some(good) = offers.find(|offer| self.held.applied.as_ref() == Some(&offer.revision)) else { return };
         if fallback.holds.as_ref() == Some(&good.revision) {

@@ -203,3 +203,33 @@ async fn a_start_without_etcd_serves_what_was_good() {
     late.end().await;
     after.end().await;
 }
+
+#[tokio::test]
+async fn a_start_that_finds_no_readable_assignment_serves_what_was_good() {
+    let scratch = Scratch::new();
+    let dir = Arc::new(StateDir::open(&scratch.0).unwrap());
+    let saved = || Some(SavedConfig::new(Arc::clone(&dir), "nodes/edge/node-1".into()));
+    let (mut before, _) = applier(saved());
+    before.take(value(&stable(1, 0))).await;
+    before.keep().await;
+    before.end().await;
+
+    for (nothing, condition) in
+        [(Assigned::Absent, ASSIGNED), (Assigned::Value(b"{".as_slice().into()), CONFIG_READABLE)]
+    {
+        let (mut after, report) = applier(saved());
+        after.take(nothing).await;
+        let told = report.borrow().clone();
+        assert!(applied(1)(&told) && told.phase == NodePhase::Ready, "{told:?}");
+        assert_eq!(told.conditions[0].r#type, condition);
+        after.take(value(&stable(2, 0))).await;
+        assert!(applied(2)(&report.borrow()) && report.borrow().conditions.is_empty());
+        after.end().await;
+    }
+
+    let (mut withheld, report) = applier(saved());
+    withheld.take(Assigned::Withheld).await;
+    assert_eq!(withheld.fallback.as_ref().unwrap().use_at, None, "another process serves at these addresses");
+    assert_eq!(report.borrow().phase, NodePhase::Starting);
+    withheld.end().await;
+}

@@ -108,6 +108,11 @@ impl Control {
         })
     }
 
+    /// Longest wait for one of its answers.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What the status of a failed call means to a person.
     pub(crate) fn explain(&self, status: Status) -> Failure {
         let server = self.server.to_string();

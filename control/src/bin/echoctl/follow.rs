@@ -1,7 +1,8 @@
 //! Following a server stream across restarts of control.
 //!
 //! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, so that
-//! following it again loses nothing. It must give up in the end, and at once on an answer that will not change.
+//! following it again loses nothing, and so that its first message is an answer, which must come in time. It must give
+//! up in the end, and at once on an answer that will not change.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -32,10 +33,11 @@ pub(crate) async fn follow<M, R>(
     // When it broke, since the last message.
     let mut broken: Option<Instant> = None;
     loop {
+        let mut answer = Some(control.timeout());
         let status = match open(control).await {
             Err(status) => status,
             Ok(mut stream) => loop {
-                match stream.message().await {
+                match next(&mut stream, answer.take()).await {
                     Ok(Some(message)) => {
                         backoff.reset();
                         if broken.take().is_some() {
@@ -59,6 +61,17 @@ pub(crate) async fn follow<M, R>(
             tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
         }
         tokio::time::sleep(backoff.next_wait()).await;
+    }
+}
+
+/// The next message; only the first one, which is the answer to the call, has a limit.
+async fn next<M>(stream: &mut Streaming<M>, limit: Option<Duration>) -> Result<Option<M>, Status> {
+    match limit {
+        None => stream.message().await,
+        Some(limit) => {
+            let late = |_| Err(Status::deadline_exceeded("the stream began with nothing"));
+            tokio::time::timeout(limit, stream.message()).await.unwrap_or_else(late)
+        }
     }
 }
 

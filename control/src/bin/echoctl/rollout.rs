@@ -16,6 +16,7 @@ use crate::author::author;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::follow::follow;
+use crate::object::Object as _;
 use crate::output::console::Console;
 use crate::output::print;
 use crate::target;
@@ -101,6 +102,7 @@ async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     let mut progress = Progress::new(&pool);
     let console = Console::new();
     let waiting = wait(&mut control, &pool, &mut progress, &console, args.watch);
+    // Without --watch the first message is the end; `follow` keeps that to the time of an answer.
     let end = match global.timeout.filter(|_| args.watch) {
         None => waiting.await,
         Some(limit) => match tokio::time::timeout(limit, waiting).await {
@@ -112,6 +114,7 @@ async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     match end? {
         End::Completed(line) => print(&format!("{line}\n")),
         End::Failed(text) => Err(Failure::Rollout(text)),
+        End::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum End {
     Completed(String),
     /// They do not; why, and who is to blame.
     Failed(String),
+    /// The pool was deleted meanwhile.
+    Gone,
 }
 
 /// Something to show while it goes on.
@@ -45,8 +47,11 @@ impl Progress {
 
     /// What to show, if it is news, and the end, if this is it.
     pub(super) fn take(&mut self, message: v1::WatchRolloutResponse) -> (Option<News>, Option<End>) {
-        let rollout = message.rollout.unwrap_or_default();
-        self.last = rollout;
+        // A stored pool always has a revision, hence a rollout: one to be seen, or a pending one.
+        if message.rollout.is_none() && !message.pending {
+            return (None, Some(End::Gone));
+        }
+        self.last = message.rollout.unwrap_or_default();
         if message.pending {
             return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool), None), None);
         }
@@ -164,6 +169,15 @@ mod tests {
         assert_eq!(progress.take(message(RolloutPhase::Progressing, 2, false)), (None, None), "no news");
         let end = progress.take(message(RolloutPhase::Completed, 3, false)).1.unwrap();
         assert_eq!(end, End::Completed("all 3 nodes of pool/edge run revision 4".into()));
+    }
+
+    #[test]
+    fn a_pool_that_goes_away_is_an_end() {
+        let mut progress = progress();
+        progress.take(message(RolloutPhase::Progressing, 2, false));
+        let fresh = v1::WatchRolloutResponse { rollout: None, pending: true };
+        assert_eq!(progress.take(fresh).1, None, "a new pool, before its first rollout is stored");
+        assert_eq!(progress.take(v1::WatchRolloutResponse::default()), (None, Some(End::Gone)));
     }
 
     #[test]

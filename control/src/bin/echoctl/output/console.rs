@@ -11,6 +11,10 @@ use super::table::plain;
 /// Back to the first column, and clear the line.
 const CLEAR: &str = "\r\x1b[K";
 
+/// A line longer than the terminal is cut at its margin (DECAWM off), since [`CLEAR`] clears one row only; then wrap
+/// again.
+const ONE_ROW: (&str, &str) = ("\x1b[?7l", "\x1b[?7h");
+
 /// Characters of a full progress bar.
 const BAR: usize = 20;
 
@@ -44,7 +48,8 @@ impl Console {
         if *self.shown.borrow() == text {
             return;
         }
-        self.write(&if self.terminal { format!("{CLEAR}{text}") } else { format!("{text}\n") });
+        let (cut, wrap) = ONE_ROW;
+        self.write(&if self.terminal { format!("{CLEAR}{cut}{text}{wrap}") } else { format!("{text}\n") });
         *self.shown.borrow_mut() = text;
     }
 

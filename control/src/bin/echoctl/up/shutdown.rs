@@ -39,6 +39,7 @@ pub(super) async fn run(mut cluster: Cluster<'_>, signals: &mut Signals, console
         () = orderly(&mut cluster, console) => Ok(()),
     };
     if outcome.is_err() {
+        console.settle();
         cluster.control.kill().await;
         signal_all(&others(&cluster), Signal::SIGKILL);
         if let Some(etcd) = &mut cluster.etcd {

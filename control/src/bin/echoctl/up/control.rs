@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use clap::Parser as _;
+use echo_control::settings::Flags;
+
 use super::settings::Settings;
+use crate::failure::Failure;
 
 /// A pipe whose write end this process alone holds: when `up` ends, however it does, control and the nodes read the end
 /// of it and end too.
@@ -62,6 +66,17 @@ pub(super) fn command(settings: &Settings) -> (PathBuf, Vec<OsString>) {
         line.push("--insecure".into());
     }
     (settings.control_program.clone(), line)
+}
+
+/// Has control's own rules judge that command line, since control itself would only do so once etcd runs.
+///
+/// # Errors
+/// The flags that control would refuse; those that reach it under their own names are not checked before.
+pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
+    let (program, line) = command(settings);
+    let flags = Flags::try_parse_from(std::iter::once(program.into_os_string()).chain(line));
+    let flags = flags.map_err(|e| Failure::Usage(e.to_string()))?;
+    flags.check().map(drop).map_err(|e| Failure::Usage(e.to_string()))
 }
 
 /// A duration as the other programs' flags read it.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::state::write_whole;
 use crate::connect::io_cause;
 use crate::failure::Failure;
 
@@ -47,8 +48,7 @@ impl Ports {
     /// The file can't be written.
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = format!("{:#}\n", Value::Object(self.0.clone()));
-        std::fs::write(path, text)
-            .map_err(|e| Failure::Up(format!("cannot write {}: {}", path.display(), io_cause(&e))))
+        write_whole(path, &text)
     }
 }
 

@@ -5,15 +5,14 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::codec;
 use echo_proto::ids::ClusterName;
-use echo_proto::spec::MAX_REPLICAS;
 use echo_proto::v1;
 
 use super::ports::{Ports, check_free};
-use super::state::{StateDir, default_root};
-use super::{Args, etcd, programs};
-use crate::connect::io_cause;
+use super::state::{StateDir, default_root, write_whole};
+use super::{Args, control, etcd, programs};
 use crate::documents::{parse_pools, read_pools};
 use crate::failure::Failure;
 
@@ -51,6 +50,7 @@ impl Settings {
         check_flags(&args)?;
         let given = args.pool.as_deref().map(one_pool).transpose()?;
         let pool_given = given.is_some();
+        check_replicas(&args, given.as_ref())?;
         let control_program = programs::ours("echo-control")?;
         let node_program = programs::ours("echo-node")?;
         let etcd_program = if args.etcd.is_none() { Some(programs::etcd()?) } else { None };
@@ -71,21 +71,35 @@ impl Settings {
             etcd::check(&etcd_urls).await?;
         }
         let pool = bootstrap_pool(given, &state.pool_file())?;
-        Ok(Self { args, state, control_program, node_program, etcd, etcd_urls, listen, http, pool, pool_given })
+        let settings =
+            Self { args, state, control_program, node_program, etcd, etcd_urls, listen, http, pool, pool_given };
+        control::check(&settings)?;
+        Ok(settings)
     }
 }
 
 /// What can be judged from the flags alone.
 fn check_flags(args: &Args) -> Result<(), Failure> {
     args.cluster.parse::<ClusterName>().map_err(|e| Failure::Usage(format!("--cluster: {e}")))?;
-    if args.nodes.is_some_and(|nodes| nodes > MAX_REPLICAS) {
-        return Err(Failure::Usage(format!("--nodes: at most {MAX_REPLICAS}")));
+    if args.nodes.is_some_and(|nodes| nodes > MAX_PER_HOST) {
+        return Err(Failure::Usage(format!("--nodes: at most {MAX_PER_HOST}, each on a loopback address of its own")));
     }
     if !args.listen.ip().is_loopback() && !args.insecure {
         let cause = format!("{} is no loopback address, and gRPC here has no TLS", args.listen);
         return Err(Failure::Usage(format!("--listen: {cause}; add --insecure if everyone there may command it")));
     }
     Ok(())
+}
+
+/// A pool of a file may want more nodes than this machine can run, unless --nodes wants others.
+fn check_replicas(args: &Args, given: Option<&v1::Pool>) -> Result<(), Failure> {
+    let replicas = given.and_then(|pool| pool.spec.as_ref()?.replicas).filter(|_| args.nodes.is_none());
+    match (replicas, &args.pool) {
+        (Some(replicas), Some(file)) if replicas > MAX_PER_HOST => Err(Failure::Usage(format!(
+            "{file}: spec.replicas: {replicas} nodes are too many for one machine; give --nodes, at most {MAX_PER_HOST}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The address with a port of our choice, if it leaves that open.
@@ -108,18 +122,23 @@ fn one_pool(file: &str) -> Result<v1::Pool, Failure> {
 
 /// The given pool, else the one that this state dir began with, else the default one; kept in the state dir, where
 /// control finds it at every start.
+///
+/// A kept one that has become unreadable is not replaced by itself: the default pool may have another name, and would be
+/// a second pool beside the stored one.
 fn bootstrap_pool(given: Option<v1::Pool>, file: &Path) -> Result<v1::Pool, Failure> {
     let pool = match given {
         Some(pool) => pool,
-        None if file.exists() => return one_pool(&file.display().to_string()),
+        None if file.exists() => {
+            let next = "name the pool's file with --pool, or delete this one to begin with the default pool";
+            let unreadable = |e| Failure::Up(format!("cannot use {}: {e}\n{next}", file.display()));
+            return one_pool(&file.display().to_string()).map_err(unreadable);
+        }
         None => {
             let mut pools = parse_pools(DEFAULT_POOL_NAME, DEFAULT_POOL)?;
             pools.pop().unwrap_or_default()
         }
     };
-    let text = codec::yaml(&codec::to_human_value(&pool));
-    let failed = |e| Failure::Up(format!("cannot write {}: {}", file.display(), io_cause(&e)));
-    std::fs::write(file, text).map_err(failed)?;
+    write_whole(file, &codec::yaml(&codec::to_human_value(&pool)))?;
     Ok(pool)
 }
 

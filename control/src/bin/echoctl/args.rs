@@ -12,7 +12,7 @@ use crate::connect::Server;
 use crate::{apply, get, rollout, scale, up, version};
 
 /// Where `echoctl up` serves.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
 const UP_EXAMPLES: &str = "\
 Examples:

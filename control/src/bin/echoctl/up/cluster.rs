@@ -2,6 +2,10 @@
 //!
 //! Used by `up`. Dropping it drops the lifeline, which ends what was not ended in order.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::children::Children;
 use super::control::{self, Lifeline};
 use super::service::Service;
@@ -11,6 +15,8 @@ use crate::connect::io_cause;
 use crate::failure::Failure;
 use crate::output::console::Console;
 
+/// From a broken connection to the end of the process that held its other end.
+const PART_ENDS: Duration = Duration::from_millis(500);
 const ETCD_ADVICE: &str = "if its data is damaged, begin afresh with another --state-dir";
 const CONTROL_ADVICE: &str = "its log tells why";
 
@@ -68,8 +74,24 @@ impl<'a> Cluster<'a> {
     /// Waits for `work`, unless a part ends first.
     ///
     /// # Errors
-    /// What ended, and why.
-    pub(super) async fn while_alive<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    /// Why the work failed, or what ended, and why.
+    pub(super) async fn while_alive<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let failure = tokio::select! {
+            result = work => match result {
+                Err(failure @ (Failure::Lost { .. } | Failure::NoControl { .. })) => failure,
+                other => return other,
+            },
+            failure = self.failed() => return Err(failure),
+        };
+        // The connection to a part that ended breaks a moment before its end is known.
+        Err(timeout(PART_ENDS, self.failed()).await.unwrap_or(failure))
+    }
+
+    /// Waits for the end of a part.
+    async fn failed(&mut self) -> Failure {
         let etcd = async {
             match &mut self.etcd {
                 Some(etcd) => etcd.failed().await,
@@ -77,9 +99,8 @@ impl<'a> Cluster<'a> {
             }
         };
         tokio::select! {
-            result = work => Ok(result),
-            failure = etcd => Err(failure),
-            failure = self.control.failed() => Err(failure),
+            failure = etcd => failure,
+            failure = self.control.failed() => failure,
         }
     }
 }

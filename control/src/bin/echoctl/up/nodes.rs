@@ -4,14 +4,15 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::v1;
 use nix::unistd::gethostname;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cluster::Cluster;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, ThisRun};
 use super::state::tail;
 use crate::connect::Control;
 use crate::failure::Failure;
@@ -20,6 +21,8 @@ use crate::object::source::{Filter, Watched as _, list};
 
 /// Between two looks at who refuses.
 const POLL: Duration = Duration::from_millis(50);
+/// Events are asked for only when the nodes take so long: usually they are there by then, and events may be many.
+const EVENTS_AFTER: Duration = Duration::from_secs(2);
 /// Nodes that refuse their config for so long will not change their mind in a moment: an earlier process on the same
 /// port would have ended by then.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
@@ -42,10 +45,14 @@ pub(super) enum Serving {
 /// # Errors
 /// Nodes are missing or not ready at the deadline, or a part of the cluster ended.
 pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: Instant) -> Result<Serving, Failure> {
-    let (pools, _) = list::<v1::Pool>(control, &Filter::default()).await?;
-    let host = gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
-    let fleet = RefCell::new(Fleet::new(&pools, cluster.began.wall, host));
+    let listed = async { list::<v1::Pool>(control, &Filter::default()).await };
+    let (pools, _) = cluster.while_alive(listed).await?;
+    let fleet = RefCell::new(Fleet::new(&pools, this_run(cluster.began.wall)));
     let console = cluster.console;
+    if let more @ 1.. = fleet.borrow().beyond_host() {
+        console.line(&format!("note: {more} nodes are not started: a host runs at most {MAX_PER_HOST}"));
+    }
+    let mut events = control.clone();
     let ready = follow(
         control,
         async |control| v1::Node::watch(control, &Filter::default()).await,
@@ -60,25 +67,46 @@ pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: I
     let outcome = async {
         tokio::select! {
             serving = ready => serving.map(Some),
-            () = refused(&fleet) => Ok(Some(Serving::Some)),
+            () = steadily(&fleet, Fleet::rest_is_rejected) => Ok(Some(Serving::Some)),
+            () = steadily(&fleet, Fleet::rest_is_hopeless) => Ok(None),
+            () = hear(&mut events, &fleet) => Ok(None),
             () = sleep_until(by) => Ok(None),
         }
     };
-    match cluster.while_alive(outcome).await?? {
+    match cluster.while_alive(outcome).await? {
         Some(serving) => Ok(serving),
         None => Err(late(cluster, &fleet.borrow())),
     }
 }
 
-/// Waits until all nodes that don't serve have refused their config for [`REFUSED_FOR`].
-async fn refused(fleet: &RefCell<Fleet>) {
+/// The run that began at `since` on this host.
+pub(super) fn this_run(since: SystemTime) -> ThisRun {
+    let host = gethostname().ok().and_then(|host| host.into_string().ok());
+    ThisRun::new(since, host.unwrap_or_default())
+}
+
+/// Waits until `holds` has held for [`REFUSED_FOR`].
+async fn steadily(fleet: &RefCell<Fleet>, holds: impl Fn(&Fleet) -> bool) {
     let mut since = Instant::now();
     while since.elapsed() < REFUSED_FOR {
         sleep(POLL).await;
-        if !fleet.borrow().rest_is_rejected() {
+        if !holds(&fleet.borrow()) {
             since = Instant::now();
         }
     }
+}
+
+/// Hands the fleet what control tells of its nodes' ends, for ever. Without events the deadline decides alone.
+async fn hear(control: &mut Control, fleet: &RefCell<Fleet>) {
+    sleep(EVENTS_AFTER).await;
+    if let Ok(mut stream) = v1::Event::watch(control, &Filter::default()).await {
+        while let Ok(Some(message)) = stream.message().await {
+            if let Some(event) = v1::Event::change(message).object {
+                fleet.borrow_mut().heard(&event);
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Who is not ready, and what the logs say.

@@ -1,7 +1,8 @@
-//! Where the other programs are: ours beside this one, then in PATH; etcd in PATH.
+//! Where the programs are: ours beside this one, then in PATH; etcd in PATH; and how this one is called.
 //!
-//! Used by `up` before anything is started, so that a missing one is told at once.
+//! Used by `up`, for the others before anything is started, so that a missing one is told at once.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,24 @@ pub(super) fn etcd() -> Result<PathBuf, Failure> {
     })
 }
 
+/// How to call this program again from where it was called: by its name if that finds it, else as it was called now.
+pub(super) fn own_name() -> String {
+    let called = std::env::args_os().next().map_or_else(PathBuf::new, PathBuf::from);
+    let name = called.file_name().and_then(OsStr::to_str).unwrap_or("echoctl");
+    let found = in_path(name).and_then(|path| path.canonicalize().ok());
+    let is_found = found.is_some() && found == std::env::current_exe().ok().and_then(|own| own.canonicalize().ok());
+    match called.to_str() {
+        Some(path) if path.contains('/') && !is_found => quoted(path),
+        _ => quoted(name),
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
@@ -43,6 +62,13 @@ fn is_program(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("target/release/echoctl"), "target/release/echoctl");
+        assert_eq!(quoted("/my tools/it's"), r"'/my tools/it'\''s'");
+        assert!(own_name().contains('/'), "a test binary is in no PATH: {}", own_name());
+    }
 
     #[test]
     fn a_missing_program_is_told_with_what_to_do() {

@@ -6,17 +6,16 @@ use echo_proto::ids::Digest;
 use echo_proto::v1;
 
 use super::cluster::Cluster;
-use super::nodes::Serving;
+use super::nodes::{Serving, this_run};
 use super::probes::{self, Probed};
-use super::start::Standing;
+use super::programs::own_name;
+use super::start::{self, Standing};
+use crate::args::DEFAULT_SERVER;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
 use crate::object::{Object as _, View};
 use crate::output::{table, table_of};
-
-/// Where echoctl looks without being told.
-const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 
 /// Tells how the cluster stands.
 ///
@@ -25,7 +24,9 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 pub(super) async fn tell(cluster: &Cluster<'_>, standing: Standing) -> Result<(), Failure> {
     let Standing { mut control, serving, after } = standing;
     let console = cluster.console;
-    let (nodes, pools) = lists(&mut control).await?;
+    let (mut nodes, pools) = lists(&mut control).await?;
+    let run = this_run(cluster.began.wall);
+    nodes.retain(|node| run.has(node));
     console.settle();
     console.line(&format!("\n{}", table_of(&nodes, &View::now(false))));
     let probed = probes::run(&nodes, &pools).await;
@@ -40,11 +41,11 @@ pub(super) async fn tell(cluster: &Cluster<'_>, standing: Standing) -> Result<()
         let ready = format!("ready in {:.2} s", after.as_secs_f64());
         console.line(&format!("\n{}; try", console.bold(&ready)));
     } else {
-        console
-            .line("\nnot all nodes serve; they go on trying, and `echoctl apply -f FILE` gives them another config:");
+        let apply = format!("{} apply -f FILE", client(cluster)?);
+        console.line(&format!("\nnot all nodes serve; they go on trying, and `{apply}` gives them another config:"));
     }
-    console.line(&hints(cluster, &probed));
-    if let Some(note) = not_applied(cluster, &pools) {
+    console.line(&hints(cluster, &client(cluster)?, &probed));
+    if let Some(note) = not_applied(cluster, &client(cluster)?, &pools) {
         console.line(&note);
     }
     let logs = cluster.settings.state.logs();
@@ -58,8 +59,15 @@ async fn lists(control: &mut Control) -> Result<(Vec<v1::Node>, Vec<v1::Pool>), 
     Ok((nodes, pools))
 }
 
+/// This command as it reaches this cluster from another terminal.
+fn client(cluster: &Cluster<'_>) -> Result<String, Failure> {
+    let server = start::server(cluster.settings.listen)?.to_string();
+    let flag = if server == DEFAULT_SERVER { String::new() } else { format!(" --server {server}") };
+    Ok(own_name() + &flag)
+}
+
 /// Commands that work as they stand, on addresses that are really bound.
-fn hints(cluster: &Cluster<'_>, probed: &[Probed]) -> String {
+fn hints(cluster: &Cluster<'_>, client: &str, probed: &[Probed]) -> String {
     let mut lines = Vec::new();
     if let Some(address) = probed.iter().find_map(|p| p.tcp.address()) {
         lines.push((format!(r"printf 'hello\n' | nc -q1 {} {}", address.ip(), address.port()), "an echo over tcp"));
@@ -67,9 +75,7 @@ fn hints(cluster: &Cluster<'_>, probed: &[Probed]) -> String {
     if let Some(address) = probed.iter().find_map(|p| p.udp.address()) {
         lines.push((format!(r"printf 'hello\n' | nc -u -w1 {} {}", address.ip(), address.port()), "and over udp"));
     }
-    let listen = cluster.settings.listen.to_string();
-    let server = if listen == DEFAULT_LISTEN { String::new() } else { format!(" --server http://{listen}") };
-    lines.push((format!("echoctl{server} get nodes"), "in another terminal"));
+    lines.push((format!("{client} get nodes"), "in another terminal"));
     let etcd = &cluster.settings.etcd_urls;
     lines.push((format!("etcdctl --endpoints {etcd} get --prefix /echo/v1"), "all that is stored"));
     let width = lines.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
@@ -77,7 +83,7 @@ fn hints(cluster: &Cluster<'_>, probed: &[Probed]) -> String {
 }
 
 /// A file that was given, but is not what the cluster runs: it continues with the pool that is stored.
-fn not_applied(cluster: &Cluster<'_>, pools: &[v1::Pool]) -> Option<String> {
+fn not_applied(cluster: &Cluster<'_>, client: &str, pools: &[v1::Pool]) -> Option<String> {
     let settings = &cluster.settings;
     let file = settings.args.pool.as_deref().filter(|_| settings.pool_given)?;
     let stored = pools.iter().find(|pool| pool.name() == settings.pool.name())?;
@@ -86,5 +92,5 @@ fn not_applied(cluster: &Cluster<'_>, pools: &[v1::Pool]) -> Option<String> {
         return None;
     }
     let name = stored.path();
-    Some(format!("note: {name} was stored before and is kept; `echoctl apply -f {file}` changes it to the file's"))
+    Some(format!("note: {name} was stored before and is kept; `{client} apply -f {file}` changes it to the file's"))
 }

@@ -42,15 +42,16 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     start_etcd(cluster, by).await?;
     cluster.control.start(&cluster.children)?;
     let server = server(cluster.settings.listen)?;
-    let mut control = within(cluster, by, "echo-control", connected(&server)).await?;
+    let mut control = within(cluster, by, "echo-control", async { Ok(connected(&server).await) }).await?;
     cluster.console.line(&format!("control: ready at {server}"));
     let name = cluster.settings.pool.name().to_owned();
-    let pool = within(cluster, by, "the pool", stored_pool(&mut control, &name)).await??;
+    let pool = within(cluster, by, "the pool", stored_pool(&mut control, &name)).await?;
     if let Some(replicas) = cluster.settings.args.nodes
         && pool.spec.as_ref().and_then(|s| s.replicas) != Some(replicas)
     {
         let request = v1::ScaleRequest { name, replicas, author: author() };
-        control.pools.scale(request).await.map_err(|status| control.explain(status))?;
+        let scaled = async { control.pools.scale(request).await.map_err(|status| control.explain(status)) };
+        within(cluster, by, "the pool", scaled).await?;
     }
     let serving = nodes::wait(cluster, &mut control, by).await?;
     Ok(Standing { control, serving, after: cluster.began.monotonic.elapsed() })
@@ -61,11 +62,11 @@ async fn within<T>(
     cluster: &mut Cluster<'_>,
     by: Instant,
     what: &str,
-    work: impl Future<Output = T>,
+    work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let logs = cluster.settings.state.logs();
-    let late = |_| Failure::Up(format!("{what} is not ready after {DEADLINE:?}; logs are in {}", logs.display()));
-    cluster.while_alive(timeout_at(by, work)).await?.map_err(late)
+    let late = |_| Err(Failure::Up(format!("{what} is not ready after {DEADLINE:?}; logs are in {}", logs.display())));
+    cluster.while_alive(async { timeout_at(by, work).await.unwrap_or_else(late) }).await
 }
 
 async fn start_etcd(cluster: &mut Cluster<'_>, by: Instant) -> Result<(), Failure> {
@@ -75,7 +76,11 @@ async fn start_etcd(cluster: &mut Cluster<'_>, by: Instant) -> Result<(), Failur
         return Ok(());
     };
     etcd.start(&cluster.children)?;
-    within(cluster, by, "etcd", etcd::ready(&url)).await?;
+    let ready = async {
+        etcd::ready(&url).await;
+        Ok(())
+    };
+    within(cluster, by, "etcd", ready).await?;
     cluster.console.line("etcd: ready, on a port of its own");
     Ok(())
 }

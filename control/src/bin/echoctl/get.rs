@@ -84,23 +84,26 @@ impl Get<'_> {
             let view = self.view::<T>().await?;
             return print_object(&object, self.format, &view);
         }
-        let (items, version) = if names.is_empty() {
-            list::<T>(control, filter).await?
+        let (items, version, missing) = if names.is_empty() {
+            let (items, version) = list::<T>(control, filter).await?;
+            (items, version, Vec::new())
         } else {
-            let mut items = Vec::new();
-            for name in names.iter() {
-                items.push(T::find(control, name, filter).await?);
-            }
-            (items, String::new())
+            named::<T>(control, names, filter).await?
         };
+        if items.is_empty() && names.is_empty() && !filter.pool.is_empty() {
+            // An empty pool and none at all are not the same.
+            v1::Pool::find(control, &filter.pool, &Filter::default()).await?;
+        }
         let format = *format;
-        if items.is_empty() && matches!(format, Format::Table | Format::Wide) {
+        if !items.is_empty() || !matches!(format, Format::Table | Format::Wide) {
+            let view = self.view::<T>().await?;
+            print_list(&items, &version, format, &view)?;
+        } else if missing.is_empty() {
             // On stderr, so that a script that counts lines counts none.
             tell(&format!("no {} found", T::LIST));
-            return Ok(());
         }
-        let view = self.view::<T>().await?;
-        print_list(&items, &version, format, &view)
+        missing.iter().for_each(Failure::tell);
+        if missing.is_empty() { Ok(()) } else { Err(Failure::Partly) }
     }
 
     async fn watch<T: Watched>(&mut self) -> Result<(), Failure> {
@@ -115,4 +118,21 @@ impl Get<'_> {
         }
         Ok(view)
     }
+}
+
+/// The objects of these names, no resource version, and why the others are not among them.
+async fn named<T: Source>(
+    control: &mut Control,
+    names: &[String],
+    filter: &Filter,
+) -> Result<(Vec<T>, String, Vec<Failure>), Failure> {
+    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    for name in names {
+        match T::find(control, name, filter).await {
+            Ok(object) => items.push(object),
+            Err(failure @ Failure::NotFound { .. }) => missing.push(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok((items, String::new(), missing))
 }

@@ -22,6 +22,8 @@ pub(crate) struct View {
     pub(crate) now: SystemTime,
     /// More columns.
     pub(crate) wide: bool,
+    /// With live figures; watches have none.
+    pub(crate) live: bool,
     /// The pools, which know what of their revisions is in use.
     pub(crate) pools: Vec<v1::Pool>,
 }
@@ -29,7 +31,7 @@ pub(crate) struct View {
 impl View {
     /// The usual one, of this moment.
     pub(crate) fn now(wide: bool) -> Self {
-        Self { now: SystemTime::now(), wide, pools: Vec::new() }
+        Self { now: SystemTime::now(), wide, live: true, pools: Vec::new() }
     }
 }
 
@@ -42,7 +44,7 @@ pub(crate) trait Object: Message + Clone + PartialEq {
     /// Title of the column that changes by itself.
     const AGE: &'static str = "AGE";
     /// Titles of its table.
-    fn titles(wide: bool) -> Vec<&'static str>;
+    fn titles(view: &View) -> Vec<&'static str>;
     /// Its row, as many cells as there are titles.
     fn cells(&self, view: &View) -> Vec<String>;
     /// Its name, identity and age.

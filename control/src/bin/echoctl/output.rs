@@ -92,7 +92,7 @@ fn print_rows<T: Object>(items: &[T], format: Format, view: &View) -> Result<(),
 pub(crate) fn table_of<T: Object>(items: &[T], view: &View) -> String {
     let rows: Vec<_> = items.iter().map(|item| item.cells(view)).collect();
     let notes = items.iter().filter_map(Object::note).map(|note| format!("{}\n", table::plain(&note)));
-    table::render(&T::titles(view.wide), &rows) + &notes.collect::<String>()
+    table::render(&T::titles(view), &rows) + &notes.collect::<String>()
 }
 
 /// The object as a tree, in the words of the format.

@@ -15,6 +15,8 @@ use crate::object::source::Change;
 pub(super) struct Delta<T> {
     pub(super) kind: WatchType,
     pub(super) object: T,
+    /// What it was, where it was known.
+    pub(super) before: Option<T>,
 }
 
 /// What was seen of the list.
@@ -23,36 +25,30 @@ pub(super) struct Known<T> {
     objects: BTreeMap<String, T>,
     /// Keys of the list that is being sent anew; `None` outside of one.
     resync: Option<BTreeSet<String>>,
-}
-
-impl<T> Default for Known<T> {
-    fn default() -> Self {
-        Self { objects: BTreeMap::new(), resync: None }
-    }
+    /// Most objects to know, where old ones are removed without a word; beyond, the first by key are forgotten.
+    kept: Option<usize>,
+    /// The last key that was forgotten: it and those before it are no news any more.
+    forgotten: Option<String>,
 }
 
 impl<T: Object> Known<T> {
+    /// Nothing yet; at most `kept` objects, where that is limited.
+    pub(super) fn new(kept: Option<usize>) -> Self {
+        Self { objects: BTreeMap::new(), resync: None, kept, forgotten: None }
+    }
+
     /// The real changes in a message, and whether the list is complete.
     pub(super) fn take(&mut self, change: Change<T>) -> (Vec<Delta<T>>, bool) {
         match (change.kind, change.object) {
             (WatchType::Resync, _) => self.resync = Some(BTreeSet::new()),
             (WatchType::Bookmark, _) => return (self.complete(), true),
             (WatchType::Added | WatchType::Modified, Some(object)) => {
-                let key = object.key();
-                if let Some(sent) = &mut self.resync {
-                    sent.insert(key.clone());
-                }
-                let kind = match self.objects.insert(key, object.clone()) {
-                    None => WatchType::Added,
-                    Some(before) if before == object => return (Vec::new(), false),
-                    Some(_) => WatchType::Modified,
-                };
-                return (vec![Delta { kind, object }], false);
+                return (self.put(object).into_iter().collect(), false);
             }
             (WatchType::Deleted, Some(object)) => {
                 // What was known tells more of it than its key, which may be all that control has left.
                 let object = self.objects.remove(&object.key()).unwrap_or(object);
-                return (vec![Delta { kind: WatchType::Deleted, object }], false);
+                return (vec![Delta { kind: WatchType::Deleted, object, before: None }], false);
             }
             // A newer control's kind of change, or one without its object.
             _ => {}
@@ -60,12 +56,33 @@ impl<T: Object> Known<T> {
         (Vec::new(), false)
     }
 
-    /// Ends a list that was sent anew: what it did not name is gone.
+    /// Takes an object, and tells what is new about it.
+    fn put(&mut self, object: T) -> Option<Delta<T>> {
+        let key = object.key();
+        if self.forgotten.as_ref().is_some_and(|forgotten| key <= *forgotten) {
+            return None;
+        }
+        if let Some(sent) = &mut self.resync {
+            sent.insert(key.clone());
+        }
+        let before = self.objects.insert(key, object.clone());
+        if self.kept.is_some_and(|kept| self.objects.len() > kept) {
+            self.forgotten = self.objects.pop_first().map(|(key, _)| key);
+        }
+        match before {
+            None => Some(Delta { kind: WatchType::Added, object, before }),
+            Some(before) if before == object => None,
+            Some(_) => Some(Delta { kind: WatchType::Modified, object, before }),
+        }
+    }
+
+    /// Ends a list that was sent anew: what it did not name is gone, which is news unless old objects always go so.
     fn complete(&mut self) -> Vec<Delta<T>> {
         let Some(sent) = self.resync.take() else { return Vec::new() };
         let gone: Vec<String> = self.objects.keys().filter(|key| !sent.contains(*key)).cloned().collect();
-        let gone = gone.iter().filter_map(|key| self.objects.remove(key));
-        gone.map(|object| Delta { kind: WatchType::Deleted, object }).collect()
+        let gone: Vec<T> = gone.iter().filter_map(|key| self.objects.remove(key)).collect();
+        let told = gone.into_iter().filter(|_| self.kept.is_none());
+        told.map(|object| Delta { kind: WatchType::Deleted, object, before: None }).collect()
     }
 }
 
@@ -86,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_list_sent_anew_tells_only_what_differs() {
-        let mut known = Known::default();
+        let mut known = Known::new(None);
         let mut take = |kind, object| take(&mut known, kind, object);
         assert!(take(WatchType::Resync, None).is_empty());
         for name in ["a", "b", "c"] {
@@ -101,8 +118,25 @@ mod tests {
     }
 
     #[test]
+    fn objects_that_expire_are_forgotten_without_a_word() {
+        let mut known = Known::new(Some(2));
+        let mut take = |kind, object| take(&mut known, kind, object);
+        take(WatchType::Resync, None);
+        for name in ["a", "b", "c"] {
+            assert_eq!(take(WatchType::Added, Some(pool(name, 1))), [(WatchType::Added, name.into())]);
+        }
+        take(WatchType::Bookmark, None);
+        // The list anew: "b" has expired, and "a" is a row of long ago.
+        take(WatchType::Resync, None);
+        assert!(take(WatchType::Added, Some(pool("a", 1))).is_empty());
+        assert!(take(WatchType::Added, Some(pool("c", 1))).is_empty());
+        assert!(take(WatchType::Bookmark, None).is_empty());
+        assert_eq!(known.objects.len(), 1);
+    }
+
+    #[test]
     fn changes_without_an_object_are_passed_over() {
-        let mut known = Known::default();
+        let mut known = Known::new(None);
         assert!(take(&mut known, WatchType::Added, None).is_empty());
         assert!(take(&mut known, WatchType::Unspecified, Some(pool("a", 1))).is_empty());
     }

@@ -2,7 +2,6 @@
 //!
 //! Called by `get`. It prints what differs from what was printed before, whatever was sent.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use echo_proto::v1::WatchType;
@@ -30,7 +29,7 @@ pub(super) async fn run<T: Watched>(
     filter: &Filter,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut known = Known::<T>::default();
+    let mut known = Known::<T>::new(T::KEPT);
     let mut printer = Printer::new(format);
     follow(
         control,
@@ -51,13 +50,11 @@ struct Printer<T> {
     widths: Widths,
     /// The first list, kept until it is complete, so that its columns line up.
     first: Option<Vec<T>>,
-    /// The cells last printed of each object, without its age.
-    printed: BTreeMap<String, Vec<String>>,
 }
 
 impl<T: Object> Printer<T> {
     fn new(format: Format) -> Self {
-        Self { format, widths: Widths::default(), first: Some(Vec::new()), printed: BTreeMap::new() }
+        Self { format, widths: Widths::default(), first: Some(Vec::new()) }
     }
 
     fn show(&mut self, deltas: Vec<Delta<T>>, complete: bool) -> Result<(), Failure> {
@@ -87,12 +84,8 @@ impl<T: Object> Printer<T> {
 
     fn table(&mut self, objects: &[T]) -> Result<(), Failure> {
         let view = self.view();
-        self.widths.fit(&T::titles(view.wide));
-        for object in objects {
-            let cells = object.cells(&view);
-            self.widths.fit(&cells);
-            self.printed.insert(object.key(), lasting::<T>(&cells, &view));
-        }
+        self.widths.fit(&T::titles(&view));
+        objects.iter().for_each(|object| self.widths.fit(&object.cells(&view)));
         print(&table_of(objects, &view))
     }
 
@@ -100,14 +93,13 @@ impl<T: Object> Printer<T> {
     fn row(&mut self, delta: &Delta<T>) -> Result<(), Failure> {
         let view = self.view();
         let mut cells = delta.object.cells(&view);
-        let lasting = lasting::<T>(&cells, &view);
+        let before = delta.before.as_ref().map(|before| lasting::<T>(&before.cells(&view), &view));
         if delta.kind == WatchType::Deleted {
-            self.printed.remove(&delta.object.key());
-            let age = T::titles(view.wide).iter().position(|title| *title == T::AGE);
+            let age = T::titles(&view).iter().position(|title| *title == T::AGE);
             if let Some(cell) = age.and_then(|i| cells.get_mut(i)) {
                 *cell = GONE.to_owned();
             }
-        } else if self.printed.insert(delta.object.key(), lasting.clone()) == Some(lasting) {
+        } else if before.is_some_and(|before| before == lasting::<T>(&cells, &view)) {
             return Ok(());
         }
         self.widths.fit(&cells);
@@ -116,12 +108,12 @@ impl<T: Object> Printer<T> {
     }
 
     fn view(&self) -> View {
-        View::now(self.format == Format::Wide)
+        View { live: false, ..View::now(self.format == Format::Wide) }
     }
 }
 
 /// The cells that do not change by themselves.
 fn lasting<T: Object>(cells: &[String], view: &View) -> Vec<String> {
-    let titles = T::titles(view.wide);
+    let titles = T::titles(view);
     cells.iter().zip(titles).filter(|(_, title)| *title != T::AGE).map(|(cell, _)| cell.clone()).collect()
 }

@@ -10,14 +10,17 @@ use super::{Object, View, short_name, text};
 use crate::connect::Control;
 use crate::output::human::age;
 
+/// Most events that a watch keeps for comparison; control keeps 20,000, and removes more than that once a minute.
+const MAX_KEPT: usize = 30_000;
+
 impl Object for v1::Event {
     const TYPE: &'static str = "event";
     const LIST: &'static str = "events";
     const AGE: &'static str = "LAST SEEN";
 
-    fn titles(wide: bool) -> Vec<&'static str> {
+    fn titles(view: &View) -> Vec<&'static str> {
         let mut titles = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
-        if wide {
+        if view.wide {
             titles.extend(["ACTOR", "COUNT", "NAME"]);
         }
         titles
@@ -53,6 +56,9 @@ impl Source for v1::Event {
 }
 
 impl Watched for v1::Event {
+    /// Names begin with the time. What is missing from a list was removed for its age, which is no news.
+    const KEPT: Option<usize> = Some(MAX_KEPT);
+
     type Message = v1::EventsWatchResponse;
 
     async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {

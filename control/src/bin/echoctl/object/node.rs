@@ -17,9 +17,13 @@ impl Object for v1::Node {
     const TYPE: &'static str = "node";
     const LIST: &'static str = "nodes";
 
-    fn titles(wide: bool) -> Vec<&'static str> {
-        let mut titles = vec!["NAME", "POOL", "ZONE", "PHASE", "REVISION", "SYNC", "CONNS", "RATE", "AGE"];
-        if wide {
+    fn titles(view: &View) -> Vec<&'static str> {
+        let mut titles = vec!["NAME", "POOL", "ZONE", "PHASE", "REVISION", "SYNC"];
+        if view.live {
+            titles.extend(["CONNS", "RATE"]);
+        }
+        titles.push("AGE");
+        if view.wide {
             titles.extend(["HOST", "ADDRESS", "VERSION"]);
         }
         titles
@@ -35,10 +39,12 @@ impl Object for v1::Node {
             short_name(status.phase().as_str_name(), "NODE_PHASE_"),
             revision(status.applied.as_ref()),
             short_name(status.sync().as_str_name(), "SYNC_STATE_"),
-            live.map_or_else(|| NONE.to_owned(), |l| l.connections.to_string()),
-            live.map_or_else(|| NONE.to_owned(), |l| rate(l.rate)),
-            created(self.meta(), view),
         ];
+        if view.live {
+            cells.push(live.map_or_else(|| NONE.to_owned(), |l| l.connections.to_string()));
+            cells.push(live.map_or_else(|| NONE.to_owned(), |l| rate(l.rate)));
+        }
+        cells.push(created(self.meta(), view));
         if view.wide {
             cells.extend([text(&status.host), addresses(&status), text(&status.version)]);
         }
@@ -76,10 +82,15 @@ impl Source for v1::Node {
         Ok(Page { items: list.nodes, next: list.next_page_token, version: list.resource_version })
     }
 
-    async fn find(control: &mut Control, name: &str, _: &Filter) -> Result<Self, Failure> {
+    async fn find(control: &mut Control, name: &str, filter: &Filter) -> Result<Self, Failure> {
         let request = v1::NodesGetRequest { name: name.to_owned() };
         let answer = control.nodes.get(request).await.map(|r| r.into_inner().node);
-        single(control, name, answer)
+        let node: Self = single(control, name, answer)?;
+        if !filter.pool.is_empty() && node.status.as_ref().is_some_and(|s| s.pool != filter.pool) {
+            let what = format!("node {name:?} of pool {:?}", filter.pool);
+            return Err(Failure::NotFound { what, list: Self::LIST });
+        }
+        Ok(node)
     }
 }
 

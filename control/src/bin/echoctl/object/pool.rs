@@ -15,7 +15,7 @@ impl Object for v1::Pool {
     const TYPE: &'static str = "pool";
     const LIST: &'static str = "pools";
 
-    fn titles(_wide: bool) -> Vec<&'static str> {
+    fn titles(_: &View) -> Vec<&'static str> {
         vec!["NAME", "REPLICAS", "READY", "SYNCED", "REVISION", "ROLLOUT", "AGE"]
     }
 

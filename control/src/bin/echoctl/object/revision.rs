@@ -20,7 +20,7 @@ impl Object for v1::Revision {
     const TYPE: &'static str = "revision";
     const LIST: &'static str = "revisions";
 
-    fn titles(_wide: bool) -> Vec<&'static str> {
+    fn titles(_: &View) -> Vec<&'static str> {
         vec!["NAME", "POOL", "REVISION", "DIGEST", "AUTHOR", "MESSAGE", "AGE"]
     }
 

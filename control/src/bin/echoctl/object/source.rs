@@ -56,6 +56,9 @@ pub(crate) trait Source: Object {
 
 /// A type whose changes can be followed.
 pub(crate) trait Watched: Source {
+    /// Where old objects are removed without a word: most of them that a watch keeps, the last by name.
+    const KEPT: Option<usize> = None;
+
     /// A message of its watch.
     type Message;
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::output::table_of;
 
 fn view(wide: bool) -> View {
-    View { now: SystemTime::UNIX_EPOCH, wide, pools: Vec::new() }
+    View { now: SystemTime::UNIX_EPOCH, wide, live: true, pools: Vec::new() }
 }
 
 fn meta(name: &str) -> Option<v1::ObjectMeta> {
@@ -45,6 +45,12 @@ node-2: rejected revision 3: listener greet: bind 127.0.0.2:7008: address in use
 }
 
 #[test]
+fn a_watch_shows_no_live_figures_rather_than_late_ones() {
+    let titles = v1::Node::titles(&View { live: false, ..view(true) });
+    assert!(!titles.contains(&"CONNS") && !titles.contains(&"RATE"), "{titles:?}");
+}
+
+#[test]
 fn an_old_rejection_is_no_longer_told() {
     let mut node = node("node-1", v1::SyncState::Synced);
     node.status.as_mut().unwrap().rejection = Some(v1::Rejection::default());
@@ -54,10 +60,11 @@ fn an_old_rejection_is_no_longer_told() {
 #[test]
 fn wide_rows_have_as_many_cells_as_titles() {
     fn check<T: Object>(object: T) {
-        for wide in [false, true] {
-            assert_eq!(object.cells(&view(wide)).len(), T::titles(wide).len(), "{}", T::TYPE);
+        for (wide, live) in [(false, false), (false, true), (true, false), (true, true)] {
+            let view = View { live, ..view(wide) };
+            assert_eq!(object.cells(&view).len(), T::titles(&view).len(), "{}", T::TYPE);
+            assert!(T::titles(&view).contains(&T::AGE));
         }
-        assert!(T::titles(false).contains(&T::AGE));
     }
     check(v1::Node::default());
     check(v1::Pool::default());

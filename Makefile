@@ -4,6 +4,8 @@
 CARGO ?= cargo
 # Options for `echoctl up`, as in: make up ARGS="--nodes 5".
 ARGS ?=
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help up test bench lint build
 
@@ -12,7 +14,7 @@ help:
 	@echo 'make test    all tests, with real processes and a real etcd'
 	@echo 'make bench   the figures of the README, measured here and now'
 	@echo 'make lint    format, clippy, licences and sources of the dependencies'
-	@echo 'make build   release binaries in target/release'
+	@echo 'make build   release binaries in $(TARGET)/release'
 
 build:
 	@.ci/setup build
@@ -21,7 +23,7 @@ build:
 up:
 	@.ci/setup run
 	@$(CARGO) build --release --locked --bins
-	@exec target/release/echoctl up $(ARGS)
+	@exec $(TARGET)/release/echoctl up $(ARGS)
 
 # The binaries first: the tests in tests/ run them as processes.
 test:
@@ -32,8 +34,8 @@ test:
 bench:
 	@.ci/setup run
 	$(CARGO) build --release --locked --bins
-	@tests/bench.sh
-	@probe/bench.sh target/release
+	@tests/bench.sh $(TARGET)/release
+	@probe/bench.sh $(TARGET)/release
 
 lint:
 	@.ci/setup lint

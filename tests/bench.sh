@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The figures of the README, measured here and now with the release binaries: `make bench`.
+# Usage: tests/bench.sh [DIRECTORY OF THE BINARIES]
 #
 # Each figure is taken RUNS times and told as min / median / max. The cluster lies on free ports and in a folder of its
 # own; everything is ended again.
@@ -7,11 +8,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RUNS=${RUNS:-5}
-BIN=target/release
+BIN=${1:-target/release}
+# Longest wait for any one state of the cluster, in seconds; what takes longer is no figure but a failure.
+LIMIT=60
 DIR=$(mktemp -d)
 UP=
 trap 'if [ -n "$UP" ]; then kill -INT "$UP" 2>/dev/null && wait "$UP"; fi; rm -rf "$DIR"' EXIT
 
+die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
 now() { date +%s%N; }
 
 # stats NAME: reads nanoseconds, one a line, and prints them as milliseconds.
@@ -40,8 +44,9 @@ start_up() {
     "$BIN/echoctl" up --state-dir "$DIR/state" --pool "$DIR/pool.yaml" --listen 127.0.0.1:0 --http 127.0.0.1:0 \
         --node-grpc-port 0 --node-http-port 0 >"$DIR/up.log" 2>&1 &
     UP=$!
+    local end=$((SECONDS + LIMIT))
     until grep -q 'Ctrl-C' "$DIR/up.log"; do
-        kill -0 "$UP" 2>/dev/null || { cat "$DIR/up.log" >&2; exit 1; }
+        kill -0 "$UP" 2>/dev/null && [ "$SECONDS" -lt "$end" ] || { cat "$DIR/up.log" >&2; exit 1; }
         sleep 0.02
     done
     ECHO_SERVER=$(grep -o 'http://127\.0\.0\.1:[0-9]*' "$DIR/up.log" | head -n 1)
@@ -59,7 +64,10 @@ ready_in() { grep -o 'ready in [0-9.]* s' "$DIR/up.log" | awk '{ printf "%d\n", 
 
 # settled N: waits until N nodes are ready and in sync.
 settled() {
-    until [ "$("$BIN/echoctl" get nodes -o json | grep -c '"SYNC_STATE_SYNCED"')" = "$1" ]; do :; done
+    local end=$((SECONDS + LIMIT))
+    until [ "$("$BIN/echoctl" get nodes -o json | grep -c '"SYNC_STATE_SYNCED"')" = "$1" ]; do
+        [ "$SECONDS" -lt "$end" ] || { "$BIN/echoctl" get nodes >&2; die "not $1 nodes in sync after $LIMIT s"; }
+    done
 }
 
 pool "" >"$DIR/pool.yaml"
@@ -84,7 +92,7 @@ for run in $(seq "$RUNS"); do
     pool "    - {name: greet-$run, protocol: TCP, port: 0, service: {greet: {}}}" | sed '/replicas/d' >"$DIR/next.yaml"
     from=$(now)
     "$BIN/echoctl" apply --now -f "$DIR/next.yaml" >/dev/null
-    "$BIN/echoctl" rollout status pool/default >/dev/null
+    "$BIN/echoctl" rollout status pool/default --timeout "${LIMIT}s" >/dev/null
     echo $(($(now) - from)) >>"$DIR/apply"
     "$BIN/echoctl" scale pool/default --replicas 3 >/dev/null
     settled 3

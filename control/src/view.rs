@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use echo_proto::keys::Keys;
 use tokio::sync::watch;
 
+pub(crate) use self::state::check_record;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
 use crate::stop::Stop;
 use crate::store::{Follow, Store, Update};

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
+use echo_proto::keys::Key;
 use echo_proto::{spec, v1};
 use tonic::{Request, Response, Status};
 use v1::pools_server::Pools;
@@ -22,7 +23,7 @@ use super::watch::{self, Source};
 use super::{Api, pool_name, present};
 use crate::plan::change;
 use crate::store::Stored;
-use crate::view::{PoolState, State};
+use crate::view::{PoolState, State, check_record};
 
 #[tonic::async_trait]
 impl Pools for Api {
@@ -33,8 +34,7 @@ impl Pools for Api {
             (Some(_), true) => v1::ApplyOutcome::Configured,
             (Some(_), false) => v1::ApplyOutcome::Unchanged,
         };
-        let name = pool_name(written.record.metadata.as_ref().map_or("", |m| m.name.as_str()))?;
-        let pool = self.present(&name, &written.record, written.mod_revision);
+        let pool = self.present(&written.name, &written.record, written.mod_revision);
         let revision = written.record.revision;
         Ok(Response::new(v1::ApplyResponse { pool: Some(pool), outcome: outcome.into(), revision }))
     }
@@ -52,7 +52,8 @@ impl Pools for Api {
         let listed = self
             .list_page(&prefix, &request.page_token, request.page_size, |entry| {
                 let stored = entry.decode::<v1::PoolRecord>().ok()?;
-                let name = stored.value.metadata.as_ref()?.name.parse().ok()?;
+                let Some(Key::Pool(name)) = self.store.keys().parse(&entry.key) else { return None };
+                check_record(&name, &stored.value).ok()?;
                 Some(self.present(&name, &stored.value, stored.mod_revision))
             })
             .await?;
@@ -119,7 +120,8 @@ impl Pools for Api {
     ) -> Result<Response<v1::GetRolloutResponse>, Status> {
         let name = pool_name(&request.into_inner().pool)?;
         self.caught_up(&name).await?;
-        let rollout = self.view.read(|state| state.pools.get(&name).and_then(present::rollout));
+        let source = RolloutSource::new(self.store.keys(), name);
+        let rollout = self.view.read(|state| source.now(state))?.rollout;
         Ok(Response::new(v1::GetRolloutResponse { rollout }))
     }
 
@@ -131,7 +133,7 @@ impl Pools for Api {
     ) -> Result<Response<Self::WatchRolloutStream>, Status> {
         let name = pool_name(&request.into_inner().pool)?;
         self.caught_up(&name).await?;
-        Ok(Response::new(watch::stream(RolloutSource(name), self)?))
+        Ok(Response::new(watch::stream(RolloutSource::new(self.store.keys(), name), self)?))
     }
 }
 

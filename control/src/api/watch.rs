@@ -105,6 +105,10 @@ pub(super) trait Source: Send + Sync + 'static {
     fn object(&self, state: &State, key: &Self::Key) -> Option<Self::Object>;
     /// One that is gone: its name and no more.
     fn gone(&self, key: &Self::Key) -> Self::Object;
+    /// Why there is nothing to watch any more; the watcher is told, and cut.
+    fn broken(&self, _: &State) -> Option<ApiError> {
+        None
+    }
     /// A message; `None` where this stream has none of the kind.
     fn reply(&self, kind: WatchType, object: Option<Self::Object>, resource_version: String) -> Option<Self::Reply>;
 }
@@ -153,6 +157,9 @@ async fn send_changes<S: Source>(
 ) -> Result<(), End> {
     // One instant of the view; objects are made for what has changed only.
     let (changes, known, version) = view.read(|state| {
+        if let Some(error) = source.broken(state) {
+            return Err(End::Cut(error));
+        }
         let known = source.versions(state);
         let mut changes = Vec::new();
         for (key, version) in &known {
@@ -165,8 +172,8 @@ async fn send_changes<S: Source>(
         }
         let gone = sent.keys().filter(|key| !known.contains_key(*key));
         changes.extend(gone.map(|key| (WatchType::Deleted, source.gone(key))));
-        (changes, known, state.revision.to_string())
-    });
+        Ok((changes, known, state.revision.to_string()))
+    })?;
     *sent = known;
     let frame = |kind| first.then_some((kind, None));
     let changes = changes.into_iter().map(|(kind, object)| (kind, Some(object)));

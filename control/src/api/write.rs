@@ -14,6 +14,7 @@ use super::request::{asked, check_labels, check_version, expected_version};
 use super::{Api, present};
 use crate::plan::change::{self, Changed};
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
+use crate::view::check_record;
 
 /// Attempts against other writers.
 const ATTEMPTS: u32 = 5;
@@ -22,6 +23,8 @@ const REVISIONS_KEPT: u32 = 10;
 
 /// A pool after a change that was stored, or need not be.
 pub(crate) struct Written {
+    /// The pool's name.
+    pub(crate) name: PoolName,
     /// As stored now; in a dry run, as it would be.
     pub(crate) record: v1::PoolRecord,
     /// Of the record; in a dry run, of the one it would replace.
@@ -71,24 +74,34 @@ impl Api {
     ) -> Result<Written, ApiError> {
         let keys = self.store.keys();
         for _ in 0..ATTEMPTS {
-            let stored = self.store.get::<v1::PoolRecord>(&keys.pool(name)).await?;
+            let stored = self.read_pool(name).await?;
             let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?;
             let before = stored.as_ref().map(|s| s.value.clone());
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
             let Some(changed) = plan(stored.as_ref(), rollout.as_ref().map(|r| &r.value))? else {
                 let record = before.clone().unwrap_or_default();
-                return Ok(Written { record, mod_revision, before, changed: false });
+                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: false });
             };
             let record = changed.record.clone();
             if dry_run {
-                return Ok(Written { record, mod_revision, before, changed: true });
+                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
             let change = self.transaction(name, mod_revision, changed).await?;
             if let Some(mod_revision) = self.store.commit(change).await? {
-                return Ok(Written { record, mod_revision, before, changed: true });
+                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
         }
         Err(ApiError::Conflict(format!("pool/{name} is being changed by others all the time; try again")))
+    }
+
+    /// A pool from etcd itself. One that is stored but not valid is an error: what can't be read is not changed.
+    pub(super) async fn read_pool(&self, name: &PoolName) -> Result<Option<Stored<v1::PoolRecord>>, StoreError> {
+        let key = self.store.keys().pool(name);
+        let stored = self.store.get::<v1::PoolRecord>(&key).await?;
+        if let Some(stored) = &stored {
+            check_record(name, &stored.value).map_err(|cause| StoreError::Invalid { key, cause })?;
+        }
+        Ok(stored)
     }
 
     async fn transaction(&self, name: &PoolName, mod_revision: i64, changed: Changed) -> Result<Change, ApiError> {

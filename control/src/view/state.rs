@@ -225,7 +225,13 @@ fn fill<T>(slot: &mut Slot<T>, entry: &Entry, read: Result<Stored<T>, String>) -
 fn read_pool(name: &PoolName, entry: &Entry) -> Result<Stored<PoolEntry>, String> {
     let Stored { value: record, mod_revision, create_revision } =
         entry.decode::<v1::PoolRecord>().map_err(|e| e.cause())?;
-    let plan = check_pool(&present::pool(&record, mod_revision)).map_err(|e| e.to_string())?;
+    let plan = check_record(name, &record)?;
+    Ok(Stored { value: PoolEntry { record, plan }, mod_revision, create_revision })
+}
+
+/// Whether a record is that of the pool `name`, and what every pool must be; also asked before one is changed.
+pub(crate) fn check_record(name: &PoolName, record: &v1::PoolRecord) -> Result<PoolPlan, String> {
+    let plan = check_pool(&present::pool(record, 0)).map_err(|e| e.to_string())?;
     if plan.name != *name {
         return Err(format!("metadata.name: {} stands under the key of {name}", plan.name));
     }
@@ -233,7 +239,7 @@ fn read_pool(name: &PoolName, entry: &Entry) -> Result<Stored<PoolEntry>, String
     if uid.is_empty() || record.revision.as_ref().is_none_or(|r| r.uid != uid || r.n == 0) {
         return Err("metadata.uid and revision must be set and belong together".to_owned());
     }
-    Ok(Stored { value: PoolEntry { record, plan }, mod_revision, create_revision })
+    Ok(plan)
 }
 
 fn read_assignment(entry: &Entry) -> Result<Stored<AssignmentEntry>, String> {

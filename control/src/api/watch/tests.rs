@@ -29,6 +29,11 @@ impl Source for Numbers {
         *key
     }
 
+    /// Nothing to watch is a broken watch.
+    fn broken(&self, _: &State) -> Option<ApiError> {
+        (self.0.load(Ordering::SeqCst) == 0).then(|| ApiError::NotFound("no numbers".to_owned()))
+    }
+
     fn reply(&self, kind: WatchType, object: Option<u32>, _: String) -> Option<Self::Reply> {
         Some((kind, object))
     }
@@ -73,6 +78,18 @@ async fn who_does_not_read_is_cut_and_told() {
         }
     };
     assert_eq!((got, end.code()), (QUEUE, tonic::Code::ResourceExhausted));
+}
+
+#[tokio::test]
+async fn who_watches_nothing_any_more_is_told() {
+    let (view, shown) = (view(), Arc::new(AtomicU32::new(1)));
+    let (_trigger, stop) = crate::stop::stop();
+    let mut stream = serve(Numbers(shown.clone()), view.clone(), stop, &Watchers::default()).unwrap();
+    while next(&mut stream).await.unwrap().0 != WatchType::Bookmark {}
+    shown.store(0, Ordering::SeqCst);
+    view.apply(Update::Changes(Vec::new()), 1);
+    assert_eq!(next(&mut stream).await.unwrap_err().code(), tonic::Code::NotFound);
+    assert!(stream.next().await.is_none());
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | `tcp` | one connection: read, answer, keep what the peer has not taken |
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
-//! | `mmsg`, `pktinfo` | the system calls for that, and their control messages: the only unsafe code |
+//! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
 //! | `service` | echo, discard, greet: what to do with bytes |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
@@ -31,6 +31,8 @@ mod service;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod socket;
+#[allow(unsafe_code)]
+mod syscall;
 mod table;
 mod tcp;
 mod udp;

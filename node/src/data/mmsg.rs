@@ -40,15 +40,6 @@ struct Envelope {
     vector: iovec,
 }
 
-/// What the kernel told with a batch.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Received {
-    /// Datagrams that came, [`BATCH`] at most.
-    pub(super) datagrams: usize,
-    /// Datagrams that the socket had no room for since it was opened, if there were any; wraps around.
-    pub(super) lost: Option<u32>,
-}
-
 /// A received datagram.
 #[derive(Debug)]
 pub(super) struct Datagram<'a> {
@@ -112,11 +103,11 @@ impl Batch {
         }
     }
 
-    /// Takes what the socket holds, without waiting.
+    /// Takes what the socket holds, [`BATCH`] at most, without waiting; returns how many came.
     ///
     /// # Errors
     /// The kernel's; `WouldBlock` when there is nothing.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         (self.received, self.queued) = (0, 0);
         let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
         for (header, (envelope, payload)) in self.headers.iter_mut().zip(buffers) {
@@ -128,14 +119,7 @@ impl Batch {
         // touches during the call.
         let count = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, len, MSG_DONTWAIT, ptr::null_mut()) };
         self.received = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        Ok(Received { datagrams: self.received, lost: self.lost() })
-    }
-
-    /// What the kernel told with the newest datagram about those that it had to drop.
-    fn lost(&mut self) -> Option<u32> {
-        let last = self.received.checked_sub(1)?;
-        let len = self.headers.get(last)?.msg_hdr.msg_controllen;
-        self.envelopes.get_mut(last)?.control.read(len).lost
+        Ok(self.received)
     }
 
     /// Shows each received datagram to `respond`, which may write an answer over it and returns its length; `None` is
@@ -147,7 +131,7 @@ impl Batch {
             let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
             let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
             let Some(len) = respond(Datagram { bytes, truncated }) else { continue };
-            let hit = envelope.control.read(header.msg_hdr.msg_controllen).hit;
+            let hit = envelope.control.read(header.msg_hdr.msg_controllen);
             let control = hit.map_or(0, |hit| envelope.control.write(hit));
             let answer = bytes.get_mut(..len.min(header.msg_len as usize)).unwrap_or_default();
             if let Some(out) = self.headers.get_mut(self.queued) {

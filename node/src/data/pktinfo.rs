@@ -1,4 +1,4 @@
-//! Control messages of datagrams: which of our addresses was hit, and what the kernel had to drop.
+//! Control messages of datagrams: which of our addresses was hit.
 //!
 //! Used by [`super::mmsg`]. An answer must leave from the address that its request was sent to (RFC 1122, section
 //! 4.1.3.5), or the client does not know it; `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
@@ -8,8 +8,8 @@ use std::ptr;
 
 use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, msghdr};
 
-/// Bytes for control messages: the larger of the two, and the count of drops, with their headers.
-pub(super) const CONTROL_BYTES: usize = 96;
+/// Bytes for control messages: the larger of the two, with its header, and some to spare.
+pub(super) const CONTROL_BYTES: usize = 64;
 
 /// A buffer for control messages, aligned as the kernel writes them.
 #[derive(Debug, Clone, Copy)]
@@ -21,15 +21,6 @@ pub(super) struct Control([u8; CONTROL_BYTES]);
 pub(super) enum Hit {
     V4(in_pktinfo),
     V6(in6_pktinfo),
-}
-
-/// What a datagram's control messages say.
-#[derive(Default)]
-pub(super) struct Details {
-    /// Absent where the socket has one address only.
-    pub(super) hit: Option<Hit>,
-    /// Datagrams that the socket has dropped so far, if any (`SO_RXQ_OVFL`).
-    pub(super) lost: Option<u32>,
 }
 
 impl Default for Control {
@@ -58,29 +49,31 @@ impl Control {
         }
     }
 
-    /// Reads what the kernel has written, `len` bytes.
-    pub(super) fn read(&mut self, len: usize) -> Details {
-        let mut details = Details::default();
+    /// Reads what the kernel has written, `len` bytes; it says nothing where the socket has one address only.
+    pub(super) fn read(&mut self, len: usize) -> Option<Hit> {
+        if len == 0 {
+            return None;
+        }
         // SAFETY: numbers and raw pointers, for which zero is a value.
         let mut message: msghdr = unsafe { zeroed() };
         message.msg_control = self.as_mut_ptr();
         message.msg_controllen = len.min(CONTROL_BYTES) as _;
+        let mut hit = None;
         // SAFETY: `message` names an aligned buffer and no more than its length; so does CMSG_NXTHDR below.
         let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
         while !at.is_null() {
-            // SAFETY: not null means a whole header, whose length the kernel has set; and all three are plain numbers.
+            // SAFETY: not null means a whole header, whose length the kernel has set; and both are plain numbers.
             unsafe {
                 match ((*at).cmsg_level, (*at).cmsg_type) {
-                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => details.hit = data(at).map(Hit::V4),
-                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => details.hit = data(at).map(Hit::V6),
-                    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => details.lost = data(at),
+                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => hit = data(at).map(Hit::V4),
+                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => hit = data(at).map(Hit::V6),
                     _ => {}
                 }
             }
             // SAFETY: as at CMSG_FIRSTHDR.
             at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
         }
-        details
+        hit
     }
 
     fn put<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) -> usize {
@@ -127,9 +120,7 @@ mod tests {
     fn back(hit: Hit) -> Hit {
         let mut control = Control::default();
         let len = control.write(hit);
-        let details = control.read(len);
-        assert_eq!(details.lost, None);
-        details.hit.unwrap()
+        control.read(len).unwrap()
     }
 
     #[test]
@@ -153,7 +144,6 @@ mod tests {
 
     #[test]
     fn nothing_told_is_nothing_read() {
-        let details = Control::default().read(0);
-        assert!(details.hit.is_none() && details.lost.is_none());
+        assert!(Control::default().read(0).is_none());
     }
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 /// Most members of a reason.
-pub(crate) const MAX_REASONS: usize = 6;
+pub(crate) const MAX_REASONS: usize = 7;
 
 /// Why something was counted: a small enum with names for metrics.
 pub(crate) trait Reason: Copy + 'static {
@@ -45,6 +45,8 @@ reasons! {
         Reset = "connection_reset",
         /// Another error of the kernel, such as a path that stayed silent.
         Failed = "io_error",
+        /// A bug of ours: what served it panicked.
+        Panicked = "panic",
     }
 }
 
@@ -111,6 +113,8 @@ reasons! {
         SendBuffer = "sndbuf",
         /// The kernel had no room to receive: we were too slow.
         ReceiveBuffer = "rcvbuf",
+        /// It came in the moment in which its listener closed.
+        Closing = "closing",
         /// The answer is too long for the way back.
         Oversize = "oversize",
         /// The kernel refused to send: no route, a firewall.

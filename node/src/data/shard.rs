@@ -62,7 +62,7 @@ pub(super) struct Served {
 
 /// A listener: its socket lives in the task that serves it.
 #[derive(Debug)]
-pub(super) struct Listener(RefCell<Rc<Served>>);
+pub(super) struct Listener(pub(super) RefCell<Rc<Served>>);
 
 impl Listener {
     /// What it does now.

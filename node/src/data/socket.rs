@@ -22,6 +22,13 @@ pub(super) const BACKLOG: i32 = 4096;
 /// elsewhere; it lowers this to net.core.rmem_max.
 const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 
+/// The most datagrams that this holds: the kernel doubles it for its own needs, and spends at least 512 bytes on each.
+pub(super) const MAX_QUEUED: usize = 2 * UDP_RECEIVE_BUFFER / 512;
+
+/// What the kernel may hold of answers that the network has not taken, in bytes: a batch of the longest datagrams. It
+/// lowers this to net.core.wmem_max.
+const UDP_SEND_BUFFER: usize = 4 << 20;
+
 /// Whose address it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -116,16 +123,15 @@ fn open(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
         }
         Protocol::Udp => {
             socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;
-            ask_for_details(&socket, address.ip())?;
+            socket.set_send_buffer_size(UDP_SEND_BUFFER)?;
+            ask_for_destination(&socket, address.ip())?;
         }
     }
     Ok(socket)
 }
 
-/// Asks the kernel to tell with each datagram what it had to drop before and, where a socket has many addresses, which
-/// of them was hit.
-fn ask_for_details(socket: &Socket, address: IpAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::RxqOvfl, &1)?;
+/// Where a socket has many addresses, asks the kernel to tell with each datagram which of them was hit.
+fn ask_for_destination(socket: &Socket, address: IpAddr) -> io::Result<()> {
     match address {
         IpAddr::V4(v4) if v4.is_unspecified() => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
         IpAddr::V6(v6) if v6.is_unspecified() => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,

@@ -1,64 +1,92 @@
 //! Datagrams of one UDP listener on one shard.
 //!
 //! Run by [`super::shard`]. It takes what is there in batches and answers at once; what the kernel does not take is
-//! dropped and counted. It must never keep the shard to itself: system calls of ours are not in the runtime's budget,
-//! so a busy socket steps back after [`BATCHES_PER_TURN`].
+//! dropped and counted, and so is what the kernel dropped before we could take it. It must never keep the shard to
+//! itself: system calls of ours are not in the runtime's budget, so a busy socket steps back after
+//! [`BATCHES_PER_TURN`].
 
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use socket2::{SockFilter, SockRef};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::mmsg::{BATCH, Batch, Datagram, Received, Sent};
+use super::mmsg::{BATCH, Batch, Datagram, Sent};
 use super::reason::Drop;
 use super::service;
 use super::shard::{Listener, Served, Shard};
+use super::socket::MAX_QUEUED;
+use super::syscall;
 
 /// Full batches that a socket may take before it lets others have their turn.
 const BATCHES_PER_TURN: usize = 8;
-/// Batches that a closing socket still answers: more than a full receive buffer of small datagrams.
-const LAST_BATCHES: usize = 256;
+/// Batches that a closing socket still answers: a full receive buffer.
+const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
 /// Pause after an error of the kernel that is not about a datagram, such as no memory.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often the kernel is asked what it dropped.
+const DROPS_PERIOD: Duration = Duration::from_secs(1);
+/// A socket's filter that takes no byte of any datagram (`BPF_RET`), so that the kernel counts each as dropped.
+const TAKE_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 /// Answers until `stop` is told or dropped, then answers what is queued and closes.
 pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Shard>, mut stop: oneshot::Receiver<()>) {
     let mut lost = Lost::default();
+    let mut ask = interval(DROPS_PERIOD);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             _ = &mut stop => break,
+            _ = ask.tick() => {
+                lost.count(&socket, &listener.served(), Drop::ReceiveBuffer);
+                continue;
+            }
             ready = socket.readable() => if ready.is_err() { return },
         }
-        match turn(&socket, &listener.served(), &shard, &mut lost) {
+        match turn(&socket, &listener.served(), &shard) {
             Ok(BATCH) => tokio::task::yield_now().await,
             Ok(_) => {}
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    // Asks the kernel itself: the runtime may not have heard of the last ones yet.
-    let served = listener.served();
+    close(socket, &listener.served(), &shard, lost);
+}
+
+/// Answers what is queued, and counts what cannot be.
+fn close(socket: UdpSocket, served: &Served, shard: &Shard, mut lost: Lost) {
     let batch = &mut *shard.batch.borrow_mut();
+    answer_queued(&socket, batch, served);
+    lost.count(&socket, served, Drop::ReceiveBuffer);
+    // Between the last look into the queue and the close one more could slip in, unseen.
+    if SockRef::from(&socket).attach_filter(&[TAKE_NOTHING]).is_ok() {
+        answer_queued(&socket, batch, served);
+    }
+    lost.count(&socket, served, Drop::Closing);
+}
+
+/// Answers until the queue is empty. Asks the kernel itself: the runtime may not have heard of the last ones yet.
+fn answer_queued(socket: &UdpSocket, batch: &mut Batch, served: &Served) {
     for _ in 0..LAST_BATCHES {
         match batch.receive(socket.as_fd()) {
-            Ok(received) => serve(batch, &socket, received, &served, &mut lost),
+            Ok(received) => serve(batch, socket, received, served),
             Err(_) => return,
         }
     }
 }
 
 /// Takes batches until one is not full, or the turn is over; returns the size of the last one.
-fn turn(socket: &UdpSocket, served: &Served, shard: &Shard, lost: &mut Lost) -> io::Result<usize> {
+fn turn(socket: &UdpSocket, served: &Served, shard: &Shard) -> io::Result<usize> {
     let batch = &mut *shard.batch.borrow_mut();
     let mut last = 0;
     for _ in 0..BATCHES_PER_TURN {
-        let received = receive(socket, batch)?;
-        serve(batch, socket, received, served, lost);
-        last = received.datagrams;
+        last = receive(socket, batch)?;
+        serve(batch, socket, last, served);
         if last < BATCH {
             break;
         }
@@ -68,31 +96,28 @@ fn turn(socket: &UdpSocket, served: &Served, shard: &Shard, lost: &mut Lost) -> 
 
 /// One batch. The kernel fills it until it has no more, so one that is not full means that the socket is empty: the
 /// runtime is told so, which saves a system call that would find nothing.
-fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<Received> {
-    let mut received = Ok(Received::default());
+fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
+    let mut received = Ok(0);
     let tried = socket.try_io(Interest::READABLE, || {
         received = batch.receive(socket.as_fd());
         match &received {
-            Ok(r) if r.datagrams < BATCH => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
             Ok(_) => Ok(()),
             Err(e) => Err(e.kind().into()),
         }
     });
     match (received, tried) {
-        (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => Ok(Received::default()),
+        (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
         (received, _) => received,
     }
 }
 
-/// Answers a batch and counts it.
-fn serve(batch: &mut Batch, socket: &UdpSocket, received: Received, served: &Served, lost: &mut Lost) {
-    if received.datagrams == 0 {
+/// Answers a batch of `received` datagrams and counts it.
+fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served) {
+    if received == 0 {
         return;
     }
     let slot = &served.slot;
-    if let Some(new) = received.lost.map(|count| lost.since(count)).filter(|new| *new > 0) {
-        slot.dropped.add(Drop::ReceiveBuffer, new);
-    }
     let respond = service::datagrams(&served.service);
     let (mut bytes, mut refused) = (0, 0);
     batch.answer(|datagram| {
@@ -106,9 +131,9 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: Received, served: &Ser
             }
         }
     });
-    slot.received_packets.add(received.datagrams as u64);
+    slot.received_packets.add(received as u64);
     slot.received_bytes.add(bytes);
-    slot.exchanges.add(received.datagrams as u64 - refused);
+    slot.exchanges.add(received as u64 - refused);
     batch.send(socket.as_fd(), |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);
@@ -123,11 +148,21 @@ fn admit(datagram: &Datagram<'_>) -> Result<(), Drop> {
     if datagram.truncated { Err(Drop::Truncated) } else { Ok(()) }
 }
 
-/// What the kernel has told about datagrams that a socket had no room for.
+/// What the kernel has told about datagrams that it dropped before we could take them.
 #[derive(Debug, Default)]
 struct Lost(u32);
 
 impl Lost {
+    /// Counts those that are new, as lost for `cause`.
+    fn count(&mut self, socket: &UdpSocket, served: &Served, cause: Drop) {
+        // An old kernel does not tell.
+        let Ok(count) = syscall::drops(socket.as_fd()) else { return };
+        match self.since(count) {
+            0 => {}
+            new => served.slot.dropped.add(cause, new),
+        }
+    }
+
     /// How many are new, now that the kernel counts `count`.
     fn since(&mut self, count: u32) -> u64 {
         let new = count.wrapping_sub(self.0);
@@ -137,14 +172,4 @@ impl Lost {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_count_of_losses_may_wrap() {
-        let mut lost = Lost(u32::MAX - 1);
-        assert_eq!(lost.since(u32::MAX), 1);
-        assert_eq!(lost.since(2), 3);
-        assert_eq!(lost.since(2), 0);
-    }
-}
+mod tests;

@@ -1,0 +1,135 @@
+//! What becomes of datagrams that a shard is too slow for, or that come while it closes.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::net::UdpSocket as Client;
+use std::sync::Arc;
+
+use echo_proto::spec::ServicePlan;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::time::{sleep, timeout};
+
+use super::super::slot::Slot;
+use super::*;
+
+/// More than the receive buffer of [`Setup`] holds.
+const BURST: u64 = 2_000;
+/// Time for what must happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A listener on a socket with a small receive buffer, and who sends to it.
+struct Setup {
+    socket: Client,
+    client: Client,
+    slot: Arc<Slot>,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let socket = Client::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        SockRef::from(&socket).set_recv_buffer_size(64 * 1024).unwrap();
+        let client = Client::bind("127.0.0.1:0").unwrap();
+        client.connect(socket.local_addr().unwrap()).unwrap();
+        Self { socket, client, slot: Arc::default() }
+    }
+
+    fn burst(client: &Client) {
+        (0..BURST).for_each(|_| assert_eq!(client.send(b"burst").unwrap(), 5));
+    }
+
+    fn dropped(&self) -> u64 {
+        self.slot.dropped.each().find(|(reason, _)| *reason == "rcvbuf").map_or(0, |(_, count)| count)
+    }
+
+    /// Serves it on this thread until `act` is through, then closes.
+    fn serve_during(&self, act: impl AsyncFnOnce()) {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let served = Served { service: ServicePlan::Discard, slot: Arc::clone(&self.slot) };
+            let listener = Rc::new(Listener(RefCell::new(Rc::new(served))));
+            let socket = UdpSocket::from_std(self.socket.try_clone().unwrap()).unwrap();
+            let (stop, stopped) = oneshot::channel();
+            let serving = tokio::task::spawn_local(run(socket, listener, Rc::new(Shard::new(Arc::default())), stopped));
+            act().await;
+            drop(stop);
+            timeout(PATIENCE, serving).await.unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
+fn the_end_of_a_burst_is_counted_without_another_datagram() {
+    let setup = Setup::new();
+    setup.serve_during(async || {
+        // The first question is asked at once; the burst comes after it, while the shard is elsewhere: here.
+        sleep(Duration::from_millis(1)).await;
+        Setup::burst(&setup.client);
+        let counted = async {
+            while setup.slot.received_packets.get() + setup.dropped() < BURST {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, counted).await.unwrap();
+    });
+    assert!(setup.dropped() > 0 && setup.slot.received_packets.get() > 0);
+    assert_eq!(setup.slot.received_packets.get() + setup.dropped(), BURST);
+}
+
+#[test]
+fn a_socket_that_closes_counts_what_it_never_had_room_for() {
+    let setup = Setup::new();
+    Setup::burst(&setup.client);
+    setup.serve_during(async || {});
+    assert!(setup.dropped() > 0 && setup.slot.received_packets.get() > 0);
+    assert_eq!(setup.slot.received_packets.get() + setup.dropped(), BURST);
+}
+
+#[test]
+fn the_kernel_counts_what_a_closing_socket_does_not_take() {
+    let Setup { socket, client, .. } = Setup::new();
+    client.send(b"before").unwrap();
+    SockRef::from(&socket).attach_filter(&[TAKE_NOTHING]).unwrap();
+    client.send(b"after").unwrap();
+    assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 6);
+    assert_eq!(socket.recv(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(syscall::drops(socket.as_fd()).unwrap(), 1);
+}
+
+#[test]
+fn a_bound_socket_that_is_disconnected_keeps_its_address() {
+    for (wanted, host) in
+        [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "::1")]
+    {
+        let wanted: SocketAddr = wanted.parse().unwrap();
+        // A host without IPv6 has nothing to tell here.
+        let Ok(free) = bind_shared(wanted) else { continue };
+        let address = free.local_addr().unwrap();
+        let socket = bind_shared(address).unwrap();
+        drop(free);
+        let target = SocketAddr::new(host.parse().unwrap(), address.port());
+        socket.connect(target).unwrap();
+        syscall::disconnect(socket.as_fd()).unwrap();
+        assert_eq!(socket.local_addr().unwrap(), address);
+        let client = Client::bind((target.ip(), 0)).unwrap();
+        client.send_to(b"hello", target).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 5, "{wanted}");
+    }
+}
+
+fn bind_shared(address: SocketAddr) -> io::Result<Client> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+#[test]
+fn the_kernels_count_of_losses_may_wrap() {
+    let mut lost = Lost(u32::MAX - 1);
+    assert_eq!(lost.since(u32::MAX), 1);
+    assert_eq!(lost.since(2), 3);
+    assert_eq!(lost.since(2), 0);
+}

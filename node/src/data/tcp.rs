@@ -47,7 +47,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.served.slot.end(self.activity.end().get(), self.since.elapsed());
+        let mut end = self.activity.end().get();
+        if std::thread::panicking() {
+            end = End::Panicked;
+            tracing::error!("what served a connection panicked, see above; the connection is closed, the others go on");
+        }
+        self.served.slot.end(end, self.since.elapsed());
         self.shard.connections.leave(self.place);
         self.shard.gate.leave();
     }
@@ -185,7 +190,14 @@ impl Connection {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::sync::Arc;
+
+    use echo_proto::spec::ServicePlan;
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::super::slot::Slot;
     use super::*;
 
     fn size_of_future<F: Future>(_: fn(TcpStream, Ticket) -> F) -> usize {
@@ -197,5 +209,24 @@ mod tests {
     fn a_connection_is_small() {
         let size = size_of_future(serve);
         assert!(size <= 512, "{size} bytes");
+    }
+
+    #[test]
+    fn a_connection_that_panics_is_counted_and_leaves_the_shard_to_the_others() {
+        let shard = Rc::new(Shard::new(Arc::default()));
+        shard.gate.set_limit(1);
+        let slot = Arc::<Slot>::default();
+        let served = Rc::new(Served { service: ServicePlan::Discard, slot: Arc::clone(&slot) });
+        assert!(shard.gate.enter());
+        let ticket = Ticket::new(served, Rc::clone(&shard));
+        let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
+        let task = runtime.spawn_local(async move {
+            let _held = (ticket.shard.read_buffer.borrow_mut(), &ticket);
+            panic!("a bug, for the test");
+        });
+        assert!(runtime.block_on(task).unwrap_err().is_panic());
+        assert_eq!(slot.ended.each().collect::<Vec<_>>(), [("panic", 1)]);
+        assert_eq!(shard.gate.open(), 0);
+        assert!(shard.read_buffer.try_borrow_mut().is_ok());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Driven by the session; what is found goes into cells that hold the newest value. A deletion is only what etcd's history
 //! tells: a key that is missing after a restored backup, or behind a compaction, was not deleted by anyone. A watch can
-//! be silently dead, so both keys are read again from time to time.
+//! be silently dead, so both keys are read again from time to time; and what history should tell but does not, within a
+//! limit, belongs to another history, such as that of a restored backup whose revisions have passed ours.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use echo_proto::backoff::jittered;
 
 /// How often the keys are read though nothing was heard, a tenth more or less.
 const READ_AGAIN: Duration = Duration::from_secs(60);
+/// The same while the keys differ from what the watch has told: it tells within milliseconds, if it ever will.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known of the assignment key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,8 @@ struct Followed {
     seen: i64,
     /// Revision of its last change; 0 where there is no value.
     changed: i64,
+    /// Up to where its history was known when it was last found to differ.
+    differed: Option<i64>,
 }
 
 /// Follows the keys over the sessions with etcd.
@@ -57,12 +62,15 @@ pub struct Watcher {
     intents: watch::Sender<Option<v1::Intent>>,
 }
 
-/// Why a watch is opened anew.
-enum Again {
-    /// History goes on where it was left.
-    Resume,
-    /// There is no history to go on from.
-    List,
+/// How what is there compares with what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Compared {
+    /// Nothing was missed.
+    Same,
+    /// There is a change that the watch has still to tell.
+    Newer,
+    /// It is not the history that is known.
+    Foreign,
 }
 
 /// Both keys at one revision.
@@ -80,7 +88,7 @@ impl Watcher {
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
     ) -> Self {
-        let followed = |key| Followed { key, seen: 0, changed: 0 };
+        let followed = |key| Followed { key, seen: 0, changed: 0, differed: None };
         Self { assignment: followed(assignment), intent: followed(intent), cluster: None, assigned, intents }
     }
 
@@ -100,29 +108,45 @@ impl Watcher {
     /// # Errors
     /// Always: why it ended. The next call goes on where this one ended.
     pub async fn run(&mut self, etcd: &Etcd) -> Result<Infallible, EtcdError> {
+        let mut stream = None;
+        // What differed before has not been asked for on this connection.
+        (self.assignment.differed, self.intent.differed) = (None, None);
         loop {
             let listed = self.read(etcd).await?;
-            if !self.continues(&listed) {
-                self.take(listed);
-            }
-            match self.follow(etcd).await? {
-                Again::Resume => info!("the watch missed a change; watching again"),
-                Again::List => self.cluster = None,
-            }
+            debug!(revision = listed.revision, "read our keys");
+            let read_again = match self.compare(&listed) {
+                Compared::Same => READ_AGAIN,
+                Compared::Newer => {
+                    // Asked from where it is known, whatever became of the watch before.
+                    stream = None;
+                    TOLD_WITHIN
+                }
+                Compared::Foreign => {
+                    self.take(listed);
+                    stream = None;
+                    READ_AGAIN
+                }
+            };
+            let open = match stream.take() {
+                Some(open) => open,
+                None => self.open(etcd).await?,
+            };
+            stream = self.follow(etcd, open, Instant::now() + jittered(read_again)).await?;
         }
     }
 
-    /// Whether `listed` is a later moment of the history that we know.
-    fn continues(&self, listed: &Listed) -> bool {
-        let known = self.assignment.seen.max(self.intent.seen);
-        match self.cluster {
-            None => false,
-            Some(cluster) if cluster == listed.cluster && listed.revision >= known => true,
-            Some(_) => {
-                warn!(known, found = listed.revision, "etcd is another one, or was restored: reading everything again");
-                false
-            }
+    /// Whether `listed` is a later moment of the history that we know; notes up to where nothing was missed.
+    fn compare(&mut self, listed: &Listed) -> Compared {
+        let Some(cluster) = self.cluster else { return Compared::Foreign };
+        let mut compared = if cluster == listed.cluster { Compared::Same } else { Compared::Foreign };
+        for followed in [&mut self.assignment, &mut self.intent] {
+            let found = listed.values.iter().find(|kv| kv.key() == followed.key.as_bytes());
+            compared = compared.max(followed.compare(listed.revision, found.map_or(0, KeyValue::mod_revision)));
         }
+        if compared == Compared::Foreign {
+            warn!(revision = listed.revision, "etcd is another one, or was restored: reading everything again");
+        }
+        compared
     }
 
     /// Takes what is there as the start of a history.
@@ -130,7 +154,7 @@ impl Watcher {
         let find = |key: &str| listed.values.iter().find(|kv| kv.key() == key.as_bytes());
         self.cluster = Some(listed.cluster);
         for followed in [&mut self.assignment, &mut self.intent] {
-            followed.seen = listed.revision;
+            (followed.seen, followed.differed) = (listed.revision, None);
             followed.changed = find(&followed.key).map_or(0, KeyValue::mod_revision);
         }
         let assignment = find(&self.assignment.key);
@@ -138,26 +162,26 @@ impl Watcher {
         self.intents.send_replace(find(&self.intent.key).and_then(intent));
     }
 
-    /// Takes events until the watch has to be opened anew.
-    async fn follow(&mut self, etcd: &Etcd) -> Result<Again, EtcdError> {
-        let mut stream = self.open(etcd).await?;
-        let mut read_again = Instant::now() + jittered(READ_AGAIN);
+    /// Takes events until it is time to read the keys again; gives the watch back, unless it has ended.
+    async fn follow(
+        &mut self,
+        etcd: &Etcd,
+        mut watch: WatchStream,
+        until: Instant,
+    ) -> Result<Option<WatchStream>, EtcdError> {
         loop {
             tokio::select! {
-                message = stream.message() => match message {
-                    Ok(Some(message)) if message.canceled() => return canceled(etcd, &message),
+                message = watch.message() => match message {
+                    Ok(Some(message)) if message.canceled() => {
+                        compacted(etcd, &message)?;
+                        self.cluster = None;
+                        return Ok(None);
+                    }
                     Ok(Some(message)) => self.events(&message),
                     Ok(None) => return Err(etcd.ended("watch", "")),
                     Err(error) => return etcd.answer("watch", std::future::ready(Err(error))).await,
                 },
-                () = sleep_until(read_again) => {
-                    let listed = self.read(etcd).await?;
-                    debug!(revision = listed.revision, "read our keys again");
-                    if let Some(again) = self.missed(&listed) {
-                        return Ok(again);
-                    }
-                    read_again = Instant::now() + jittered(READ_AGAIN);
-                }
+                () = sleep_until(until) => return Ok(Some(watch)),
             }
         }
     }
@@ -186,23 +210,6 @@ impl Watcher {
         }
     }
 
-    /// Compares what is there with what the watch told; notes up to where nothing was missed.
-    fn missed(&mut self, listed: &Listed) -> Option<Again> {
-        if !self.continues(listed) {
-            return Some(Again::List);
-        }
-        let mut again = None;
-        for followed in [&mut self.assignment, &mut self.intent] {
-            let found = listed.values.iter().find(|kv| kv.key() == followed.key.as_bytes());
-            if found.map_or(0, KeyValue::mod_revision) == followed.changed {
-                followed.seen = followed.seen.max(listed.revision);
-            } else if followed.seen < listed.revision {
-                again = Some(Again::Resume);
-            }
-        }
-        again
-    }
-
     async fn read(&self, etcd: &Etcd) -> Result<Listed, EtcdError> {
         let gets = [&self.assignment, &self.intent].map(|followed| TxnOp::get(followed.key.as_str(), None));
         let mut client = etcd.client();
@@ -217,6 +224,21 @@ impl Watcher {
 }
 
 impl Followed {
+    /// Compares the key's last change, `found` (0 where there is no value) at etcd's `revision`, with what is known.
+    fn compare(&mut self, revision: i64, found: i64) -> Compared {
+        // In one history nothing goes back, and no change up to `seen` is unknown.
+        if revision < self.seen || (found != self.changed && (1..=self.seen).contains(&found)) {
+            return Compared::Foreign;
+        }
+        if found == self.changed {
+            (self.seen, self.differed) = (revision, None);
+            return Compared::Same;
+        }
+        // The second time with nothing told in between: history does not have it.
+        let told_nothing = self.differed.replace(self.seen) == Some(self.seen);
+        if told_nothing { Compared::Foreign } else { Compared::Newer }
+    }
+
     /// Whether `kv` is a change of this key that was not seen before; notes it.
     fn news(&mut self, kv: &KeyValue, there: bool) -> bool {
         if kv.key() != self.key.as_bytes() || kv.mod_revision() <= self.seen {
@@ -228,12 +250,13 @@ impl Followed {
     }
 }
 
-fn canceled(etcd: &Etcd, message: &WatchResponse) -> Result<Again, EtcdError> {
-    if message.compact_revision() > 0 {
-        info!(compacted = message.compact_revision(), "etcd's history was compacted; reading our keys again");
-        return Ok(Again::List);
+/// Whether a watch was canceled for a compaction only.
+fn compacted(etcd: &Etcd, message: &WatchResponse) -> Result<(), EtcdError> {
+    if message.compact_revision() == 0 {
+        return Err(etcd.ended("watch", message.cancel_reason()));
     }
-    Err(etcd.ended("watch", message.cancel_reason()))
+    info!(compacted = message.compact_revision(), "etcd's history was compacted; reading our keys again");
+    Ok(())
 }
 
 fn intent(kv: &KeyValue) -> Option<v1::Intent> {

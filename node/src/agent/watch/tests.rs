@@ -16,24 +16,39 @@ fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
 #[test]
 fn history_goes_on_only_in_the_same_cluster_and_forward() {
     let (mut watcher, assigned) = watcher();
-    assert!(!watcher.continues(&listed(7, 10)), "nothing is known yet");
+    assert_eq!(watcher.compare(&listed(7, 10)), Compared::Foreign, "nothing is known yet");
     watcher.take(listed(7, 10));
     assert_eq!(*assigned.borrow(), Assigned::Absent, "not there is not deleted");
-    assert!(watcher.continues(&listed(7, 10)));
-    assert!(watcher.continues(&listed(7, 11)));
-    assert!(!watcher.continues(&listed(7, 9)), "a restored backup");
-    assert!(!watcher.continues(&listed(8, 11)), "another cluster");
+    assert_eq!(watcher.compare(&listed(7, 10)), Compared::Same);
+    assert_eq!(watcher.compare(&listed(7, 11)), Compared::Same);
+    assert_eq!((watcher.assignment.seen, watcher.intent.seen), (11, 11), "nothing happened until then");
+    assert_eq!(watcher.compare(&listed(7, 10)), Compared::Foreign, "a restored backup");
+    assert_eq!(watcher.compare(&listed(8, 12)), Compared::Foreign, "another cluster");
+}
+
+/// A key whose last change, at revision 15, is known, as is all up to revision 20.
+fn followed() -> Followed {
+    Followed { key: "assignments/p".into(), seen: 20, changed: 15, differed: None }
 }
 
 #[test]
 fn a_silent_watch_is_found_out() {
-    let (mut watcher, _assigned) = watcher();
-    watcher.take(listed(7, 10));
-    assert!(watcher.missed(&listed(7, 20)).is_none());
-    assert_eq!((watcher.assignment.seen, watcher.intent.seen), (20, 20), "nothing happened until then");
-    // What was known to be there is not there now, and nobody said so.
-    watcher.assignment.changed = 15;
-    assert!(matches!(watcher.missed(&listed(7, 30)), Some(Again::Resume)));
-    assert_eq!((watcher.assignment.seen, watcher.intent.seen), (20, 30), "its history is asked for from there");
-    assert!(matches!(watcher.missed(&listed(7, 5)), Some(Again::List)));
+    for found in [0, 25] {
+        let mut followed = followed();
+        assert_eq!(followed.compare(30, found), Compared::Newer, "deleted, or changed, and nobody said so");
+        assert_eq!((followed.seen, followed.changed), (20, 15), "its history is asked for from there");
+        (followed.seen, followed.changed) = (25, found);
+        assert_eq!(followed.compare(40, found), Compared::Same, "now it was told");
+        assert_eq!(followed.seen, 40);
+    }
+}
+
+#[test]
+fn a_restored_backup_is_found_out_though_its_revisions_have_passed_ours() {
+    for found in [7, 14, 16, 20] {
+        assert_eq!(followed().compare(100, found), Compared::Foreign, "{found}: our history has no such change");
+    }
+    let mut gone = followed();
+    assert_eq!(gone.compare(100, 0), Compared::Newer, "it may have been deleted");
+    assert_eq!(gone.compare(101, 0), Compared::Foreign, "but history does not tell so");
 }

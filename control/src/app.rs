@@ -39,6 +39,8 @@ pub struct Bound {
     /// Addresses really bound.
     pub addresses: Addresses,
     settings: Settings,
+    /// Of the process scaler.
+    launcher: Option<Launcher>,
     instance: String,
     metrics: Metrics,
     grpc: TcpListener,
@@ -65,12 +67,16 @@ pub struct Addresses {
 pub async fn build(settings: Settings, instance: String, metrics: Metrics) -> Result<Bound, AppError> {
     let bootstrap = settings.bootstrap.as_ref().map(bootstrap::read).transpose()?;
     let state_dir = settings.state_dir.as_deref().map(StateDir::lock).transpose()?;
+    let launcher = launcher(&settings);
+    if let Some(cause) = launcher.as_ref().and_then(Launcher::refused) {
+        return Err(AppError::StateDir { path: settings.state_dir.unwrap_or_default(), cause });
+    }
     let grpc = bind(settings.grpc, "grpc").await?;
     let http = bind(settings.http, "http").await?;
     let local = |listener: &TcpListener| listener.local_addr().map_err(AppError::Io);
     let addresses = Addresses { grpc: local(&grpc)?, http: local(&http)? };
     let store = Store::new(&settings.cluster, &settings.etcd).await.map_err(AppError::Etcd)?;
-    Ok(Bound { addresses, settings, instance, metrics, grpc, http, store, bootstrap, state_dir })
+    Ok(Bound { addresses, settings, launcher, instance, metrics, grpc, http, store, bootstrap, state_dir })
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, AppError> {
@@ -105,10 +111,10 @@ impl Bound {
     }
 
     fn start(self, memory: LeaseFile, stop: &Stop) -> JoinSet<&'static str> {
-        let Self { addresses, settings, instance, metrics, store, .. } = self;
+        let Self { addresses, settings, launcher, instance, metrics, store, .. } = self;
         let view = View::new(store.keys().clone());
         let (notices, notices_taken) = Notices::channel();
-        let (scaler, supervisor) = scaler(&settings, notices);
+        let (scaler, supervisor) = scaler(launcher, notices);
         let (leadership, leads) = watch::channel(None);
         let about = About {
             cluster: settings.cluster.to_string(),
@@ -161,13 +167,14 @@ fn leader_record(instance: String, grpc: SocketAddr) -> v1::LeaderRecord {
     v1::LeaderRecord { instance, address: grpc.to_string(), host, since: None }
 }
 
-fn scaler(settings: &Settings, notices: Notices) -> (Arc<dyn Scaler>, Option<Supervisor>) {
+fn launcher(settings: &Settings) -> Option<Launcher> {
     match &settings.scaler {
-        ScalerSettings::None => (Arc::new(NoScaler), None),
+        ScalerSettings::None => None,
         ScalerSettings::Process { binary, state_dir, grpc_port, http_port, lease_ttl, drain_deadline } => {
-            let launcher = Launcher {
+            Some(Launcher {
                 binary: binary.clone(),
-                state_dir: state_dir.clone(),
+                // It exists: this process has locked it.
+                state_dir: state_dir.canonicalize().unwrap_or_else(|_| state_dir.clone()),
                 cluster: settings.cluster.clone(),
                 etcd: settings.etcd.clone(),
                 grpc_port: *grpc_port,
@@ -175,7 +182,15 @@ fn scaler(settings: &Settings, notices: Notices) -> (Arc<dyn Scaler>, Option<Sup
                 lease_ttl: *lease_ttl,
                 drain_deadline: *drain_deadline,
                 lifeline: settings.lifeline,
-            };
+            })
+        }
+    }
+}
+
+fn scaler(launcher: Option<Launcher>, notices: Notices) -> (Arc<dyn Scaler>, Option<Supervisor>) {
+    match launcher {
+        None => (Arc::new(NoScaler), None),
+        Some(launcher) => {
             let (scaler, supervisor) = ProcessScaler::new(launcher, notices);
             (Arc::new(scaler), Some(supervisor))
         }

@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, State, View};
 use echo_proto::backoff::Backoff;
-use echo_proto::v1;
+use echo_proto::{spec, v1};
 
 /// Waits after a write that failed, or that lost against another.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -130,11 +130,24 @@ struct Term {
     prune: Instant,
 }
 
-/// Nodes wanted by each readable pool; `None` while what is known is old.
+/// What each readable pool wants; `None` while what is known is old.
 fn wanted(state: &State) -> Option<Wanted> {
     if !state.synced || state.away.is_some() {
         return None;
     }
-    let replicas = |pool: &PoolState| pool.pool.valid().map(|entry| entry.value.plan.replicas);
-    Some(state.pools.iter().filter_map(|(name, pool)| Some((name.clone(), replicas(pool)?))).collect())
+    let mut wanted = Wanted::default();
+    for (name, pool) in &state.pools {
+        let Some(entry) = pool.pool.valid() else { continue };
+        wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
+        wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.deadline));
+    }
+    Some(wanted)
+}
+
+/// The longest drain of any config that a node of the pool may run: the one that is wanted, or one assigned before.
+fn drain(pool: &PoolState, wanted: Duration) -> Duration {
+    let assignment = pool.assignment.valid().map(|entry| &entry.value.record);
+    let configs = assignment.into_iter().flat_map(|a| [&a.stable, &a.next]).flatten().flat_map(|r| &r.config);
+    let drains = configs.filter_map(|config| spec::check_template(config).ok()).map(|plan| plan.drain.deadline);
+    drains.fold(wanted, Duration::max)
 }

@@ -6,13 +6,20 @@
 pub mod process;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::sync::mpsc;
 
-/// Nodes wanted, by pool. A pool that is not named keeps what it has: a key that is missing may be a restored backup.
-pub type Wanted = BTreeMap<PoolName, u32>;
+/// What the pools want.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Nodes, by pool. A pool that is not named keeps what it has: a key that is missing may be a restored backup.
+    pub replicas: BTreeMap<PoolName, u32>,
+    /// How long a node may drain, by pool.
+    pub drains: BTreeMap<PoolName, Duration>,
+}
 
 /// Events that wait for the drive to store them; beyond, they are only logged.
 const MAX_NOTICES: usize = 256;

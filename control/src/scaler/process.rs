@@ -5,9 +5,12 @@
 //! does not know by pid and start time.
 
 mod child;
+mod found;
 mod launch;
+mod log;
 mod record;
 mod supervisor;
+mod worker;
 
 use tokio::sync::watch;
 

@@ -35,6 +35,11 @@ impl Handle {
         let _ = pidfd_send_signal(&self.fd, Signal::TERM);
     }
 
+    /// Ends it, whatever it does.
+    pub(super) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.fd, Signal::KILL);
+    }
+
     /// Returns, in words, how it ended, once it did.
     pub(super) async fn ended(self, child: Option<Child>) -> String {
         if let Some(mut child) = child {

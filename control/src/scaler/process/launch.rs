@@ -1,10 +1,11 @@
 //! Starts one `echo-node`: its address, ports, directories and log.
 //!
 //! Called by the supervisor on a blocking thread. Each node runs in a process group of its own, so that Ctrl-C in a
-//! terminal reaches nobody but its foreground process, and has its own log file.
+//! terminal reaches nobody but its foreground process, and has its own log file. It must never leave a process behind
+//! that is not remembered.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,13 +17,14 @@ use tokio::process::{Child, Command};
 
 use super::child::Handle;
 use super::record::{self, Record};
+use super::{found, log};
 
 /// What all nodes of this host have in common.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     /// The `echo-node` executable.
     pub binary: PathBuf,
-    /// Holds `nodes/` and `logs/`.
+    /// Holds `nodes/` and `logs/`; absolute, since the nodes' command lines name it.
     pub state_dir: PathBuf,
     /// The cluster they join.
     pub cluster: ClusterName,
@@ -34,10 +36,18 @@ pub struct Launcher {
     pub http_port: u16,
     /// TTL of their leases.
     pub lease_ttl: Duration,
-    /// How long they drain at most, where the pool does not say less.
+    /// How long they drain at most, whatever the pool says.
     pub drain_deadline: Option<Duration>,
     /// They end when standard input does.
     pub lifeline: bool,
+}
+
+/// Why a node was not started, with the file to look at.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub(super) struct LaunchError {
+    path: PathBuf,
+    cause: io::Error,
 }
 
 /// Whether a variable is a setting of this process, which a node would take for its own; how to log is for both.
@@ -47,36 +57,64 @@ fn is_own_setting(name: &OsStr) -> bool {
 }
 
 impl Launcher {
+    /// Why this state directory can't be used: nodes of another cluster live there. `None`: it can.
+    pub fn refused(&self) -> Option<String> {
+        found::foreign(self)
+    }
+
     pub(super) fn nodes_dir(&self) -> PathBuf {
         self.state_dir.join("nodes")
     }
 
+    pub(super) fn node_dir(&self, index: u32) -> PathBuf {
+        self.nodes_dir().join(format!("node-{index}"))
+    }
+
+    pub(super) fn logs_dir(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+
     /// Starts the node of this index and remembers it.
-    pub(super) fn launch(&self, index: u32, pool: &PoolName) -> io::Result<(Handle, Child)> {
-        let directory = self.nodes_dir().join(format!("node-{index}"));
-        fs::create_dir_all(&directory)?;
-        let log = self.log(index)?;
+    pub(super) fn launch(&self, index: u32, pool: &PoolName) -> Result<(Handle, Child), LaunchError> {
+        let failed = |path: PathBuf| |cause| LaunchError { path, cause };
+        let directory = self.node_dir(index);
+        fs::create_dir_all(&directory).map_err(failed(directory))?;
+        let logs = self.logs_dir();
+        let log = log::open(&logs, index).and_then(|log| Ok((log.try_clone()?, log))).map_err(failed(logs))?;
         let mut command = Command::new(&self.binary);
         command.args(self.arguments(index, pool)).process_group(0);
         for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_own_setting(name)) {
             command.env_remove(name);
         }
         command.stdin(if self.lifeline { Stdio::inherit() } else { Stdio::null() });
-        command.stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn()?;
-        // Not waited for yet, so its number is still its own, even if it ended at once.
+        command.stdout(log.0).stderr(log.1);
+        let mut child = command.spawn().map_err(failed(self.binary.clone()))?;
+        let known = self.known(&child).map_err(failed(self.binary.clone())).and_then(|handle| {
+            let remembered = self.record(index, pool, &handle, false).write(&self.nodes_dir());
+            remembered.map(|()| handle).map_err(failed(record::path(&self.nodes_dir(), index)))
+        });
+        if known.is_err() {
+            // Nobody would know it: it must not stay. That it ended already is no error.
+            let _ = tokio::runtime::Handle::current().block_on(child.kill());
+        }
+        Ok((known?, child))
+    }
+
+    /// The handle on a process that was started just now, which its number still means: it was not waited for yet.
+    fn known(&self, child: &Child) -> io::Result<Handle> {
         let pid = child.id().ok_or_else(|| io::Error::other("ended before it was known"))?;
-        let handle = Handle::open(pid).ok_or_else(|| io::Error::other("ended at once"))?;
-        let start_time = handle.start_time;
-        Record { index, pool: pool.clone(), pid, start_time, leaving: false }.write(&self.nodes_dir())?;
-        Ok((handle, child))
+        Handle::open(pid).ok_or_else(|| io::Error::other("ended at once"))
+    }
+
+    fn record(&self, index: u32, pool: &PoolName, handle: &Handle, leaving: bool) -> Record {
+        let (pid, start_time) = (handle.pid, handle.start_time);
+        let (cluster, etcd) = (self.cluster.to_string(), self.etcd.clone());
+        Record { index, pool: pool.clone(), cluster, etcd, pid, start_time, leaving }
     }
 
     /// Tells the next control that this one is on its way out.
     pub(super) fn mark_leaving(&self, index: u32, pool: &PoolName, handle: &Handle) {
-        let record =
-            Record { index, pool: pool.clone(), pid: handle.pid, start_time: handle.start_time, leaving: true };
-        if let Err(error) = record.write(&self.nodes_dir()) {
+        if let Err(error) = self.record(index, pool, handle, true).write(&self.nodes_dir()) {
             tracing::warn!(%error, index, "the record of a leaving node is not written");
         }
     }
@@ -85,16 +123,19 @@ impl Launcher {
         record::remove(&self.nodes_dir(), index);
     }
 
-    fn log(&self, index: u32) -> io::Result<File> {
-        let logs = self.state_dir.join("logs");
-        fs::create_dir_all(&logs)?;
-        OpenOptions::new().create(true).append(true).open(logs.join(format!("node-{index}.log")))
+    /// Whether a node that runs was told the same cluster and etcd as one that is started now.
+    pub(super) fn agrees(&self, record: &Record) -> bool {
+        let sorted = |urls: &[String]| {
+            let mut urls = urls.to_vec();
+            urls.sort_unstable();
+            urls
+        };
+        record.cluster == self.cluster.as_str() && sorted(&record.etcd) == sorted(&self.etcd)
     }
 
     fn arguments(&self, index: u32, pool: &PoolName) -> Vec<String> {
         // The plan gives no index above 254.
         let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)));
-        let state_dir = self.nodes_dir().join(format!("node-{index}"));
         let mut arguments = vec![
             format!("--cluster={}", self.cluster),
             format!("--pool={pool}"),
@@ -103,7 +144,7 @@ impl Launcher {
             format!("--grpc={}", SocketAddr::new(ip, self.grpc_port)),
             format!("--http={}", SocketAddr::new(ip, self.http_port)),
             format!("--etcd={}", self.etcd.join(",")),
-            format!("--state-dir={}", state_dir.display()),
+            format!("--state-dir={}", self.node_dir(index).display()),
             format!("--lease-ttl={}s", self.lease_ttl.as_secs()),
         ];
         arguments.extend(self.drain_deadline.map(|d| format!("--drain-deadline={}ms", d.as_millis())));

@@ -10,11 +10,17 @@ use std::path::{Path, PathBuf};
 use echo_proto::ids::PoolName;
 use serde_json::{Value, json};
 
+use crate::plan::scale::MAX_PER_HOST;
+
 /// A process as remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) index: u32,
     pub(super) pool: PoolName,
+    /// The cluster that it was started for.
+    pub(super) cluster: String,
+    /// Where it was told that etcd is.
+    pub(super) etcd: Vec<String>,
     pub(super) pid: u32,
     pub(super) start_time: u64,
     /// Was told to drain and exit.
@@ -38,6 +44,8 @@ impl Record {
             "startTime": self.start_time,
             "index": self.index,
             "pool": self.pool.as_str(),
+            "cluster": self.cluster,
+            "etcd": self.etcd,
             "leaving": self.leaving,
         })
     }
@@ -45,9 +53,12 @@ impl Record {
     fn parse(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
         let number = |name: &str| value.get(name).and_then(Value::as_u64);
+        let etcd = value.get("etcd")?.as_array()?.iter().map(|url| url.as_str().map(str::to_owned));
         Some(Self {
-            index: number("index")?.try_into().ok()?,
+            index: number("index")?.try_into().ok().filter(|index| (1..=MAX_PER_HOST).contains(index))?,
             pool: value.get("pool")?.as_str()?.parse().ok()?,
+            cluster: value.get("cluster")?.as_str()?.to_owned(),
+            etcd: etcd.collect::<Option<_>>()?,
             pid: number("pid")?.try_into().ok()?,
             start_time: number("startTime")?,
             leaving: value.get("leaving").and_then(Value::as_bool).unwrap_or(false),
@@ -55,13 +66,14 @@ impl Record {
     }
 }
 
-/// All records of a directory; those that can't be read are removed.
+/// All records of a directory; those that can't be read, or lie under another's name, are removed.
 pub(super) fn read_all(directory: &Path) -> Vec<Record> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let files = entries.flatten().map(|entry| entry.path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
     let mut records = Vec::new();
     for file in files {
-        match fs::read_to_string(&file).ok().as_deref().and_then(Record::parse) {
+        let record = fs::read_to_string(&file).ok().as_deref().and_then(Record::parse);
+        match record.filter(|record| path(directory, record.index) == file) {
             Some(record) => records.push(record),
             None => {
                 tracing::warn!(path = %file.display(), "not a process record; removed");
@@ -78,7 +90,8 @@ pub(super) fn remove(directory: &Path, index: u32) {
     let _ = fs::remove_file(path(directory, index));
 }
 
-fn path(directory: &Path, index: u32) -> PathBuf {
+/// Where a process is remembered.
+pub(super) fn path(directory: &Path, index: u32) -> PathBuf {
     directory.join(format!("node-{index}.json"))
 }
 
@@ -91,11 +104,23 @@ mod tests {
     fn survives_a_restart_and_garbage() {
         let directory = std::env::temp_dir().join(format!("echo-records-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        let record = Record { index: 3, pool: "edge".parse().unwrap(), pid: 7, start_time: 4711, leaving: true };
+        let record = Record {
+            index: 3,
+            pool: "edge".parse().unwrap(),
+            cluster: "test".into(),
+            etcd: vec!["http://e:1".into()],
+            pid: 7,
+            start_time: 4711,
+            leaving: true,
+        };
         record.write(&directory).unwrap();
         fs::write(directory.join("node-9.json"), "{\"pid\": -1}").unwrap();
+        // No index of ours; another's name.
+        fs::write(directory.join("node-0.json"), Record { index: 0, ..record.clone() }.to_json().to_string()).unwrap();
+        Record { index: 300, ..record.clone() }.write(&directory).unwrap();
+        fs::copy(directory.join("node-3.json"), directory.join("node-4.json")).unwrap();
         assert_eq!(read_all(&directory), [record]);
-        assert!(!directory.join("node-9.json").exists());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "what is no record is removed");
         remove(&directory, 3);
         assert_eq!(read_all(&directory), []);
         fs::remove_dir_all(&directory).unwrap();

@@ -1,33 +1,32 @@
 //! The task that keeps the processes of this host as the plan wants them.
 //!
 //! Runs until the process ends, and leaves the nodes running then. Without leadership it forgets everything; with it,
-//! it first adopts what runs already.
+//! it first adopts what runs already. It must start nothing once leadership is gone: another control may be at it.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use echo_proto::backoff::Backoff;
 use echo_proto::ids::PoolName;
+use echo_proto::spec;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::super::{Notices, Wanted};
 use super::child::Handle;
-use super::launch::Launcher;
-use super::record;
+use super::launch::{LaunchError, Launcher};
+use super::worker::{Leaving, Push, State, Worker};
+use super::{found, log};
 use crate::event;
 use crate::plan::scale::{self, Action, MAX_PER_HOST};
 use crate::stop::Stop;
-use echo_proto::backoff::Backoff;
 
-/// Waits before a dead node is started again; the first time there is none.
-const RESTART_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-/// A node that lived so long may die again without waiting.
-const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// Ends that wait to be seen: two lives of every index.
 const MAX_ENDS: usize = 2 * MAX_PER_HOST as usize;
+/// How often the nodes' logs are looked at.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps the processes.
 pub struct Supervisor {
@@ -36,56 +35,55 @@ pub struct Supervisor {
     notices: Notices,
     workers: BTreeMap<u32, Worker>,
     ends: (mpsc::Sender<End>, mpsc::Receiver<End>),
+    /// Processes, by pid and start time, that a task waits for already: it goes on when leadership is lost.
+    awaited: BTreeSet<(u32, u64)>,
     /// Refusals told already.
-    refused: Wanted,
+    refused: BTreeMap<PoolName, u32>,
     in_charge: bool,
-}
-
-/// One index in use.
-struct Worker {
-    pool: PoolName,
-    state: State,
-    started: Instant,
-    /// `None`: it has not died yet, or not for long.
-    backoff: Option<Backoff>,
-}
-
-enum State {
-    Alive(Handle),
-    Leaving(Handle),
-    /// Dead; to be started again then.
-    Dead(Instant),
 }
 
 /// A process has ended.
 struct End {
     index: u32,
-    pid: u32,
+    process: (u32, u64),
     how: String,
+}
+
+/// A node that is to run.
+struct Start {
+    index: u32,
+    pool: PoolName,
+    backoff: Option<Backoff>,
 }
 
 impl Supervisor {
     pub(super) fn new(launcher: Launcher, wanted: watch::Receiver<Option<Wanted>>, notices: Notices) -> Self {
         let ends = mpsc::channel(MAX_ENDS);
-        let (workers, refused) = (BTreeMap::new(), Wanted::new());
-        Self { launcher, wanted, notices, workers, ends, refused, in_charge: false }
+        let (workers, awaited, refused) = Default::default();
+        Self { launcher, wanted, notices, workers, ends, awaited, refused, in_charge: false }
     }
 
     /// Works until `stop`.
     pub async fn run(mut self, mut stop: Stop) {
+        let mut trim = interval(TRIM_EVERY);
+        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.workers.values().filter_map(Worker::due).min();
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { return },
                 Some(end) = self.ends.1.recv() => self.ended(end),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                _ = trim.tick() => {
+                    self.trim();
+                    continue;
+                }
                 () = stop.wait() => return,
             }
             let wanted = self.wanted.borrow_and_update().clone();
             match wanted {
                 Some(wanted) => {
                     if !self.in_charge {
-                        self.adopt();
+                        self.adopt(&wanted).await;
                     }
                     self.in_charge = true;
                     self.reconcile(&wanted).await;
@@ -99,84 +97,99 @@ impl Supervisor {
     }
 
     /// Takes over what an earlier leader on this host left running.
-    fn adopt(&mut self) {
-        for record in record::read_all(&self.launcher.nodes_dir()) {
-            let handle = Handle::open(record.pid).filter(|handle| handle.start_time == record.start_time);
-            let Some(handle) = handle else {
-                self.launcher.forget(record.index);
-                continue;
-            };
-            tracing::info!(node = format!("node-{}", record.index), pid = record.pid, "adopted");
-            self.watch(record.index, handle.clone(), None);
-            let state = if record.leaving { State::Leaving(handle) } else { State::Alive(handle) };
-            let worker = Worker { pool: record.pool, state, started: Instant::now(), backoff: None };
-            self.workers.insert(record.index, worker);
+    async fn adopt(&mut self, wanted: &Wanted) {
+        let launcher = self.launcher.clone();
+        let found = match spawn_blocking(move || found::all(&launcher)).await {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "the nodes that run already are not known"),
+        };
+        let now = Instant::now();
+        for (record, handle) in found {
+            let (index, pid) = (record.index, record.pid);
+            tracing::info!(node = format!("node-{index}"), pid, "adopted");
+            self.watch(index, &handle, None);
+            let mut worker = Worker::alive(record.pool.clone(), handle.clone(), now, None);
+            if record.leaving {
+                worker.state = State::Leaving(Leaving::new(handle, now, self.drain(&record.pool, wanted)));
+            }
+            self.workers.insert(index, worker);
+            if !record.leaving && !self.launcher.agrees(&record) {
+                let (cluster, etcd) = (&record.cluster, record.etcd.join(","));
+                let message = format!("it was started for cluster {cluster} with etcd at {etcd}; it is replaced");
+                self.notices.send(event::warning("NodeReplaced", format!("node/node-{index}"), message));
+                self.stop(index, wanted);
+            }
         }
     }
 
     async fn reconcile(&mut self, wanted: &Wanted) {
+        self.push();
         let workers: Vec<scale::Worker> = self.workers.iter().map(|(index, w)| w.counted(*index)).collect();
-        let scale::Plan { actions, refused } = scale::plan(wanted, &workers);
+        let scale::Plan { actions, refused } = scale::plan(&wanted.replicas, &workers);
         let mut starts = Vec::new();
         for action in actions {
             match action {
-                Action::Start(index, pool) => starts.push((index, pool, None)),
-                Action::Stop(index) => self.stop(index),
+                Action::Start(index, pool) => starts.push(Start { index, pool, backoff: None }),
+                Action::Stop(index) => self.stop(index, wanted),
             }
         }
         let now = Instant::now();
-        let due = self.workers.iter().filter(|(_, worker)| worker.due().is_some_and(|at| at <= now));
-        starts.extend(due.map(|(index, worker)| (*index, worker.pool.clone(), worker.backoff.clone())));
+        let due = self.workers.iter().filter(|(_, worker)| worker.is_to_start(now));
+        starts.extend(due.map(|(index, worker)| {
+            let (pool, backoff) = (worker.pool.clone(), worker.backoff.clone());
+            Start { index: *index, pool, backoff }
+        }));
         self.start(starts).await;
         self.tell_refused(refused);
     }
 
     /// Starts all of them at once.
-    async fn start(&mut self, starts: Vec<(u32, PoolName, Option<Backoff>)>) {
+    async fn start(&mut self, starts: Vec<Start>) {
         let mut launches = JoinSet::new();
-        for (index, pool, backoff) in starts {
-            let launcher = self.launcher.clone();
+        for start in starts {
+            let (launcher, wanted) = (self.launcher.clone(), self.wanted.clone());
             launches.spawn_blocking(move || {
-                let result = launcher.launch(index, &pool);
-                (index, pool, backoff, result)
+                // Many starts take a while: the leadership may have ended since.
+                let leads = wanted.borrow().is_some();
+                leads.then(|| (launcher.launch(start.index, &start.pool), start))
             });
         }
         while let Some(launched) = launches.join_next().await {
             match launched {
-                Ok((index, pool, backoff, result)) => self.started(index, pool, backoff, result),
+                Ok(Some((result, start))) => self.started(start, result),
+                Ok(None) => {}
                 Err(error) => tracing::error!(%error, "a start of a node was lost"),
             }
         }
     }
 
-    fn started(&mut self, index: u32, pool: PoolName, backoff: Option<Backoff>, result: io::Result<(Handle, Child)>) {
-        let started = Instant::now();
-        match result {
+    fn started(&mut self, start: Start, result: Result<(Handle, Child), LaunchError>) {
+        let (now, Start { index, pool, backoff }) = (Instant::now(), start);
+        let worker = match result {
             Ok((handle, child)) => {
                 tracing::info!(node = format!("node-{index}"), %pool, pid = handle.pid, "started");
-                self.watch(index, handle.clone(), Some(child));
-                self.workers.insert(index, Worker { pool, state: State::Alive(handle), started, backoff });
+                self.watch(index, &handle, Some(child));
+                Worker::alive(pool, handle, now, backoff)
             }
             Err(error) => {
-                let binary = self.launcher.binary.display();
-                let message = format!("node-{index} can't be started: {binary}: {error}");
+                let message = format!("node-{index} can't be started: {error}");
                 self.notices.send(event::warning("NodeStartFailed", format!("node/node-{index}"), message));
-                // The first retry waits as well: what hindered this start hinders the next.
-                let mut backoff = backoff.unwrap_or_else(|| Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
-                let state = State::Dead(started + backoff.next_wait());
-                self.workers.insert(index, Worker { pool, state, started, backoff: Some(backoff) });
+                Worker::failed(pool, now, backoff)
             }
-        }
+        };
+        self.workers.insert(index, worker);
     }
 
-    fn stop(&mut self, index: u32) {
+    fn stop(&mut self, index: u32, wanted: &Wanted) {
         let Some(worker) = self.workers.remove(&index) else { return };
         match worker.state {
             State::Alive(handle) => {
                 tracing::info!(node = format!("node-{index}"), pid = handle.pid, "told to drain and exit");
-                self.launcher.mark_leaving(index, &worker.pool, &handle);
+                // In this order: one that is remembered as leaving was really told.
                 handle.terminate();
-                self.workers.insert(index, Worker { state: State::Leaving(handle), ..worker });
+                self.launcher.mark_leaving(index, &worker.pool, &handle);
+                let leaving = Leaving::new(handle, Instant::now(), self.drain(&worker.pool, wanted));
+                self.workers.insert(index, Worker { state: State::Leaving(leaving), ..worker });
             }
             State::Leaving(_) => {
                 self.workers.insert(index, worker);
@@ -185,26 +198,61 @@ impl Supervisor {
         }
     }
 
-    fn watch(&self, index: u32, handle: Handle, child: Option<Child>) {
-        let (ends, pid) = (self.ends.0.clone(), handle.pid);
+    /// Ends what should have left by now.
+    fn push(&mut self) {
+        let now = Instant::now();
+        for (index, worker) in &mut self.workers {
+            let State::Leaving(leaving) = &mut worker.state else { continue };
+            if leaving.until > now {
+                continue;
+            }
+            let (pid, push) = (leaving.handle.pid, leaving.push(now));
+            let signal = match push {
+                Push::Terminate => "SIGTERM",
+                Push::Kill => "SIGKILL",
+            };
+            let message = format!("pid {pid} has not left when its drain was over; it is sent {signal}");
+            self.notices.send(event::warning("NodeOverdue", format!("node/node-{index}"), message));
+            match push {
+                Push::Terminate => leaving.handle.terminate(),
+                Push::Kill => leaving.handle.kill(),
+            }
+        }
+    }
+
+    /// How long a node may drain. A pool that is gone says nothing: its nodes may take what any pool may ask for.
+    fn drain(&self, pool: &PoolName, wanted: &Wanted) -> Duration {
+        let of_pool = wanted.drains.get(pool).copied();
+        self.launcher.drain_deadline.or(of_pool).unwrap_or(spec::MAX_DURATION)
+    }
+
+    fn watch(&mut self, index: u32, handle: &Handle, child: Option<Child>) {
+        let process = (handle.pid, handle.start_time);
+        if !self.awaited.insert(process) {
+            return;
+        }
+        let (ends, handle) = (self.ends.0.clone(), handle.clone());
         tokio::spawn(async move {
             let how = handle.ended(child).await;
             // Fails only when the supervisor is gone.
-            let _ = ends.send(End { index, pid, how }).await;
+            let _ = ends.send(End { index, process, how }).await;
         });
     }
 
     fn ended(&mut self, end: End) {
-        let End { index, pid, how } = end;
+        let End { index, process, how } = end;
+        self.awaited.remove(&process);
         let Some(worker) = self.workers.get_mut(&index) else { return };
+        let is = |handle: &Handle| (handle.pid, handle.start_time) == process;
+        let pid = process.0;
         match &worker.state {
-            State::Leaving(handle) if handle.pid == pid => {
+            State::Leaving(leaving) if is(&leaving.handle) => {
                 tracing::info!(node = format!("node-{index}"), pid, "{how}");
                 self.launcher.forget(index);
                 self.workers.remove(&index);
             }
-            State::Alive(handle) if handle.pid == pid => {
-                let wait = worker.died();
+            State::Alive(handle) if is(handle) => {
+                let wait = worker.died(Instant::now());
                 let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {wait:.1?}") };
                 let message = format!("pid {pid} {how}; it is started again {when}");
                 self.notices.send(event::warning("NodeDied", format!("node/node-{index}"), message));
@@ -214,7 +262,13 @@ impl Supervisor {
         }
     }
 
-    fn tell_refused(&mut self, refused: Wanted) {
+    /// Not waited for: a slow disk must not delay what the nodes need.
+    fn trim(&self) {
+        let (logs, indexes) = (self.launcher.logs_dir(), self.workers.keys().copied().collect::<Vec<_>>());
+        spawn_blocking(move || log::trim(&logs, indexes));
+    }
+
+    fn tell_refused(&mut self, refused: BTreeMap<PoolName, u32>) {
         for (pool, missing) in &refused {
             if self.refused.get(pool) != Some(missing) {
                 let message = format!("{missing} nodes are not started: a host runs at most {MAX_PER_HOST}");
@@ -222,34 +276,5 @@ impl Supervisor {
             }
         }
         self.refused = refused;
-    }
-}
-
-impl Worker {
-    fn due(&self) -> Option<Instant> {
-        match self.state {
-            State::Dead(at) => Some(at),
-            State::Alive(_) | State::Leaving(_) => None,
-        }
-    }
-
-    fn counted(&self, index: u32) -> scale::Worker {
-        scale::Worker { index, pool: self.pool.clone(), leaving: matches!(self.state, State::Leaving(_)) }
-    }
-
-    /// Marks it dead; returns how long until it is started again.
-    fn died(&mut self) -> Duration {
-        if self.started.elapsed() >= HEALTHY_AFTER {
-            self.backoff = None;
-        }
-        let wait = match &mut self.backoff {
-            Some(backoff) => backoff.next_wait(),
-            None => {
-                self.backoff = Some(Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1));
-                Duration::ZERO
-            }
-        };
-        self.state = State::Dead(Instant::now() + wait);
-        wait
     }
 }

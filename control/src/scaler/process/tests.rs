@@ -1,5 +1,5 @@
 //! The supervisor with a script in the place of `echo-node`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -33,18 +34,27 @@ struct Control {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// Waits to be told to go.
+const NODE: &str = "#!/bin/sh\nwhile :; do sleep 1; done\n";
+/// Does not hear that it is told.
+const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n";
+
 impl Host {
     fn new(name: &str) -> Self {
+        Self::with_node(name, NODE)
+    }
+
+    fn with_node(name: &str, script: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("echo-scaler-{name}-{}", std::process::id()));
         fs::create_dir_all(directory.join("nodes")).unwrap();
         let binary = directory.join("node.sh");
-        fs::write(&binary, "#!/bin/sh\nexec sleep 600\n").unwrap();
+        fs::write(&binary, script).unwrap();
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
         Self { directory, binary }
     }
 
-    fn control(&self, binary: &Path) -> Control {
-        let launcher = Launcher {
+    fn launcher(&self, binary: &Path) -> Launcher {
+        Launcher {
             binary: binary.to_owned(),
             state_dir: self.directory.clone(),
             cluster: "test".parse().unwrap(),
@@ -54,7 +64,14 @@ impl Host {
             lease_ttl: Duration::from_secs(10),
             drain_deadline: None,
             lifeline: false,
-        };
+        }
+    }
+
+    fn control(&self, binary: &Path) -> Control {
+        Self::run(self.launcher(binary))
+    }
+
+    fn run(launcher: Launcher) -> Control {
         let (notices, taken) = Notices::channel();
         let (scaler, supervisor) = ProcessScaler::new(launcher, notices);
         let (trigger, stop): (Trigger, Stop) = stop();
@@ -62,9 +79,13 @@ impl Host {
         Control { scaler, notices: taken, _trigger: trigger, task }
     }
 
+    fn nodes(&self) -> PathBuf {
+        self.directory.join("nodes")
+    }
+
     /// The living processes by index, as remembered.
     fn alive(&self) -> BTreeMap<u32, Record> {
-        let records = record::read_all(&self.directory.join("nodes")).into_iter();
+        let records = record::read_all(&self.nodes()).into_iter();
         let alive = |r: &Record| Handle::open(r.pid).is_some_and(|h| h.start_time == r.start_time);
         records.filter(alive).map(|r| (r.index, r)).collect()
     }
@@ -85,14 +106,23 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         for record in self.alive().values() {
-            Handle::open(record.pid).iter().for_each(Handle::terminate);
+            Handle::open(record.pid).iter().for_each(Handle::kill);
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
+async fn until(met: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !met() {
+        assert!(Instant::now() < deadline, "not in time");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn want(nodes: u32) -> Option<Wanted> {
-    Some([("edge".parse().unwrap(), nodes)].into())
+    let pool: PoolName = "edge".parse().unwrap();
+    Some(Wanted { replicas: [(pool.clone(), nodes)].into(), drains: [(pool, Duration::from_secs(10))].into() })
 }
 
 #[tokio::test]
@@ -120,11 +150,104 @@ async fn another_control_adopts_what_runs() {
     let before = host.until(&[1, 2]).await;
     first.task.abort();
     let gone = Record { index: 9, pid: u32::MAX - 1, ..before.get(&1).unwrap().clone() };
-    gone.write(&host.directory.join("nodes")).unwrap();
+    gone.write(&host.nodes()).unwrap();
     let second = host.control(&host.binary);
     second.scaler.want(want(3));
     let after = host.until(&[1, 2, 3]).await;
     assert!(before.iter().all(|(index, record)| after.get(index) == Some(record)), "nobody was started again");
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_remembers_is_adopted() {
+    let host = Host::new("unremembered");
+    let first = host.control(&host.binary);
+    first.scaler.want(want(3));
+    let before = host.until(&[1, 2, 3]).await;
+    first.task.abort();
+    // As if the first control had been killed between the start and the record.
+    fs::remove_file(record::path(&host.nodes(), 2)).unwrap();
+    fs::write(record::path(&host.nodes(), 3), "torn").unwrap();
+    let second = host.control(&host.binary);
+    second.scaler.want(want(3));
+    assert_eq!(host.until(&[1, 2, 3]).await, before, "nobody was started again");
+    second.scaler.want(want(1));
+    host.until(&[1]).await;
+    for index in [2, 3] {
+        let Record { pid, start_time, .. } = before[&index];
+        until(|| Handle::open(pid).is_none_or(|h| h.start_time != start_time)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_remembered_does_not_stay() {
+    let host = Host::new("full");
+    fs::create_dir(host.nodes().join("node-1.json.new")).unwrap();
+    let mut control = host.control(&host.binary);
+    control.scaler.want(want(1));
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    assert_eq!(told.reason, "NodeStartFailed");
+    assert!(told.message.contains("node-1.json"), "{}", told.message);
+    control.task.abort();
+    let launcher = host.launcher(&host.binary);
+    // A task that is aborted leaves its blocking part behind, which may be at a further try.
+    until(|| found::all(&launcher).is_empty()).await;
+}
+
+#[tokio::test]
+async fn nodes_of_another_etcd_are_replaced() {
+    let host = Host::new("foreign");
+    let first = host.control(&host.binary);
+    first.scaler.want(want(1));
+    let before = host.until(&[1]).await;
+    first.task.abort();
+    let elsewhere = Launcher { cluster: "other".parse().unwrap(), ..host.launcher(&host.binary) };
+    assert!(elsewhere.refused().unwrap().contains("of cluster test"), "these nodes serve another cluster");
+    assert_eq!(host.launcher(&host.binary).refused(), None);
+    let mut second = Host::run(Launcher { etcd: vec!["http://127.0.0.1:2".into()], ..host.launcher(&host.binary) });
+    second.scaler.want(want(1));
+    let told = tokio::time::timeout(DEADLINE, second.notices.recv()).await.unwrap().unwrap();
+    assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeReplaced", "node/node-1"));
+    let after = host.until(&[2]).await;
+    assert_ne!(before[&1].etcd, after[&2].etcd);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_leave_is_killed() {
+    let host = Host::with_node("deaf", DEAF_NODE);
+    let drain_deadline = Some(Duration::from_millis(50));
+    let mut control = Host::run(Launcher { drain_deadline, ..host.launcher(&host.binary) });
+    control.scaler.want(want(1));
+    host.until(&[1]).await;
+    // From here on no wait is a real one.
+    tokio::time::pause();
+    control.scaler.want(want(0));
+    for signal in ["SIGTERM", "SIGKILL"] {
+        let told = control.notices.recv().await.unwrap();
+        assert_eq!(told.reason, "NodeOverdue");
+        assert!(told.message.contains(signal), "{}", told.message);
+    }
+    until(|| host.alive().is_empty()).await;
+}
+
+#[tokio::test]
+async fn leadership_that_comes_and_goes_leaves_no_task_behind() {
+    let host = Host::new("flapping");
+    let control = host.control(&host.binary);
+    control.scaler.want(want(2));
+    host.until(&[1, 2]).await;
+    for _ in 0..5 {
+        control.scaler.want(None);
+        tokio::task::yield_now().await;
+        control.scaler.want(want(2));
+        // The third node shows that it has adopted by then.
+        control.scaler.want(want(3));
+        host.until(&[1, 2, 3]).await;
+        control.scaler.want(want(2));
+        host.until(&[1, 2]).await;
+    }
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    // The supervisor, and one that waits for each node.
+    until(|| tasks() == 3).await;
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub struct Span {
     pub parent: String,
     /// What was done.
     pub name: String,
+    /// Unix nanoseconds.
+    pub start: u64,
 }
 
 impl Collector {
@@ -84,6 +86,8 @@ impl Collector {
                     span.id = text;
                 } else if let Some(text) = value("Name") {
                     span.name = text;
+                } else if let Some(text) = value("Start time") {
+                    span.start = text.parse().unwrap_or_default();
                 }
             }
         }
@@ -92,7 +96,8 @@ impl Collector {
 
     /// One trace as a tree, a span a line: its name, its service and, on a node, which one.
     pub fn tree(&self, trace: &str) -> String {
-        let spans: Vec<Span> = self.spans().into_iter().filter(|s| s.trace == trace).collect();
+        let mut spans: Vec<Span> = self.spans().into_iter().filter(|s| s.trace == trace).collect();
+        spans.sort_by_key(|span| span.start);
         let mut text = String::new();
         branch(&spans, "", 0, &mut text);
         text

@@ -32,6 +32,7 @@ pub(crate) async fn follow<M, R>(
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     // When it broke, since the last message.
     let mut broken: Option<Instant> = None;
+    let mut told = false;
     loop {
         let mut answer = Some(control.timeout());
         let status = match open(control).await {
@@ -40,7 +41,8 @@ pub(crate) async fn follow<M, R>(
                 match next(&mut stream, answer.take()).await {
                     Ok(Some(message)) => {
                         backoff.reset();
-                        if broken.take().is_some() {
+                        broken = None;
+                        if std::mem::take(&mut told) {
                             tell("control is back");
                         }
                         if let ControlFlow::Break(result) = take(message)? {
@@ -52,12 +54,13 @@ pub(crate) async fn follow<M, R>(
                 }
             },
         };
-        let first = broken.is_none();
+        let again = broken.is_some();
         let since = *broken.get_or_insert_with(Instant::now);
         if !passes(&status) || since.elapsed() > PATIENCE {
             return Err(control.explain(status));
         }
-        if first {
+        // Not when it first breaks: where that is the end of `up` too, `up` tells it better in a moment.
+        if again && !std::mem::replace(&mut told, true) {
             tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
         }
         tokio::time::sleep(backoff.next_wait()).await;

@@ -28,6 +28,9 @@ fn objects_that_do_not_exist() {
     let cases = [
         ("get nodes/node-99", "node-99", "echoctl get nodes"),
         ("get pools/absent", "absent", "echoctl get pools"),
+        ("get nodes/node-1 --pool absent", "absent", "echoctl get nodes"),
+        ("get nodes --pool absent", "absent", "echoctl get pools"),
+        ("get revisions --pool absent", "absent", "echoctl get pools"),
         ("scale pool/absent --replicas 1", "absent", "echoctl get pools"),
         ("rollout status pool/absent", "absent", "echoctl get pools"),
         ("rollout undo pool/default --to-revision 99", "99", "1"),
@@ -36,6 +39,20 @@ fn objects_that_do_not_exist() {
         let output = cluster.echoctl().run(line);
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{line}");
         one_line(&output.stderr, &["error: ", name, next]);
+    }
+    let some = cluster.echoctl().run("get nodes absent node-1 -o name");
+    assert_eq!((some.code, some.stdout.as_str()), (1, "node/node-1\n"), "what is there is shown");
+    one_line(&some.stderr, &["error: ", "absent"]);
+}
+
+#[test]
+fn a_pool_that_cannot_be_read_is_not_waited_for() {
+    let cluster = Cluster::start(1);
+    cluster.etcd.put("/echo/v1/default/pools/default", "{}");
+    for flag in ["--watch=false", "--watch"] {
+        let output = cluster.echoctl().run(&format!("rollout status pool/default {flag} --timeout 2s"));
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{flag}: {output:?}");
+        assert!(output.stderr.starts_with("error: "), "{flag}: {output:?}");
     }
 }
 

@@ -2,10 +2,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use echo_tests::cluster::{SETTLED, bound, name, text};
+use echo_tests::process::kill_pid;
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Echoctl, client, eventually};
+use echo_tests::{Cluster, Echoctl, Process, client, eventually, tools};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 fn pool_with(listeners: &str) -> String {
@@ -92,6 +95,27 @@ fn a_port_in_use_is_a_nack_and_the_old_config_serves_on() {
         assert_eq!(bound(&node, "taken").port(), port);
         client::tcp_echo(bound(&node, "taken"), b"second try").unwrap();
     }
+}
+
+#[test]
+fn a_pool_deleted_meanwhile_ends_the_wait() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node_pid("node-1");
+    kill_pid(node, Signal::SIGSTOP);
+    let file = cluster.file("greet.yaml", &pool_with(GREET));
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.env("ECHO_SERVER", format!("http://{}", cluster.address())).args(["rollout", "status", "pool/default"]);
+    let mut status = Process::start("status", cluster.dir(), command);
+    eventually("it waits", SETTLED, || ensure(!status.log().is_empty(), || "nothing told".into()));
+    cluster.etcd.delete("/echo/v1/default/pools/default");
+    assert_eq!(status.wait(SETTLED).code(), Some(1));
+    assert!(
+        status.log().lines().any(|line| line.starts_with("error: ") && line.contains("default")),
+        "{}",
+        status.log()
+    );
+    kill_pid(node, Signal::SIGCONT);
 }
 
 #[test]

@@ -39,6 +39,13 @@ impl Up {
         up
     }
 
+    /// The admin command line of this cluster.
+    fn echoctl(&self) -> Echoctl {
+        let log = self.process.log();
+        let server = log.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:"));
+        Echoctl::new(server.unwrap_or_else(|| panic!("up tells its server: {log}")))
+    }
+
     fn interrupt(&mut self) {
         self.process.signal(Signal::SIGINT);
         assert_eq!(self.process.wait(END).code(), Some(0), "{}", self.process.log());
@@ -167,6 +174,64 @@ fn without_an_etcd_binary_it_says_what_to_do() {
     assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
 }
 
+#[test]
+fn what_cannot_work_is_told_before_anything_is_started() {
+    let state = state("refused");
+    let dir = state.parent().unwrap();
+    let cases = [
+        ("--nodes 255", 2, "--nodes: at most 254"),
+        ("--node-lease-ttl 500ms", 2, "--node-lease-ttl: 500ms"),
+        ("--pool big.yaml", 2, "spec.replicas: 255"),
+        ("--pool /nonexistent", 1, "/nonexistent"),
+    ];
+    std::fs::write(dir.join("big.yaml"), echo_tests::cluster::pool_file(255)).unwrap();
+    for (args, code, part) in cases {
+        let output = command(&state, &format!("{ANY_PORTS} {args}")).current_dir(dir).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args}: {stderr}");
+        assert!(stderr.contains(part) && stderr.trim_end().lines().count() == 1, "{args}: {stderr}");
+    }
+    std::fs::write(state.join("pool.yaml"), "").unwrap();
+    let output = command(&state, ANY_PORTS).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("--pool") && stderr.contains("delete"), "a damaged pool.yaml: {stderr}");
+    assert_eq!(std::fs::read_dir(state.join("logs")).unwrap().count(), 0, "nothing was started");
+}
+
+#[test]
+fn a_node_that_cannot_start_ends_the_start_soon() {
+    let state = state("no-start");
+    let dir = state.parent().unwrap().to_owned();
+    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));
+    let mut up = Process::start("up", &dir, command(&state, &args));
+    // The deadline of a start is 30 s; nothing can change any more after a few.
+    assert_eq!(up.wait(Duration::from_secs(20)).code(), Some(1), "{}", up.log());
+    let log = up.log();
+    assert!(log.contains("1 of 2 ready") && log.contains("node-2: ended"), "{log}");
+    assert!(log.contains(&format!("127.0.0.2:{port}: address in use")), "{log}");
+    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+}
+
+#[test]
+fn nodes_of_a_killed_run_are_not_told() {
+    let state = state("ghosts");
+    let args = any_ports(state.parent().unwrap(), 2);
+    let mut up = Up::start(&state, &args);
+    let echoctl = up.echoctl();
+    echoctl.ok("scale pool/default --replicas 3");
+    eventually("three nodes are known", READY, || {
+        let nodes = echoctl.items("get nodes")?;
+        ensure(nodes.len() == 3, || format!("{}", nodes.len()))
+    });
+    up.process.kill();
+    let mut up = Up::start(&state, &format!("{args} --nodes 2"));
+    let log = up.process.log();
+    assert!(log.contains("node-2") && !log.contains("node-3"), "{log}");
+    up.interrupt();
+}
+
 /// The one process of this cluster that runs a program.
 fn find(state: &Path, wanted: &str) -> u32 {
     family(state).into_iter().find(|pid| program(*pid) == wanted).unwrap_or_else(|| panic!("no {wanted}"))
@@ -181,13 +246,17 @@ fn nodes_have_loopback_addresses_of_their_own() {
     let state = state("addresses");
     let dir = state.parent().unwrap().to_owned();
     let mut up = Up::start(&state, &any_ports(&dir, 3));
-    let log = up.process.log();
-    let server = log.split_whitespace().find(|word| word.starts_with("http://127.0.0.1:"));
-    let echoctl = Echoctl::new(server.unwrap_or_else(|| panic!("up tells its server: {log}")));
+    let echoctl = up.echoctl();
     for node in echoctl.items("get nodes").unwrap() {
         let index = name(&node).strip_prefix("node-").unwrap().to_owned();
         assert_eq!(bound(&node, "echo-tcp").ip().to_string(), format!("127.0.0.{index}"));
         client::udp_echo(bound(&node, "echo-udp"), b"hello").unwrap();
     }
+    // The line to try names this very program, which is in no PATH.
+    let log = up.process.log();
+    let line = log.lines().find_map(|line| Some(line.split_once(" get nodes")?.0.to_owned() + " get nodes"));
+    let line = line.unwrap_or_else(|| panic!("no line to try in {log}"));
+    let tried = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert!(String::from_utf8_lossy(&tried.stdout).contains("node-3"), "{line}: {tried:?}");
     up.interrupt();
 }

@@ -113,8 +113,6 @@ reasons! {
         SendBuffer = "sndbuf",
         /// The kernel had no room to receive: we were too slow.
         ReceiveBuffer = "rcvbuf",
-        /// It came in the moment in which its listener closed.
-        Closing = "closing",
         /// The answer is too long for the way back.
         Oversize = "oversize",
         /// The kernel refused to send: no route, a firewall.

@@ -1,12 +1,12 @@
-//! What only the kernel knows or does of a UDP socket, and neither tokio nor socket2 asks it.
+//! What only the kernel knows of a UDP socket, and neither tokio nor socket2 asks it.
 //!
-//! Used by [`super::udp`] and [`super::socket`]. It must never block.
+//! Used by [`super::udp`]. It must never block.
 
 use std::io;
-use std::mem::{size_of, size_of_val, zeroed};
+use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{SK_MEMINFO_DROPS, SO_MEMINFO, SOL_SOCKET, sockaddr, socklen_t};
+use libc::{SK_MEMINFO_DROPS, SO_MEMINFO, SOL_SOCKET, socklen_t};
 
 /// Figures that the kernel tells of a socket's memory (sock_diag(7)), with room for later ones.
 const FIGURES: usize = 16;
@@ -30,16 +30,4 @@ pub(super) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     figures.get(SK_MEMINFO_DROPS as usize).copied().ok_or_else(|| io::ErrorKind::Unsupported.into())
-}
-
-/// Undoes connect(2) on a UDP socket, which keeps the address and port that it was bound to.
-///
-/// # Errors
-/// The kernel's.
-pub(super) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: numbers only, for which zero is a value; AF_UNSPEC is zero.
-    let nobody: sockaddr = unsafe { zeroed() };
-    // SAFETY: `nobody` is an address and as long as told.
-    let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nobody, size_of::<sockaddr>() as socklen_t) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -6,11 +6,12 @@
 //! [`BATCHES_PER_TURN`].
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
@@ -31,8 +32,6 @@ const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often the kernel is asked what it dropped.
 const DROPS_PERIOD: Duration = Duration::from_secs(1);
-/// A socket's filter that takes no byte of any datagram (`BPF_RET`), so that the kernel counts each as dropped.
-const TAKE_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 /// Answers until `stop` is told or dropped, then answers what is queued and closes.
 pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Shard>, mut stop: oneshot::Receiver<()>) {
@@ -44,7 +43,7 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             biased;
             _ = &mut stop => break,
             _ = ask.tick() => {
-                lost.count(&socket, &listener.served(), Drop::ReceiveBuffer);
+                lost.count(&socket, &listener.served());
                 continue;
             }
             ready = socket.readable() => if ready.is_err() { return },
@@ -58,16 +57,27 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
     close(socket, &listener.served(), &shard, lost);
 }
 
-/// Answers what is queued, and counts what cannot be.
-fn close(socket: UdpSocket, served: &Served, shard: &Shard, mut lost: Lost) {
+/// Answers what is queued, counts what the queue had no room for, and closes.
+pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard, mut lost: Lost) {
     let batch = &mut *shard.batch.borrow_mut();
     answer_queued(&socket, batch, served);
-    lost.count(&socket, served, Drop::ReceiveBuffer);
     // Between the last look into the queue and the close one more could slip in, unseen.
-    if SockRef::from(&socket).attach_filter(&[TAKE_NOTHING]).is_ok() {
+    if deafen(&socket).is_ok() {
         answer_queued(&socket, batch, served);
     }
-    lost.count(&socket, served, Drop::Closing);
+    lost.count(&socket, served);
+}
+
+/// Connects a socket to itself: from now on datagrams go to whoever else is there for them, or are refused in words of
+/// ICMP, but do not end in a queue that nobody reads.
+fn deafen(socket: &UdpSocket) -> io::Result<()> {
+    let own = socket.local_addr()?;
+    let host = match own.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    SockRef::from(socket).connect(&SocketAddr::new(host, own.port()).into())
 }
 
 /// Answers until the queue is empty. Asks the kernel itself: the runtime may not have heard of the last ones yet.
@@ -150,16 +160,16 @@ fn admit(datagram: &Datagram<'_>) -> Result<(), Drop> {
 
 /// What the kernel has told about datagrams that it dropped before we could take them.
 #[derive(Debug, Default)]
-struct Lost(u32);
+pub(super) struct Lost(u32);
 
 impl Lost {
-    /// Counts those that are new, as lost for `cause`.
-    fn count(&mut self, socket: &UdpSocket, served: &Served, cause: Drop) {
+    /// Counts those that are new.
+    fn count(&mut self, socket: &UdpSocket, served: &Served) {
         // An old kernel does not tell.
         let Ok(count) = syscall::drops(socket.as_fd()) else { return };
         match self.since(count) {
             0 => {}
-            new => served.slot.dropped.add(cause, new),
+            new => served.slot.dropped.add(Drop::ReceiveBuffer, new),
         }
     }
 

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::net::UdpSocket as Client;
 use std::sync::Arc;
 
@@ -87,35 +86,37 @@ fn a_socket_that_closes_counts_what_it_never_had_room_for() {
 }
 
 #[test]
-fn the_kernel_counts_what_a_closing_socket_does_not_take() {
-    let Setup { socket, client, .. } = Setup::new();
-    client.send(b"before").unwrap();
-    SockRef::from(&socket).attach_filter(&[TAKE_NOTHING]).unwrap();
-    client.send(b"after").unwrap();
-    assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 6);
-    assert_eq!(socket.recv(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(syscall::drops(socket.as_fd()).unwrap(), 1);
+fn a_deaf_socket_leaves_datagrams_to_others_and_still_answers() {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    let _entered = runtime.enter();
+    let wide = bind_shared("0.0.0.0:0".parse().unwrap()).unwrap();
+    wide.set_read_timeout(Some(PATIENCE)).unwrap();
+    let target = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), wide.local_addr().unwrap().port());
+    let narrow = bind_shared(target).unwrap();
+    narrow.set_nonblocking(true).unwrap();
+    let narrow = UdpSocket::from_std(narrow).unwrap();
+    let client = Client::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+
+    client.send_to(b"before", target).unwrap();
+    deafen(&narrow).unwrap();
+    client.send_to(b"after", target).unwrap();
+    assert_eq!(wide.recv(&mut [0; 9]).unwrap(), 5, "the socket beside it gets what is new");
+    let shard = Shard::new(Arc::default());
+    let served = Served { service: ServicePlan::Echo { max_read: 1, once: false }, slot: Arc::default() };
+    close(narrow, &served, &shard, Lost::default());
+    assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (6, target), "what came before is answered");
 }
 
 #[test]
-fn a_bound_socket_that_is_disconnected_keeps_its_address() {
-    for (wanted, host) in
-        [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "::1")]
-    {
-        let wanted: SocketAddr = wanted.parse().unwrap();
+fn a_closing_wildcard_socket_of_either_family_goes_deaf() {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+    let _entered = runtime.enter();
+    for wanted in ["0.0.0.0:0", "[::]:0", "[::1]:0"] {
         // A host without IPv6 has nothing to tell here.
-        let Ok(free) = bind_shared(wanted) else { continue };
-        let address = free.local_addr().unwrap();
-        let socket = bind_shared(address).unwrap();
-        drop(free);
-        let target = SocketAddr::new(host.parse().unwrap(), address.port());
-        socket.connect(target).unwrap();
-        syscall::disconnect(socket.as_fd()).unwrap();
-        assert_eq!(socket.local_addr().unwrap(), address);
-        let client = Client::bind((target.ip(), 0)).unwrap();
-        client.send_to(b"hello", target).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(socket.recv(&mut [0; 9]).unwrap(), 5, "{wanted}");
+        let Ok(socket) = bind_shared(wanted.parse().unwrap()) else { continue };
+        socket.set_nonblocking(true).unwrap();
+        deafen(&UdpSocket::from_std(socket).unwrap()).unwrap();
     }
 }
 

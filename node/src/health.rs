@@ -16,6 +16,11 @@ use tokio::sync::watch;
 
 use crate::agent::report::Report;
 use crate::agent::session::Link;
+use crate::intake::{Intake, Patience};
+
+/// Most connections at once: probes and scrapers are few. Together with the Agent service's they must leave room in the
+/// files that are kept from the data path.
+const MAX_CONNECTIONS: usize = 24;
 
 /// What the pages show.
 #[derive(Debug, Clone)]
@@ -33,7 +38,7 @@ pub struct Health {
 /// # Errors
 /// Why it can't serve on.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
-    axum::serve(listener, router(health)).await
+    axum::serve(Intake::new(listener, MAX_CONNECTIONS, Patience::EachAnswer), router(health)).await
 }
 
 fn router(health: Health) -> Router {

@@ -9,6 +9,7 @@ pub mod app;
 pub mod data;
 pub mod drain;
 pub mod health;
+pub mod intake;
 pub mod lifeline;
 pub mod live;
 pub mod metrics;

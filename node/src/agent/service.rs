@@ -3,6 +3,7 @@
 //! Served by [`crate::app`] together with grpc.health.v1 and reflection. It only reads cells and counters; a call can
 //! change nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use echo_proto::telemetry::rpc;
 use echo_proto::v1::agent_server::{Agent, AgentServer};
 use echo_proto::{FILE_DESCRIPTOR_SET, v1};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -20,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use super::identity::Identity;
 use super::report::{REGISTERED, Report};
 use super::session::Link;
+use crate::intake::{Connection, Intake, Patience};
 use crate::live::Counters;
 use crate::metrics::Rate;
 
@@ -27,6 +29,9 @@ use crate::metrics::Rate;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most calls at once on one connection.
 const MAX_STREAMS: u32 = 64;
+/// Most connections at once: a few of each control, and of people. Together with the health pages' they must leave room
+/// in the files that are kept from the data path.
+const MAX_CONNECTIONS: usize = 24;
 /// How often an idle connection is checked.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -63,6 +68,7 @@ impl AgentService {
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let (accepted, incoming) = mpsc::channel(1);
         let served = Server::builder()
             .timeout(CALL_TIMEOUT)
             .max_concurrent_streams(MAX_STREAMS)
@@ -72,9 +78,10 @@ impl AgentService {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .add_service(AgentServer::new(self))
-            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+            .serve_with_incoming(ReceiverStream::new(incoming));
         tokio::select! {
             served = served => Ok(served?),
+            () = accept(Intake::new(listener, MAX_CONNECTIONS, Patience::Preface), accepted) => Ok(()),
             () = readiness => Ok(()),
         }
     }
@@ -90,6 +97,16 @@ impl AgentService {
             received_packets: total.received_packets,
             transmitted_packets: total.transmitted_packets,
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        }
+    }
+}
+
+/// Hands connections to the server, which would itself ask for the next one at once after a failure.
+async fn accept(mut intake: Intake, accepted: mpsc::Sender<io::Result<Connection>>) {
+    loop {
+        let (connection, _) = intake.next().await;
+        if accepted.send(Ok(connection)).await.is_err() {
+            return;
         }
     }
 }

@@ -94,7 +94,7 @@ pub fn decode<M: Message>(value: &Value, strictness: Strictness) -> Decoded<M> {
         reader.fail(format!("does not fit {}: {e}", M::full_name()));
         M::default()
     });
-    Decoded { message, errors: reader.errors }
+    Decoded { message, errors: reader.into_errors() }
 }
 
 /// Reads one message from JSON, as it stands in etcd.

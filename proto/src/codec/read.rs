@@ -2,6 +2,7 @@
 //!
 //! Used by the codec only. It must not stop at a mistake, nor panic on any tree.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor};
@@ -13,22 +14,42 @@ use super::{FieldError, Strictness, duration, write};
 /// Deepest nesting that is read; our own messages need 8.
 const MAX_DEPTH: usize = 32;
 
+/// Most mistakes that are told one by one: nobody reads more, and whoever wrote a document decides how many it has.
+const MAX_ERRORS: usize = 100;
+
+/// Most characters of a document's own text, such as a name or a value, that a mistake shows.
+const SHOWN: usize = 40;
+
 /// Walks one document.
 pub(super) struct Reader {
     strictness: Strictness,
     path: String,
     depth: usize,
-    pub(super) errors: Vec<FieldError>,
+    errors: Vec<FieldError>,
+    /// Mistakes beyond [`MAX_ERRORS`].
+    untold: usize,
 }
 
 impl Reader {
     pub(super) fn new(strictness: Strictness) -> Self {
-        Self { strictness, path: String::new(), depth: 0, errors: Vec::new() }
+        Self { strictness, path: String::new(), depth: 0, errors: Vec::new(), untold: 0 }
     }
 
     /// Notes a mistake at the current path.
     pub(super) fn fail(&mut self, cause: impl Into<String>) {
-        self.errors.push(FieldError::new(self.path.clone(), cause));
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(FieldError::new(self.path.clone(), cause));
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// Every mistake, or [`MAX_ERRORS`] of them and how many more there are.
+    pub(super) fn into_errors(mut self) -> Vec<FieldError> {
+        if self.untold > 0 {
+            self.errors.push(FieldError::new("", format!("{} more mistakes are not shown", self.untold)));
+        }
+        self.errors
     }
 
     /// Runs `read` one step down the path.
@@ -37,7 +58,7 @@ impl Reader {
         if length > 0 && !step.starts_with('[') {
             self.path.push('.');
         }
-        self.path.push_str(step);
+        self.path.push_str(&cut(step));
         let result = read(self);
         self.path.truncate(length);
         result
@@ -204,15 +225,21 @@ impl Reader {
     }
 }
 
+/// A document's own text, cut to a readable length.
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Names a value as its writer would, cut to a readable length.
 fn describe(value: &Value) -> String {
-    const SHOWN: usize = 40;
     match value {
         Value::Null => "nothing".into(),
         Value::Bool(b) => b.to_string(),
         Value::Number(n) => n.to_string(),
-        Value::String(s) if s.chars().count() > SHOWN => format!("{:?}...", s.chars().take(SHOWN).collect::<String>()),
-        Value::String(s) => format!("{s:?}"),
+        Value::String(s) => format!("{:?}", cut(s)),
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "a mapping".into(),
     }
@@ -221,6 +248,10 @@ fn describe(value: &Value) -> String {
 /// "unknown field", with the nearest known name where one is near.
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
     let mut text = format!("unknown {what}");
+    if name.len() > SHOWN {
+        // None of ours is near, and to look would take as long as its writer likes.
+        return text;
+    }
     let nearest = known.map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min();
     if let Some((far, nearest)) = nearest
         && far <= name.chars().count().max(3) / 3

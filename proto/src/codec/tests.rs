@@ -133,6 +133,16 @@ fn garbage_is_an_error_not_a_panic() {
 }
 
 #[test]
+fn what_is_told_of_a_document_is_bounded() {
+    let keys: Vec<String> = (0..10_000).map(|i| format!("key{i}: 1")).collect();
+    let found = errors(&format!("{{apiVersion: echo/v1, {}}}", keys.join(", ")));
+    assert_eq!((found.len(), found[100].as_str()), (101, "9900 more mistakes are not shown"));
+    let long = "k".repeat(500_000);
+    let found = errors(&format!("{{? {long} : 1, metadata: {{labels: {{? {long} : 2}}}}}}"));
+    assert!(found.len() == 2 && found.iter().all(|error| error.len() < 200), "{found:?}");
+}
+
+#[test]
 fn several_documents_are_several_values() {
     let docs = parse_yaml("kind: Pool\n---\nkind: Pool\n").unwrap();
     assert_eq!(docs.len(), 2);

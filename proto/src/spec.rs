@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
+pub use listener::overlap;
 
 /// Nodes of a pool that names no number.
 pub const DEFAULT_REPLICAS: u32 = 3;

@@ -49,20 +49,19 @@ impl Check {
     }
 
     fn address(&mut self, path: &str, listener: &v1::Listener) -> Option<IpAddr> {
-        if listener.address.is_empty() {
-            return None;
-        }
-        let parsed = listener.address.parse::<IpAddr>();
-        match parsed {
-            Ok(address) if address.is_multicast() => {
-                self.fail(&format!("{path}.address"), format!("{address} is a multicast address"));
+        let path = format!("{path}.address");
+        match address(listener) {
+            Address::Named(address) if address.is_multicast() => {
+                self.fail(&path, format!("{address} is a multicast address"));
+                None
             }
-            Ok(_) => {}
-            Err(_) => {
-                self.fail(&format!("{path}.address"), format!("expected an IP address, got {:?}", listener.address));
+            Address::Named(address) => Some(address),
+            Address::Nodes => None,
+            Address::Unreadable => {
+                self.fail(&path, format!("expected an IP address, got {:?}", listener.address));
+                None
             }
         }
-        parsed.ok()
     }
 
     fn port(&mut self, path: &str, listener: &v1::Listener, protocol: Option<Protocol>) -> Option<u16> {
@@ -130,7 +129,7 @@ impl Check {
 
     fn unique_names(&mut self, path: &str, listeners: &[v1::Listener]) {
         let mut seen = HashSet::new();
-        for (index, listener) in listeners.iter().enumerate() {
+        for (index, listener) in listeners.iter().enumerate().take(MAX_LISTENERS) {
             if !listener.name.is_empty() && !seen.insert(&listener.name) {
                 self.fail(
                     &format!("{path}[{index}].name"),
@@ -142,12 +141,12 @@ impl Check {
 
     /// Two listeners on one port: also when only one of them names its address, which may be the node's.
     fn unique_ports(&mut self, path: &str, listeners: &[v1::Listener]) {
+        let overlap = |a: &v1::Listener, b: &v1::Listener| match (address(a), address(b)) {
+            (Address::Named(a), Address::Named(b)) => overlap(a, b),
+            (a, b) => a != Address::Unreadable && b != Address::Unreadable,
+        };
         let clash = |a: &v1::Listener, b: &v1::Listener| {
-            let open = |l: &v1::Listener| l.address.parse::<IpAddr>().map_or(true, |a| a.is_unspecified());
-            a.port != 0
-                && a.port == b.port
-                && protocol(a) == protocol(b)
-                && (open(a) || open(b) || a.address == b.address)
+            a.port != 0 && a.port == b.port && protocol(a) == protocol(b) && overlap(a, b)
         };
         for (index, listener) in listeners.iter().enumerate().take(MAX_LISTENERS) {
             let earlier = listeners.iter().take(index).find(|other| clash(listener, other));
@@ -166,4 +165,29 @@ fn protocol(listener: &v1::Listener) -> Option<Protocol> {
         v1::Protocol::Udp => Some(Protocol::Udp),
         v1::Protocol::Unspecified => None,
     }
+}
+
+/// Where a listener asks to be bound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Address {
+    /// There; an IPv4 address that is written as one of IPv6 is an IPv4 address.
+    Named(IpAddr),
+    /// At the node's own address, whatever that is.
+    Nodes,
+    /// That is a mistake, told elsewhere.
+    Unreadable,
+}
+
+fn address(listener: &v1::Listener) -> Address {
+    if listener.address.is_empty() {
+        return Address::Nodes;
+    }
+    listener.address.parse::<IpAddr>().map_or(Address::Unreadable, |address| Address::Named(address.to_canonical()))
+}
+
+/// Whether two sockets on these addresses, with one port, could get each other's traffic. A node binds `::` for both
+/// families, and every other IPv6 address for its own only.
+pub fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    let covers = |any: IpAddr, other: IpAddr| any.is_unspecified() && (any.is_ipv6() || other.is_ipv4());
+    a == b || covers(a, b) || covers(b, a)
 }

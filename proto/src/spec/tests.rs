@@ -84,6 +84,15 @@ fn ports_clash_only_where_they_can() {
     assert!(two(&at("127.0.0.1"), &at("127.0.0.1")).is_err());
     assert!(two(&at("127.0.0.1"), &at("0.0.0.0")).is_err());
     assert!(two(&at("127.0.0.1"), "protocol: TCP, port: 7").is_err());
+    // Compared as addresses, not as text; `::` alone is of both families.
+    assert!(two(&at("::1"), &at("0:0:0:0:0:0:0:1")).is_err());
+    assert!(two(&at("::ffff:127.0.0.1"), &at("127.0.0.1")).is_err());
+    assert!(two(&at("::1"), &at("::")).is_err());
+    assert!(two(&at("127.0.0.1"), &at("::")).is_err());
+    assert!(two(&at("0.0.0.0"), &at("::")).is_err());
+    assert!(two(&at("::1"), &at("0.0.0.0")).is_ok());
+    let unreadable = two(&at("nowhere"), &at("127.0.0.1")).unwrap_err();
+    assert_eq!(unreadable.len(), 1, "a mistake is told once: {unreadable:?}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 pub use self::error::AppError;
 use self::state_dir::StateDir;
 use crate::api::{About, Api};
-use crate::drive::Drive;
+use crate::drive::{Drive, Inbox};
 use crate::scaler::process::{Launcher, ProcessScaler, Supervisor};
 use crate::scaler::{NoScaler, Notices, Scaler};
 use crate::settings::{ScalerSettings, Settings};
@@ -128,8 +128,8 @@ impl Bound {
         let record = leader_record(instance, addresses.grpc);
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
-        let drive =
-            Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, notices: notices_taken };
+        let inbox = Inbox::new(notices_taken);
+        let drive = Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, inbox };
 
         let mut tasks = JoinSet::new();
         let mut spawn = |name: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>| {

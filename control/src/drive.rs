@@ -4,15 +4,17 @@
 //! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool
 //! as they were when the plan was made.
 
+mod inbox;
 mod pools;
 mod reports;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+pub use self::inbox::Inbox;
 use self::pools::Pools;
 use self::reports::Reports;
 use crate::scaler::{Scaler, Wanted};
@@ -21,7 +23,7 @@ use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, State, View};
 use echo_proto::backoff::Backoff;
-use echo_proto::{spec, v1};
+use echo_proto::spec;
 
 /// Waits after a write that failed, or that lost against another.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -41,7 +43,7 @@ pub struct Drive {
     /// Whether this process leads.
     pub leadership: watch::Receiver<Option<Leadership>>,
     /// Events of the scaler, to be stored.
-    pub notices: mpsc::Receiver<v1::Event>,
+    pub inbox: Inbox,
 }
 
 /// How a pass went.
@@ -85,18 +87,19 @@ impl Drive {
         };
         loop {
             updates.mark_unchanged();
-            // A write that waits for etcd must not outlive the leadership.
+            // A write that waits for etcd must not outlive the leadership, and nothing may be told after it.
             let wake = tokio::select! {
-                wake = self.pass(&mut term) => wake,
+                biased;
                 _ = lost.changed() => return,
                 () = stop.wait() => return,
+                wake = self.pass(&mut term) => wake,
             };
             // A deadline that has passed must not spin; without one, the view has to change first.
             let pause = sleep_until(wake.unwrap_or_else(Instant::now).max(Instant::now() + MIN_PAUSE));
             tokio::select! {
                 _ = updates.changed() => {}
                 _ = lost.changed() => return,
-                () = term.reports.arrival(&mut self.notices) => {}
+                () = self.inbox.arrival() => {}
                 () = pause, if wake.is_some() => {}
                 () = stop.wait() => return,
             }
@@ -111,7 +114,7 @@ impl Drive {
             term.prune = Instant::now() + PRUNE_EVERY;
             term.reports.prune().await;
         }
-        let passes = [term.pools.pass(&self.view).await, term.reports.pass(&self.view, &mut self.notices).await];
+        let passes = [term.pools.pass(&self.view).await, term.reports.pass(&self.view, &mut self.inbox).await];
         let again = passes.contains(&Pass::Again).then(|| Instant::now() + term.backoff.next_wait());
         if again.is_none() {
             term.backoff.reset();

@@ -3,22 +3,24 @@
 //! Part of the drive; a fenced transaction each. A bad value is reported once, by its key and mod_revision, whoever
 //! leads; what the scaler repeats within a while folds into one event with a count.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::v1;
-use tokio::sync::mpsc;
 
-use super::Pass;
+use super::{Inbox, Pass};
 use crate::event;
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, events};
 use crate::view::View;
 
-/// Events of one pass; more follow in the next.
+/// Bad values reported in one pass; more follow in the next.
 const MAX_PER_PASS: usize = 64;
 /// Repeats within this time of the last one fold.
 const FOLD_WITHIN: Duration = Duration::from_secs(600);
+/// Repeats beyond this time since the first one are an event of their own again: an event stands where it began, among
+/// those that are pruned next.
+const FOLD_AT_MOST: Duration = Duration::from_secs(3_600);
 /// Most events that repeats can fold into; beyond, all are forgotten, and repeats are events of their own again.
 const MAX_FOLDING: usize = 1_024;
 /// Reason of the report of a bad value.
@@ -30,25 +32,19 @@ pub(super) struct Reports {
     leadership: Leadership,
     /// Bad values that were reported: key -> mod_revision. `None`: not yet known what earlier leaders reported.
     told: Option<HashMap<String, String>>,
-    /// Taken from the scaler, not stored yet; at most [`MAX_PER_PASS`].
-    waiting: VecDeque<v1::Event>,
     /// The last event of each object and reason.
     folding: HashMap<(String, String), v1::Event>,
 }
 
 impl Reports {
     pub(super) fn new(store: Store, leadership: Leadership) -> Self {
-        Self { store, leadership, told: None, waiting: VecDeque::new(), folding: HashMap::new() }
+        Self { store, leadership, told: None, folding: HashMap::new() }
     }
 
-    pub(super) async fn pass(&mut self, view: &View, notices: &mut mpsc::Receiver<v1::Event>) -> Pass {
-        while self.waiting.len() < MAX_PER_PASS
-            && let Ok(event) = notices.try_recv()
-        {
-            self.waiting.push_back(event);
-        }
-        match self.report(view).await {
-            Ok(()) => Pass::Done(None),
+    pub(super) async fn pass(&mut self, view: &View, inbox: &mut Inbox) -> Pass {
+        inbox.fill();
+        match self.report(view, inbox).await {
+            Ok(pass) => pass,
             Err(error) => {
                 tracing::warn!(%error, "an event was not stored yet");
                 Pass::Again
@@ -56,18 +52,22 @@ impl Reports {
         }
     }
 
-    async fn report(&mut self, view: &View) -> Result<(), StoreError> {
-        while let Some(event) = self.waiting.front().cloned() {
-            self.fold(event).await?;
-            self.waiting.pop_front();
+    async fn report(&mut self, view: &View, inbox: &mut Inbox) -> Result<Pass, StoreError> {
+        while let Some(event) = inbox.oldest().cloned() {
+            if !self.fold(event).await? {
+                return Ok(Pass::Again);
+            }
+            inbox.stored();
         }
         for event in self.invalid(view).await? {
             tracing::warn!(object = event.object, "{}", event.message);
             let (key, at) = (event::key_of(&event).to_owned(), event.to.clone());
-            self.commit(|change, keys| change.event(keys, event)).await?;
+            if !self.commit(|change, keys| change.event(keys, event)).await? {
+                return Ok(Pass::Again);
+            }
             self.told.get_or_insert_default().insert(key, at);
         }
-        Ok(())
+        Ok(Pass::Done(None))
     }
 
     /// The reports of bad values that nobody has made yet.
@@ -91,36 +91,25 @@ impl Reports {
         }))
     }
 
-    /// Stores an event, or counts it where it repeats a recent one.
-    async fn fold(&mut self, event: v1::Event) -> Result<(), StoreError> {
+    /// Stores an event, or counts it where it repeats a recent one; `false` if it is not stored.
+    async fn fold(&mut self, event: v1::Event) -> Result<bool, StoreError> {
         let kind = (event.object.clone(), event.reason.clone());
-        let recent = |e: &&v1::Event| {
-            let last = e.last_time.and_then(|at| SystemTime::try_from(at).ok());
-            last.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < FOLD_WITHIN)
-        };
-        let folded = match self.folding.get(&kind).filter(recent) {
+        let folded = match self.folding.get(&kind).filter(|first| folds(first, SystemTime::now())) {
             Some(first) => {
-                let (metadata, first_time, count) = (first.metadata.clone(), first.first_time, first.count + 1);
-                v1::Event { metadata, first_time, count, ..event }
+                let (metadata, first_time) = (first.metadata.clone(), first.first_time);
+                v1::Event { metadata, first_time, count: first.count.saturating_add(1), ..event }
             }
             None => event::placed(event, self.store.keys()),
         };
         let stored = folded.clone();
-        self.commit(|change, keys| change.event_again(keys, folded)).await?;
+        if !self.commit(|change, keys| change.event_again(keys, folded)).await? {
+            return Ok(false);
+        }
         if self.folding.len() >= MAX_FOLDING {
             self.folding.clear();
         }
         self.folding.insert(kind, stored);
-        Ok(())
-    }
-
-    /// Returns when the scaler has told something. Dropping the future loses nothing.
-    pub(super) async fn arrival(&mut self, notices: &mut mpsc::Receiver<v1::Event>) {
-        match notices.recv().await {
-            Some(event) => self.waiting.push_back(event),
-            // No scaler reports any more.
-            None => std::future::pending().await,
-        }
+        Ok(true)
     }
 
     /// Removes what is too old, and the oldest of what is too much.
@@ -130,10 +119,38 @@ impl Reports {
         }
     }
 
-    /// A lost leadership is no error: the next leader reports what this one did not.
-    async fn commit(&self, fill: impl FnOnce(Change, &echo_proto::keys::Keys) -> Change) -> Result<(), StoreError> {
+    /// Whether it is stored. A lost leadership is no error: what was not stored is kept for another term.
+    async fn commit(&self, fill: impl FnOnce(Change, &echo_proto::keys::Keys) -> Change) -> Result<bool, StoreError> {
         let keys = self.store.keys();
         let change = fill(Change::new().fenced(keys, &self.leadership), keys);
-        self.store.commit(change).await.map(drop)
+        Ok(self.store.commit(change).await?.is_some())
+    }
+}
+
+/// Whether a repeat at `now` is counted by the event of the first one.
+fn folds(first: &v1::Event, now: SystemTime) -> bool {
+    let within = |at: Option<prost_types::Timestamp>, limit: Duration| {
+        let at = at.and_then(|at| SystemTime::try_from(at).ok());
+        at.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age < limit)
+    };
+    within(first.last_time, FOLD_WITHIN) && within(first.first_time, FOLD_AT_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_fold_for_a_while_only() {
+        let now = SystemTime::now();
+        let first = |began: u64, repeated: u64| v1::Event {
+            first_time: Some((now - Duration::from_secs(began)).into()),
+            last_time: Some((now - Duration::from_secs(repeated)).into()),
+            ..Default::default()
+        };
+        assert!(folds(&first(3_000, 10), now));
+        assert!(!folds(&first(3_000, 700), now), "long not repeated");
+        assert!(!folds(&first(3_700, 10), now), "repeated for long");
+        assert!(!folds(&v1::Event::default(), now));
     }
 }

@@ -63,11 +63,11 @@ impl Election {
                 self.revoke(lease).await;
             }
             match self.campaign().await {
-                Ok(Some(leadership)) => {
+                Ok(Some((leadership, granted))) => {
                     backoff.reset();
                     tracing::info!(lease = format!("{:x}", leadership.lease), "this process is the leader");
                     let _ = self.leadership.send(Some(leadership));
-                    self.hold(leadership, &mut stop).await;
+                    self.hold(leadership, granted, &mut stop).await;
                     let _ = self.leadership.send(None);
                     match self.revoke(leadership.lease).await {
                         true => self.memory.forget(),
@@ -91,7 +91,10 @@ impl Election {
         let _ = timeout(jittered(self.ttl * 4), taken).await;
     }
 
-    async fn campaign(&self) -> Result<Option<Leadership>, StoreError> {
+    /// Tries to win; also tells when the lease was asked for, from which its time counts.
+    async fn campaign(&self) -> Result<Option<(Leadership, Instant)>, StoreError> {
+        // Before the call: etcd may have granted the lease long before its answer arrives.
+        let asked = Instant::now();
         let mut leases = self.store.client.lease_client();
         let ttl = self.ttl.as_secs().max(1) as i64;
         let granted = self.store.call("grant a lease", async move { leases.grant(ttl, None).await }).await?;
@@ -101,15 +104,21 @@ impl Election {
         record.since = Some(std::time::SystemTime::now().into());
         let key = self.store.keys().leader();
         let won = self.store.commit(Change::new().expect(&key, 0).put_leased(&key, &record, lease)).await;
+        let won = won.map(|won| won.filter(|_| Instant::now() < self.end(asked)));
         if !matches!(won, Ok(Some(_))) {
             self.revoke(lease).await;
         }
-        Ok(won?.map(|create_revision| Leadership { create_revision, lease }))
+        Ok(won?.map(|create_revision| (Leadership { create_revision, lease }, asked)))
+    }
+
+    /// Until when a leader may trust in a lease that was granted or renewed at `since`, by its own clock.
+    fn end(&self, since: Instant) -> Instant {
+        since + self.ttl.mul_f64(TRUSTED_PART)
     }
 
     /// Ends when the leadership is lost or given up.
-    async fn hold(&self, leadership: Leadership, stop: &mut Stop) {
-        let mut renewed = Instant::now();
+    async fn hold(&self, leadership: Leadership, granted: Instant, stop: &mut Stop) {
+        let mut renewed = granted;
         let mut keeper = None;
         // The key may also be deleted by hand, or be another's after a restored backup.
         let lost = self.view.until(|state| {
@@ -118,7 +127,7 @@ impl Election {
         });
         tokio::pin!(lost);
         loop {
-            let end = renewed + self.ttl.mul_f64(TRUSTED_PART);
+            let end = self.end(renewed);
             let sent = Instant::now();
             tokio::select! {
                 result = timeout_at(end, self.renew(leadership.lease, &mut keeper)) => match result {
@@ -133,6 +142,7 @@ impl Election {
                 () = &mut lost => return tracing::warn!("the leader key is gone or another's"),
                 () = stop.wait() => return,
             }
+            let end = self.end(renewed);
             if Instant::now() >= end {
                 return tracing::warn!("no longer the leader: etcd did not renew the lease in time");
             }
@@ -149,14 +159,30 @@ impl Election {
         let renew = async {
             let (sender, answers) = match keeper {
                 Some(open) => open,
-                // Opening it renews once already; it fails for a lease that is gone.
-                None => keeper.insert(self.store.client.lease_client().keep_alive(lease).await?),
+                None => match self.store.client.lease_client().keep_alive(lease).await {
+                    // Opening it has renewed once already.
+                    Ok(open) => {
+                        *keeper = Some(open);
+                        return Ok(Renewal::Done);
+                    }
+                    // So the client tells a lease that is gone.
+                    Err(etcd_client::Error::LeaseKeepAliveError(_)) => return Ok(Renewal::Gone),
+                    Err(error) => return Err(error),
+                },
             };
             sender.keep_alive().await?;
-            answers.message().await
+            let answer = answers.message().await?;
+            Ok(answer.map_or(Renewal::Cut, |a| if a.ttl() > 0 { Renewal::Done } else { Renewal::Gone }))
         };
-        let answer = self.store.call("renew the lease", renew).await?;
-        Ok(answer.is_some_and(|a| a.ttl() > 0))
+        match self.store.call("renew the lease", renew).await? {
+            Renewal::Done => Ok(true),
+            Renewal::Gone => Ok(false),
+            // Of the connection, not of the lease: etcd restarts.
+            Renewal::Cut => {
+                let (endpoints, cause) = (self.store.endpoints.clone(), "the stream has ended".to_owned());
+                Err(StoreError::Unavailable { endpoints, cause })
+            }
+        }
     }
 
     /// Gives a lease back; `false` if etcd did not answer. One that is gone already is as good.
@@ -171,6 +197,16 @@ impl Election {
 }
 
 type Keeper = (LeaseKeeper, LeaseKeepAliveStream);
+
+/// What became of one renewal.
+enum Renewal {
+    /// The lease has its whole TTL again.
+    Done,
+    /// There is no such lease.
+    Gone,
+    /// Not known: etcd ended the stream.
+    Cut,
+}
 
 async fn pause(backoff: &mut Backoff, stop: &mut Stop) {
     tokio::select! {

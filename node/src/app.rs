@@ -29,8 +29,9 @@ use crate::agent::state_dir::StateDir;
 use crate::agent::watch::Assigned;
 use crate::health::Health;
 use crate::live::{Live, LiveOptions, ShardFailure};
+use crate::metrics;
+use crate::pool_file::PoolFile;
 use crate::settings::{Settings, Source};
-use crate::{metrics, pool_file};
 
 use critical::Critical;
 pub use error::{BuildError, RunError};
@@ -64,12 +65,11 @@ pub struct App {
     _state_dir: Option<Arc<StateDir>>,
 }
 
-/// Binds and opens everything; with `--config`, applies the file as well.
+/// Binds and opens everything; a pool file, where there is one, is applied as well.
 ///
 /// # Errors
 /// What could not be had; nothing is left behind.
-pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildError> {
-    let file = if let Source::File(file) = &settings.source { Some(pool_file::read(file)?) } else { None };
+pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics) -> Result<App, BuildError> {
     let signals = Signals::new().map_err(BuildError::Signals)?;
     let (grpc, grpc_address) = bind("--grpc", settings.grpc).await?;
     let (http, http_address) = bind("--http", settings.http).await?;
@@ -92,8 +92,8 @@ pub async fn build(settings: Settings, metrics: Metrics) -> Result<App, BuildErr
     let health = Health { report: report.clone(), link, metrics };
     let saved = state_dir.clone().map(|dir| saved_config(dir, &settings));
     let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell, saved);
-    if let Some((revision, plan)) = file {
-        applier.serve(&plan, revision).await?;
+    if let Some(file) = file {
+        applier.serve(&file.plan, file.revision).await?;
     }
     let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
     let session = match settings.source {

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use echo_node::pool_file::{self, PoolFile};
 use echo_node::settings::{Args, Settings};
 use echo_node::{app, lifeline};
 use echo_proto::telemetry::{self, Logs};
@@ -34,12 +35,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+fn start(mut settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let file = pool_file::of(&settings.source)?;
+    if let Some(file) = &file {
+        // It says itself which pool it is; logs, metrics and the Agent tell that name.
+        settings.pool = file.pool.clone();
+    }
     if settings.lifeline {
         lifeline::watch()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_THREADS).enable_all().build()?;
-    let ended = runtime.block_on(run(settings));
+    let ended = runtime.block_on(run(settings, file));
     // A collector that does not answer must not hold the process up.
     runtime.shutdown_background();
     ended
@@ -53,7 +59,7 @@ fn attributes(settings: &Settings) -> Vec<KeyValue> {
     attributes
 }
 
-async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(settings: Settings, file: Option<PoolFile>) -> Result<(), Box<dyn std::error::Error>> {
     let identity = telemetry::Identity {
         service: "echo-node",
         cluster: settings.cluster.to_string(),
@@ -61,7 +67,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
         attributes: attributes(&settings),
     };
     let telemetry = telemetry::start(identity, Logs::Stderr)?;
-    let app = app::build(settings, telemetry.metrics()).await;
+    let app = app::build(settings, file, telemetry.metrics()).await;
     let ended = match app {
         Ok(app) => app.run().await.map_err(Into::into),
         Err(error) => Err(error.into()),

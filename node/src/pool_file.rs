@@ -1,6 +1,7 @@
 //! The pool file of `--config`: what a node serves without any etcd.
 //!
-//! Read once, by [`crate::app`]. The same validity rule as everywhere; every mistake is told with its path.
+//! Read once, by `main`, before anything is told under the pool's name. The same validity rule as everywhere; every
+//! mistake is told with its path.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -8,9 +9,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use echo_proto::codec::{self, FieldError, FieldErrors, MAX_DOCUMENT_BYTES};
-use echo_proto::ids::Digest;
+use echo_proto::ids::{Digest, PoolName};
 use echo_proto::spec::{self, Plan};
 use echo_proto::v1;
+
+use crate::settings::Source;
+
+/// What a file says.
+#[derive(Debug, Clone)]
+pub struct PoolFile {
+    /// Name of the pool.
+    pub pool: PoolName,
+    /// What it serves: a digest, but neither a pool's uid nor a number.
+    pub revision: v1::RevisionRef,
+    /// How to serve it.
+    pub plan: Arc<Plan>,
+}
 
 /// Why a file can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +53,18 @@ fn lines(path: &Path, errors: &FieldErrors) -> String {
     errors.0.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Reads the file: the plan, and a revision that has a digest but neither pool nor number.
+/// Reads the file of a node that has one.
 ///
 /// # Errors
 /// It can't be read, or it is not exactly one valid pool.
-pub fn read(path: &Path) -> Result<(v1::RevisionRef, Arc<Plan>), PoolFileError> {
+pub fn of(source: &Source) -> Result<Option<PoolFile>, PoolFileError> {
+    match source {
+        Source::File(path) => read(path).map(Some),
+        Source::Etcd { .. } => Ok(None),
+    }
+}
+
+fn read(path: &Path) -> Result<PoolFile, PoolFileError> {
     let text = text(path).map_err(|source| PoolFileError::Io { path: path.to_owned(), source })?;
     parse(&text).map_err(|errors| PoolFileError::Invalid { path: path.to_owned(), errors })
 }
@@ -55,7 +76,7 @@ fn text(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn parse(text: &str) -> Result<(v1::RevisionRef, Arc<Plan>), FieldErrors> {
+fn parse(text: &str) -> Result<PoolFile, FieldErrors> {
     let documents = codec::parse_yaml(text).map_err(|error| FieldErrors(vec![error]))?;
     let [document] = documents.as_slice() else {
         let cause = format!("expected one pool, got {} documents", documents.len());
@@ -64,7 +85,8 @@ fn parse(text: &str) -> Result<(v1::RevisionRef, Arc<Plan>), FieldErrors> {
     let (pool, plan) = spec::read_pool(document)?;
     let template = pool.spec.and_then(|spec| spec.template).unwrap_or_default();
     let digest = Digest::of(&template).to_string();
-    Ok((v1::RevisionRef { digest, ..Default::default() }, Arc::new(plan.template)))
+    let revision = v1::RevisionRef { digest, ..Default::default() };
+    Ok(PoolFile { pool: plan.name, revision, plan: Arc::new(plan.template) })
 }
 
 #[cfg(test)]
@@ -84,9 +106,9 @@ spec:
 
     #[test]
     fn a_pool_becomes_a_plan() {
-        let (revision, plan) = parse(POOL).unwrap();
-        assert_eq!((revision.n, revision.digest.len()), (0, 64));
-        assert_eq!(plan.listeners.len(), 1);
+        let file = parse(POOL).unwrap();
+        assert_eq!((file.pool.as_str(), file.revision.n, file.revision.digest.len()), ("edge", 0, 64));
+        assert_eq!(file.plan.listeners.len(), 1);
     }
 
     #[test]

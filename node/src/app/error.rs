@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use crate::agent::register::HeldByOther;
 use crate::agent::state_dir::StateDirError;
 use crate::live::{ApplyError, StartError, explain};
-use crate::pool_file::PoolFileError;
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +31,6 @@ pub enum BuildError {
     /// The shards could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The pool file is not one.
-    #[error(transparent)]
-    PoolFile(#[from] PoolFileError),
     /// The pool file can't be served.
     #[error(transparent)]
     Apply(#[from] ApplyError),

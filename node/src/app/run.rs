@@ -76,16 +76,16 @@ impl App {
             drain::drain(applier, report, link, self.drain_deadline).await;
             Ok::<_, RunError>(())
         };
-        tokio::select! {
-            drained = leave => {
-                give_back(registry, LEAVE_LIMIT).await;
-                drained?;
-            }
-            signal = self.signals.next() => {
-                give_back(registry, FORCED_LEAVE_LIMIT).await;
-                return Err(RunError::Forced(signal));
-            }
-        }
+        // What ended a node before it left ends one that leaves, too.
+        let (ended, limit) = tokio::select! {
+            biased;
+            ended = leave => (ended, LEAVE_LIMIT),
+            signal = self.signals.next() => (Err(RunError::Forced(signal)), FORCED_LEAVE_LIMIT),
+            error = self.critical.ended() => (Err(error), FORCED_LEAVE_LIMIT),
+            error = registry_failed(&mut registry) => (Err(error), FORCED_LEAVE_LIMIT),
+        };
+        give_back(registry, limit).await;
+        ended?;
         match reason {
             Reason::Held(held) => Err(held.into()),
             Reason::Signal(_) | Reason::Retired => Ok(()),
@@ -117,11 +117,24 @@ async fn retired(mut intents: watch::Receiver<Option<v1::Intent>>) {
 
 /// Waits until the session gives up, because another process holds the id; for ever, if there is none.
 async fn registry_ended(registry: &mut Option<Registry>) -> Result<HeldByOther, RunError> {
-    let Some(registry) = registry else { return std::future::pending().await };
-    match (&mut registry.task).await {
+    let Some(Registry { task, .. }) = registry else { return std::future::pending().await };
+    let result = task.await;
+    // A task that has ended can't be asked again, and has nothing to give back.
+    *registry = None;
+    match result {
         Ok(Err(held)) => Ok(held),
         Ok(Ok(())) => Err(ended("registration", None)),
         Err(error) => Err(ended("registration", Some(error))),
+    }
+}
+
+/// As [`registry_ended`], for a node that leaves: that another process holds the id already is all the same to it.
+async fn registry_failed(registry: &mut Option<Registry>) -> RunError {
+    loop {
+        match registry_ended(registry).await {
+            Ok(held) => info!(reason = %held, "somebody waits for this node to leave"),
+            Err(error) => return error,
+        }
     }
 }
 
@@ -138,11 +151,13 @@ async fn leave_after(error: RunError, registry: Option<Registry>) -> RunError {
 /// Gives the registration back, within `limit`.
 async fn give_back(registry: Option<Registry>, limit: Duration) {
     let Some(Registry { leave, task }) = registry else { return };
-    // It ended by itself: there is nothing to give back.
-    if task.is_finished() || leave.send(limit).is_err() {
+    if leave.send(limit).is_err() {
         return;
     }
     if timeout(limit + LEAVE_SLACK, task).await.is_err() {
         warn!(?limit, "the registration could not be given back in time; it has to run out by itself");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ pub mod events;
 mod follow;
 mod lease_file;
 mod list;
+mod tail;
 
 use std::future::Future;
 use std::time::Duration;
@@ -24,9 +25,10 @@ use tracing::{Instrument as _, Span, field, info_span};
 pub use self::change::Change;
 pub use self::entry::{Entry, Stored};
 pub use self::error::StoreError;
-pub use self::follow::{Delta, Follow, Update};
+pub use self::follow::{Follow, Update};
 pub use self::lease_file::LeaseFile;
 pub use self::list::{MAX_PAGE, Page, prefix_end};
+pub use self::tail::{Delta, Tail};
 use echo_proto::backoff::Backoff;
 
 /// Longest wait for one answer of etcd: a caller of the API should learn soon that it is gone.
@@ -87,11 +89,19 @@ impl Store {
     /// Commits a change; `None` if what it expects does not hold, else the revision it made.
     ///
     /// # Errors
-    /// No answer: the change may or may not have happened.
+    /// No answer: unless etcd was not even reached, the change may or may not have happened
+    /// ([`StoreError::Unconfirmed`]).
     pub async fn commit(&self, change: Change) -> Result<Option<i64>, StoreError> {
         let mut kv = self.kv();
         let span = client_span("etcd.Txn", self.keys.root());
-        let response = self.call("commit", async move { kv.txn(change.into_txn()).await }).instrument(span).await?;
+        let mut reached = true;
+        let commit = async {
+            let answer = kv.txn(change.into_txn()).await;
+            reached = !answer.as_ref().is_err_and(error::is_unsent);
+            answer
+        };
+        let answer = self.call("commit", commit).instrument(span).await;
+        let response = answer.map_err(|error| if reached { error.unconfirmed() } else { error })?;
         let revision = response.header().map_or(0, etcd_client::ResponseHeader::revision);
         Ok(response.succeeded().then_some(revision))
     }

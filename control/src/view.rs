@@ -38,6 +38,7 @@ impl View {
     /// Follows etcd until `stop`.
     pub async fn run(self, store: Store, mut stop: Stop) {
         let keys = store.keys();
+        // Of events only the new ones are looked at, to find those that can't be read: there may be very many.
         let mut follow = Follow::new(store.clone(), keys.root().to_owned(), Some(keys.events()));
         loop {
             let update = tokio::select! {

@@ -1,9 +1,10 @@
 //! Garbage in keys of ours: an event tells it, and nothing else stops.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use echo_tests::cluster::{SETTLED, bound, text};
+use echo_tests::cluster::{SETTLED, bound, pool_file, text};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, client, eventually};
+use serde_json::Value;
 
 #[test]
 fn every_unreadable_record_is_an_event_and_the_rest_works_on() {
@@ -15,18 +16,17 @@ fn every_unreadable_record_is_an_event_and_the_rest_works_on() {
         ("rollouts/intruder", "[]"),
         ("assignments/intruder", "{"),
         ("revisions/intruder/0000000001", "null"),
-        ("intents/default/node-1", "{\"kind\": []}"),
+        ("intents/default/node-1", "7"),
         ("events/zzz", "no event"),
         ("nonsense/of/ours", "?"),
     ];
     for (key, value) in keys {
         cluster.etcd.put(&format!("/echo/v1/default/{key}"), value);
     }
-    for key in ["nodes/default/intruder", "pools/intruder", "assignments/intruder", "rollouts/intruder"] {
+    for (key, _) in keys {
         eventually(&format!("an event tells of {key}"), SETTLED, || {
             let events = cluster.echoctl().items("get events")?;
-            let told =
-                |e: &serde_json::Value| text(e, "/reason") == "InvalidRecord" && text(e, "/object").contains(key);
+            let told = |e: &Value| text(e, "/reason") == "InvalidRecord" && text(e, "/object").contains(key);
             ensure(events.iter().any(told), || format!("{} events", events.len()))
         });
     }
@@ -41,22 +41,66 @@ fn every_unreadable_record_is_an_event_and_the_rest_works_on() {
 }
 
 #[test]
-fn a_garbage_assignment_leaves_the_nodes_serving_and_deleting_it_repairs_the_pool() {
+fn a_garbage_or_deleted_assignment_is_written_anew() {
     let cluster = Cluster::start(2);
     let nodes = cluster.wait_nodes(2);
     let key = "/echo/v1/default/assignments/default";
+    let rebuilt = |times: usize| {
+        eventually("the assignment is written anew", SETTLED, || {
+            let events = cluster.echoctl().items("get events")?;
+            let told = events.iter().filter(|e| text(e, "/reason") == "AssignmentRebuilt").count();
+            ensure(told == times, || format!("told {told} times"))
+        });
+    };
     cluster.etcd.put(key, "garbage");
-    eventually("an event tells of it", SETTLED, || {
-        let events = cluster.echoctl().items("get events")?;
-        let told = |e: &serde_json::Value| text(e, "/reason") == "InvalidRecord" && text(e, "/object").contains(key);
-        ensure(events.iter().any(told), || format!("{} events", events.len()))
-    });
+    rebuilt(1);
     for node in &nodes {
         client::tcp_echo(bound(node, "echo-tcp"), b"hello").unwrap();
     }
     cluster.etcd.delete(key);
-    cluster.wait_nodes(2);
+    rebuilt(2);
+    for node in cluster.wait_nodes(2) {
+        client::tcp_echo(bound(&node, "echo-tcp"), b"hello").unwrap();
+    }
+}
+
+#[test]
+fn a_deleted_assignment_does_not_bring_back_a_revision_that_was_taken_back() {
+    let cluster = Cluster::start(2);
+    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    let taken = format!("    - {{name: taken, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n");
+    let file = cluster.file("taken.yaml", &(pool_file(2) + &taken));
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+    assert_eq!(cluster.echoctl().run("rollout status pool/default --timeout 20s").code, 1);
+
+    cluster.etcd.delete("/echo/v1/default/assignments/default");
+    let stable = |node: &Value| node.pointer("/status/applied/n").and_then(Value::as_u64) == Some(1);
+    eventually("all nodes run revision 1 again", SETTLED, || {
+        let events = cluster.echoctl().items("get events")?;
+        ensure(events.iter().any(|e| text(e, "/reason") == "AssignmentRebuilt"), || "not rebuilt yet".to_owned())?;
+        let nodes = cluster.nodes()?;
+        ensure(nodes.len() == 2 && nodes.iter().all(stable), || format!("{nodes:?}"))
+    });
+    assert_eq!(cluster.echoctl().run("rollout status pool/default --timeout 20s").code, 1, "it is still taken back");
     for node in cluster.nodes().unwrap() {
         client::tcp_echo(bound(&node, "echo-tcp"), b"hello").unwrap();
     }
+}
+
+#[test]
+fn a_stored_pool_that_is_none_is_told_to_who_asks_and_can_be_made_again() {
+    let cluster = Cluster::start(1);
+    let key = "/echo/v1/default/pools/edge";
+    cluster.etcd.put(key, "{}");
+    let file = cluster.file("edge.yaml", &pool_file(0).replace("name: default", "name: edge"));
+    for line in [format!("apply -f {file}"), "rollout status pool/edge --watch=false".into(), "get pools edge".into()] {
+        let output = cluster.echoctl().run(&line);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{line}: {output:?}");
+        assert!(output.stderr.contains(&format!("etcdctl del {key}")), "{line}: {output:?}");
+    }
+    assert_eq!(cluster.etcd.get_prefix(key), [(key.to_owned(), "{}".to_owned())], "nothing was stored");
+    assert!(cluster.etcd.get_prefix("/echo/v1/default/revisions/edge/").is_empty());
+    cluster.etcd.delete(key);
+    assert_eq!(cluster.echoctl().ok(&format!("apply -f {file}")), "pool/edge created\n");
 }

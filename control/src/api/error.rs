@@ -34,6 +34,9 @@ pub(crate) enum ApiError {
     /// Cut: the caller reads too slowly.
     #[error("this watch was cut: nothing was read for {0} s; watch again")]
     Slow(u64),
+    /// Cut: the caller has not taken the list in time.
+    #[error("this watch was cut: its list was not read within {0} s; watch again")]
+    SlowList(u64),
     /// No more watchers.
     #[error("{0} watches are open already; end some, or ask another control")]
     Crowded(usize),
@@ -56,20 +59,22 @@ impl ApiError {
 
     /// Whether the same call may succeed later.
     pub(crate) fn is_unavailable(&self) -> bool {
-        self.code() == Code::Unavailable
+        self.code() == Code::Unavailable || matches!(self, Self::Store(error) if error.is_unavailable())
     }
 
     fn code(&self) -> Code {
         match self {
             Self::Store(StoreError::Unavailable { .. }) | Self::Starting | Self::Stopping => Code::Unavailable,
-            Self::Store(StoreError::Compacted) => Code::OutOfRange,
-            Self::Store(StoreError::Refused { .. }) => Code::Internal,
+            // Not Unavailable: clients may repeat such a call by themselves.
+            Self::Store(StoreError::Unconfirmed { .. }) => Code::Unknown,
+            Self::Store(StoreError::Compacted | StoreError::Future) => Code::OutOfRange,
+            Self::Store(StoreError::Refused { .. } | StoreError::TooLarge { .. }) => Code::Internal,
             Self::Store(StoreError::Invalid { .. }) => Code::DataLoss,
             Self::Fields(_) | Self::Argument(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
             Self::Conflict(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
-            Self::Slow(_) | Self::Crowded(_) => Code::ResourceExhausted,
+            Self::Slow(_) | Self::SlowList(_) | Self::Crowded(_) => Code::ResourceExhausted,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The Events service: what happened, oldest first.
 //!
 //! Served from etcd itself; this process keeps no events. A watcher that reads slowly slows its own watch of etcd and
-//! nobody else.
+//! nobody else, holds little memory meanwhile, and is cut in the end.
 
+use std::time::Duration;
+
+use echo_proto::backoff::Backoff;
 use echo_proto::v1;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use v1::WatchType;
 use v1::events_server::Events;
@@ -12,7 +16,14 @@ use super::Api;
 use super::error::ApiError;
 use super::pages::Listed;
 use super::watch::{self, End, Outlet};
-use crate::store::{Delta, Entry, Follow, Update};
+use crate::store::{Delta, Entry, Store, StoreError, Tail, prefix_end};
+
+/// Events of the list that are kept for one watcher while it reads: there may be a thousand watchers.
+const PAGE: usize = 100;
+/// Time to read the whole list: 20,000 events are about 8 MB.
+const LIST_DEADLINE: Duration = Duration::from_secs(60);
+/// Waits after a fault of etcd.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 #[tonic::async_trait]
 impl Events for Api {
@@ -31,8 +42,8 @@ impl Events for Api {
         let object = request.into_inner().object;
         self.current()?;
         let (outlet, stream) = Outlet::channel(&self.watchers)?;
-        let (mut stop, prefix) = (self.stop.clone(), self.store.keys().events());
-        let mut watcher = EventWatcher { follow: Follow::new(self.store.clone(), prefix, None), object };
+        let mut stop = self.stop.clone();
+        let mut watcher = EventWatcher::new(self.store.clone(), object);
         tokio::spawn(async move {
             let end = tokio::select! {
                 end = watcher.run(&outlet) => end,
@@ -45,54 +56,108 @@ impl Events for Api {
     }
 }
 
-/// Copies events from etcd to one watcher.
+/// Copies events from etcd to one watcher: what is kept for it is a page of the list, or a message of its watch.
 struct EventWatcher {
-    follow: Follow,
+    store: Store,
+    tail: Tail,
     object: String,
+    backoff: Backoff,
+}
+
+/// Why the copying stopped.
+enum Halt {
+    /// The watcher gets no more.
+    End(End),
+    /// etcd: goes on after a while.
+    Store(StoreError),
+}
+
+impl From<End> for Halt {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl EventWatcher {
+    fn new(store: Store, object: String) -> Self {
+        // Removed events are old ones: who watches has seen them.
+        let tail = Tail::new(store.clone(), store.keys().events()).without_removals();
+        Self { store, tail, object, backoff: Backoff::new(BACKOFF.0, BACKOFF.1) }
+    }
+
     async fn run(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> End {
+        let mut listed = false;
         loop {
-            if let Err(end) = self.step(outlet).await {
-                return end;
+            let halt = if listed {
+                self.follow(outlet).await
+            } else {
+                match timeout(LIST_DEADLINE, self.list(outlet)).await {
+                    Ok(Ok(())) => {
+                        listed = true;
+                        continue;
+                    }
+                    Ok(Err(halt)) => halt,
+                    Err(_) => Halt::End(End::Cut(ApiError::SlowList(LIST_DEADLINE.as_secs()))),
+                }
+            };
+            match halt {
+                Halt::End(end) => return end,
+                Halt::Store(StoreError::Compacted) => listed = false,
+                Halt::Store(_) => {}
             }
+            tokio::time::sleep(self.backoff.next_wait()).await;
         }
     }
 
-    async fn step(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<(), End> {
-        let update = self.follow.next().await;
-        let version = self.follow.revision().to_string();
-        let reply = |kind: WatchType, event| v1::EventsWatchResponse {
-            r#type: kind.into(),
-            event,
-            resource_version: version.clone(),
-        };
-        match update {
-            Update::Reset(entries) => {
-                outlet.send(reply(WatchType::Resync, None)).await?;
-                for event in entries.iter().filter_map(|entry| read_event(entry, &self.object)) {
-                    outlet.send(reply(WatchType::Added, Some(event))).await?;
-                }
-                outlet.send(reply(WatchType::Bookmark, None)).await?;
+    /// Sends all there is, a page at a time, as of one revision.
+    async fn list(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<(), Halt> {
+        let prefix = self.store.keys().events();
+        let (mut start, mut revision) = (prefix.as_bytes().to_vec(), 0);
+        outlet.send(reply(WatchType::Resync, None, self.tail.revision())).await?;
+        loop {
+            let page = self.store.page(&start, &prefix_end(&prefix), PAGE, revision).await?;
+            revision = page.revision;
+            for event in page.entries.iter().filter_map(|entry| read_event(entry, &self.object)) {
+                outlet.send(reply(WatchType::Added, Some(event), revision)).await?;
             }
-            Update::Changes(deltas) => {
-                for delta in deltas {
-                    // Removed events are old ones: who watches has seen them.
-                    let Delta::Put(entry) = delta else { continue };
-                    let Some(event) = read_event(&entry, &self.object) else { continue };
-                    let kind = if entry.version == 1 { WatchType::Added } else { WatchType::Modified };
-                    outlet.send(reply(kind, Some(event))).await?;
-                }
-            }
-            // Goes on by itself.
-            Update::Away(_) => {}
+            let Some(next) = page.next else { break };
+            start = next;
         }
-        Ok(())
+        self.tail.start(revision);
+        Ok(outlet.send(reply(WatchType::Bookmark, None, revision)).await?)
+    }
+
+    /// Sends what happens then, until etcd fails or the watcher leaves.
+    async fn follow(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> Halt {
+        loop {
+            let deltas = match self.tail.next().await {
+                Ok(deltas) => deltas,
+                Err(error) => return error.into(),
+            };
+            self.backoff.reset();
+            for delta in deltas {
+                let Delta::Put(entry) = delta else { continue };
+                let Some(event) = read_event(&entry, &self.object) else { continue };
+                let kind = if entry.version == 1 { WatchType::Added } else { WatchType::Modified };
+                if let Err(end) = outlet.send(reply(kind, Some(event), entry.mod_revision)).await {
+                    return end.into();
+                }
+            }
+        }
     }
 }
 
-/// An event of the wanted object; one that can't be read is passed over, as it has been reported.
+fn reply(kind: WatchType, event: Option<v1::Event>, revision: i64) -> v1::EventsWatchResponse {
+    v1::EventsWatchResponse { r#type: kind.into(), event, resource_version: revision.to_string() }
+}
+
+/// An event of the wanted object; one that can't be read is passed over, and reported by the drive.
 fn read_event(entry: &Entry, object: &str) -> Option<v1::Event> {
     let stored = entry.decode::<v1::Event>().ok()?;
     let mut event = stored.value;

@@ -16,6 +16,16 @@ pub enum StoreError {
         /// What the last attempt met.
         cause: String,
     },
+    /// No answer to a change: etcd may have stored it.
+    #[error(
+        "etcd at {endpoints} did not confirm the change ({cause}): it may be stored or not; look at it before you try again"
+    )]
+    Unconfirmed {
+        /// The addresses tried.
+        endpoints: String,
+        /// What was met.
+        cause: String,
+    },
     /// etcd answered, and refused.
     #[error("etcd at {endpoints} refused to {operation}: {cause}")]
     Refused {
@@ -29,6 +39,17 @@ pub enum StoreError {
     /// The revision asked for is compacted: list again.
     #[error("etcd compacted the revision that was asked for; list again")]
     Compacted,
+    /// The revision asked for is yet to come, for this etcd: it was restored, or is another one.
+    #[error("etcd has not come to the revision that was asked for; list again from the start")]
+    Future,
+    /// One answer that is larger than any should be.
+    #[error("the answer of etcd at {endpoints} is too large ({cause}); remove large values below /echo/v1/")]
+    TooLarge {
+        /// The addresses tried.
+        endpoints: String,
+        /// How large, and what is taken.
+        cause: String,
+    },
     /// A value of ours that cannot be read.
     #[error("{key} is not valid: {cause}; repair it, or delete it with `etcdctl del {key}`")]
     Invalid {
@@ -44,8 +65,11 @@ impl StoreError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "etcd_unavailable",
+            Self::Unconfirmed { .. } => "etcd_unconfirmed",
             Self::Refused { .. } => "etcd_refused",
             Self::Compacted => "etcd_compacted",
+            Self::Future => "etcd_future_revision",
+            Self::TooLarge { .. } => "etcd_answer_too_large",
             Self::Invalid { .. } => "record_invalid",
         }
     }
@@ -60,14 +84,22 @@ impl StoreError {
 
     /// Whether trying again may help.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unconfirmed { .. })
+    }
+
+    /// The same of a change that was sent.
+    pub(super) fn unconfirmed(self) -> Self {
+        match self {
+            Self::Unavailable { endpoints, cause } => Self::Unconfirmed { endpoints, cause },
+            other => other,
+        }
     }
 
     pub(super) fn from_etcd(endpoints: &str, operation: &'static str, error: etcd_client::Error) -> Self {
         let endpoints = endpoints.to_owned();
         match error {
             etcd_client::Error::GRpcStatus(status) => match status.code() {
-                Code::OutOfRange => Self::Compacted,
+                Code::OutOfRange => Self::out_of_range(endpoints, status.message()),
                 // Unknown: what tonic makes of a connection that breaks in the middle of a call.
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     Self::Unavailable { endpoints, cause: root_cause(&status) }
@@ -78,6 +110,34 @@ impl StoreError {
             other => Self::Unavailable { endpoints, cause: other.to_string() },
         }
     }
+
+    /// Three faults share this code, and only their texts differ: etcd's two, which are part of its API
+    /// (api/v3rpc/rpctypes/error.go), and that of tonic for a message beyond the limit.
+    fn out_of_range(endpoints: String, text: &str) -> Self {
+        if text.contains("required revision has been compacted") {
+            Self::Compacted
+        } else if text.contains("required revision is a future revision") {
+            Self::Future
+        } else {
+            Self::TooLarge { endpoints, cause: text.to_owned() }
+        }
+    }
+}
+
+/// Whether a call failed before anything was sent.
+pub(super) fn is_unsent(error: &etcd_client::Error) -> bool {
+    // The client's own error hides the source of what it wraps.
+    let mut error: Option<&(dyn std::error::Error + 'static)> = match error {
+        etcd_client::Error::GRpcStatus(status) => Some(status),
+        other => Some(other),
+    };
+    while let Some(found) = error {
+        if found.is::<tonic::ConnectError>() {
+            return true;
+        }
+        error = found.source();
+    }
+    false
 }
 
 /// The innermost error says "connection refused"; the outer ones only "transport error".
@@ -100,12 +160,29 @@ mod tests {
     #[test]
     fn statuses_are_sorted_by_what_helps() {
         let from = |status| StoreError::from_etcd("http://e:1", "get", etcd_client::Error::GRpcStatus(status));
-        assert_eq!(from(Status::out_of_range("compacted")), StoreError::Compacted);
+        let compacted = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!(from(Status::out_of_range(compacted)), StoreError::Compacted);
+        let future = "etcdserver: mvcc: required revision is a future revision";
+        assert_eq!(from(Status::out_of_range(future)), StoreError::Future);
+        let large = "Error, decoded message length too large: found 70 bytes, the limit is: 64 bytes";
+        assert_eq!(from(Status::out_of_range(large)).label(), "etcd_answer_too_large");
         assert!(from(Status::unavailable("etcdserver: no leader")).is_unavailable());
         let refused = from(Status::resource_exhausted("mvcc: database space exceeded"));
         assert_eq!(refused.to_string(), "etcd at http://e:1 refused to get: mvcc: database space exceeded");
         assert_eq!(refused.label(), "etcd_refused");
         let gone = from(Status::unavailable("x")).to_string();
         assert!(gone.starts_with("cannot reach etcd at http://e:1; is it running?"), "{gone}");
+    }
+
+    #[test]
+    fn a_change_without_an_answer_may_be_stored_unless_it_was_never_sent() {
+        let broken = std::io::Error::other("refused");
+        let unsent = Status::from_error(Box::new(tonic::ConnectError(Box::new(broken))));
+        assert!(is_unsent(&etcd_client::Error::GRpcStatus(unsent)));
+        let lost = etcd_client::Error::GRpcStatus(Status::from_error(Box::new(std::io::Error::other("reset"))));
+        assert!(!is_unsent(&lost));
+        let told = StoreError::from_etcd("http://e:1", "commit", lost).unconfirmed();
+        assert!(told.to_string().contains("may be stored or not"), "{told}");
+        assert!(told.is_unavailable());
     }
 }

@@ -1,22 +1,15 @@
 //! Follows a range of keys: a list, then every change, for as long as the caller asks.
 //!
-//! Used by the view and by event watchers. A broken watch goes on where it stopped; after a compaction, or when etcd
-//! turns out to be another one (restored, wiped), the list comes again. Changes may come twice, never not at all. The
-//! caller must take [`Update::Away`] seriously: what it knows is old until the next update.
+//! Used by the view. A broken watch goes on where it stopped; after a compaction, or when etcd turns out to be another
+//! one (restored, wiped), the list comes again. The caller must take [`Update::Away`] seriously: what it knows is old
+//! until the next update.
 
 use std::time::Duration;
 
-use etcd_client::{KeyValue, WatchOptions, WatchResponse, WatchStream};
-use tokio::time::{Instant, timeout};
-
-use super::list::{MAX_MESSAGE_BYTES, prefix_end};
-use super::{Entry, REQUEST_DEADLINE, Store, StoreError};
+use super::list::prefix_end;
+use super::{Delta, Entry, Store, StoreError, Tail};
 use echo_proto::backoff::Backoff;
 
-/// A watch that is silent for so long is asked for a sign of life.
-const PROBE_AFTER: Duration = Duration::from_secs(5);
-/// Silent for so long, it counts as dead.
-const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Waits between attempts to reach etcd.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -31,51 +24,32 @@ pub enum Update {
     Away(StoreError),
 }
 
-/// One change of a key.
-#[derive(Debug)]
-pub enum Delta {
-    /// Made or changed.
-    Put(Entry),
-    /// Removed, or gone with its lease.
-    Gone(Vec<u8>),
-}
-
 /// The follower of one prefix.
 pub struct Follow {
     store: Store,
     prefix: String,
-    /// Keys below `prefix` that are of no interest.
-    except: Option<String>,
-    /// Everything up to here was handed out; 0: nothing yet.
-    revision: i64,
-    etcd_cluster: u64,
-    stream: Option<WatchStream>,
-    heard: Instant,
-    probed: bool,
+    /// Keys below `prefix` that are not listed.
+    unlisted: Option<String>,
+    tail: Tail,
+    listed: bool,
     backoff: Backoff,
+    /// The next attempt has to wait.
     failed: bool,
+    /// The last list came since a change, and is void already.
+    again: bool,
 }
 
 impl Follow {
-    /// Follows all keys that start with `prefix`, save those that start with `except`.
-    pub fn new(store: Store, prefix: String, except: Option<String>) -> Self {
-        Self {
-            store,
-            prefix,
-            except,
-            revision: 0,
-            etcd_cluster: 0,
-            stream: None,
-            heard: Instant::now(),
-            probed: false,
-            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
-            failed: false,
-        }
+    /// Follows all keys that start with `prefix`. Of those that start with `unlisted` only the changes are told.
+    pub fn new(store: Store, prefix: String, unlisted: Option<String>) -> Self {
+        let tail = Tail::new(store.clone(), prefix.clone());
+        let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        Self { store, prefix, unlisted, tail, listed: false, backoff, failed: false, again: false }
     }
 
     /// The etcd revision up to which everything was handed out.
     pub fn revision(&self) -> i64 {
-        self.revision
+        self.tail.revision()
     }
 
     /// The next update. Dropping the future loses nothing.
@@ -86,14 +60,13 @@ impl Follow {
                 self.failed = false;
             }
             match self.step().await {
-                Ok(Some(update)) => {
-                    self.backoff.reset();
-                    return update;
+                Ok(update) => return update,
+                Err(StoreError::Compacted) => {
+                    self.listed = false;
+                    // One that comes over and over must not spin.
+                    self.failed = std::mem::replace(&mut self.again, true);
                 }
-                Ok(None) => {}
-                Err(StoreError::Compacted) => self.revision = 0,
                 Err(error) => {
-                    self.stream = None;
                     self.failed = true;
                     return Update::Away(error);
                 }
@@ -101,40 +74,22 @@ impl Follow {
         }
     }
 
-    async fn step(&mut self) -> Result<Option<Update>, StoreError> {
-        if self.revision == 0 {
-            self.stream = None;
-            return self.list().await.map(Some);
+    async fn step(&mut self) -> Result<Update, StoreError> {
+        if !self.listed {
+            return self.list().await;
         }
-        let Some(stream) = &mut self.stream else {
-            self.open().await?;
-            return Ok(None);
-        };
-        let wait = if self.probed { DEAD_AFTER } else { PROBE_AFTER };
-        match tokio::time::timeout_at(self.heard + wait, stream.message()).await {
-            Ok(Ok(Some(response))) => {
-                self.heard = Instant::now();
-                self.probed = false;
-                self.take(&response)
-            }
-            Ok(Ok(None)) => Err(self.unavailable("the watch ended")),
-            Ok(Err(e)) => Err(StoreError::from_etcd(&self.store.endpoints, "watch", e)),
-            Err(_) if self.probed => Err(self.unavailable("the watch is silent")),
-            Err(_) => {
-                self.probed = true;
-                // Queued; a full queue means that nothing is sent any more.
-                let asked = timeout(REQUEST_DEADLINE, stream.request_progress()).await;
-                asked.map_or(Err(self.unavailable("the watch is stuck")), |_| Ok(None))
-            }
-        }
+        let deltas = self.tail.next().await?;
+        self.backoff.reset();
+        self.again &= deltas.is_empty();
+        Ok(Update::Changes(deltas))
     }
 
     /// Lists everything, around what is left out, as of one revision.
     async fn list(&mut self) -> Result<Update, StoreError> {
         let end = prefix_end(&self.prefix);
-        let ranges = match &self.except {
+        let ranges = match &self.unlisted {
             None => vec![(self.prefix.clone(), end)],
-            Some(except) => vec![(self.prefix.clone(), except.clone()), (prefix_end(except), end)],
+            Some(unlisted) => vec![(self.prefix.clone(), unlisted.clone()), (prefix_end(unlisted), end)],
         };
         let (mut all, mut revision) = (Vec::new(), 0);
         for (start, end) in ranges {
@@ -142,57 +97,8 @@ impl Follow {
             revision = at;
             all.extend(entries);
         }
-        self.revision = revision;
+        self.tail.start(revision);
+        self.listed = true;
         Ok(Update::Reset(all))
-    }
-
-    async fn open(&mut self) -> Result<(), StoreError> {
-        // From the last revision on, not the next: a revision may come in parts, and the last part may be missing.
-        let options = WatchOptions::new().with_prefix().with_fragment().with_start_revision(self.revision);
-        let mut client = self.store.client.watch_client().max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let opened = timeout(REQUEST_DEADLINE, client.watch(self.prefix.as_str(), Some(options))).await;
-        let opened = opened.map_err(|_| self.unavailable("no watch within the deadline"))?;
-        self.stream = Some(opened.map_err(|e| StoreError::from_etcd(&self.store.endpoints, "watch", e))?);
-        self.heard = Instant::now();
-        self.probed = false;
-        Ok(())
-    }
-
-    fn take(&mut self, response: &WatchResponse) -> Result<Option<Update>, StoreError> {
-        let (cluster, at) = response.header().map_or((0, 0), |h| (h.cluster_id(), h.revision()));
-        let other = self.etcd_cluster != 0 && cluster != 0 && cluster != self.etcd_cluster;
-        if other || (response.created() && at < self.revision) {
-            tracing::warn!("etcd went back in time or is another one: everything is read again");
-            self.etcd_cluster = cluster;
-            return Err(StoreError::Compacted);
-        }
-        self.etcd_cluster = cluster;
-        if response.compact_revision() > 0 {
-            return Err(StoreError::Compacted);
-        }
-        if response.canceled() {
-            return Err(self.unavailable(response.cancel_reason()));
-        }
-        if response.created() {
-            // Nothing may happen for long: this tells that what is known is current again.
-            return Ok(Some(Update::Changes(Vec::new())));
-        }
-        let deltas: Vec<Delta> = response.events().iter().filter_map(|event| self.delta(event)).collect();
-        let last = response.events().last().and_then(etcd_client::Event::kv);
-        self.revision = self.revision.max(last.map_or(0, KeyValue::mod_revision));
-        Ok((!deltas.is_empty()).then_some(Update::Changes(deltas)))
-    }
-
-    fn delta(&self, event: &etcd_client::Event) -> Option<Delta> {
-        let kv = event.kv()?;
-        if self.except.as_ref().is_some_and(|except| kv.key().starts_with(except.as_bytes())) {
-            return None;
-        }
-        // A key that is gone has no version; the client's own event type panics on what it does not know.
-        Some(if kv.version() > 0 { Delta::Put(kv.clone().into()) } else { Delta::Gone(kv.key().to_vec()) })
-    }
-
-    fn unavailable(&self, cause: &str) -> StoreError {
-        StoreError::Unavailable { endpoints: self.store.endpoints.clone(), cause: cause.to_owned() }
     }
 }

@@ -24,18 +24,25 @@ pub struct Page {
 }
 
 impl Store {
-    /// One page of the keys from `start` up to `end`, as of `revision` (0: now).
+    /// One page of the keys from `start` up to `end`, as of `revision` (0: now). It has fewer keys where their values
+    /// are too large for one message.
     ///
     /// # Errors
     /// No answer, or the revision is compacted.
     pub async fn page(&self, start: &[u8], end: &str, limit: usize, revision: i64) -> Result<Page, StoreError> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let options = GetOptions::new().with_range(end).with_limit(limit as i64).with_revision(revision);
-        let read = || {
-            let (mut kv, options) = (self.kv(), options.clone());
-            async move { kv.get(start, Some(options)).await }
+        let mut limit = limit.clamp(1, MAX_PAGE);
+        let mut response = loop {
+            let options = GetOptions::new().with_range(end).with_limit(limit as i64).with_revision(revision);
+            let read = || {
+                let (mut kv, options) = (self.kv(), options.clone());
+                async move { kv.get(start, Some(options)).await }
+            };
+            match self.read("list", &String::from_utf8_lossy(start), read).await {
+                // Ends: a single key is at most as large as a request to etcd.
+                Err(StoreError::TooLarge { .. }) if limit > 1 => limit /= 2,
+                answer => break answer?,
+            }
         };
-        let mut response = self.read("list", &String::from_utf8_lossy(start), read).await?;
         let revision = match revision {
             0 => response.header().map_or(0, etcd_client::ResponseHeader::revision),
             fixed => fixed,

@@ -152,7 +152,7 @@ impl State {
         self.invalid.remove(&name);
         let result = match self.keys.parse(&entry.key) {
             Some(key) => self.place(key, entry),
-            None if self.is_ours(&name) => Err("no pool or node can have this name".to_owned()),
+            None if self.is_ours(&name) => Err("it is no key of this version's layout".to_owned()),
             None => Ok(()),
         };
         if let Err(cause) = result
@@ -184,7 +184,7 @@ impl State {
             // Read from etcd by those who need them; here only checked.
             Key::Revision(..) => entry.decode::<v1::Revision>().map(drop).map_err(|e| e.cause()),
             Key::Intent(..) => entry.decode::<v1::Intent>().map(drop).map_err(|e| e.cause()),
-            Key::Event(_) => Ok(()),
+            Key::Event(_) => entry.decode::<v1::Event>().map(drop).map_err(|e| e.cause()),
         }
     }
 
@@ -203,9 +203,8 @@ impl State {
 
     /// Whether a key that is none of ours lies where only ours belong; `orders/` and `guard/` are for later versions.
     fn is_ours(&self, key: &str) -> bool {
-        let keys = &self.keys;
-        let ours = [keys.nodes(), keys.pools(), keys.revisions(None), keys.assignments(), keys.rollouts()];
-        ours.iter().any(|prefix| key.starts_with(prefix))
+        let later = |rest: &str| ["orders/", "guard/"].iter().any(|prefix| rest.starts_with(prefix));
+        key.strip_prefix(self.keys.root()).is_some_and(|rest| !later(rest))
     }
 }
 

@@ -59,14 +59,20 @@ fn each_bad_key_stands_alone() {
         entry("pools/EDGE", POOL, 7),
         entry("pools/other", POOL, 8),
         entry("revisions/edge/0000000001", "[]", 9),
+        entry("intents/edge/node-1", "7", 9),
+        entry("events/zzz", "no event", 9),
+        entry("nonsense/of/ours", "?", 9),
         entry("orders/later", "garbage", 9),
     ]);
     view.read(|state| {
         let bad: Vec<&str> = state.invalid.keys().map(|key| key.strip_prefix("/echo/v1/test/").unwrap()).collect();
         let expected = [
             "assignments/edge",
+            "events/zzz",
+            "intents/edge/node-1",
             "nodes/edge/node-1",
             "nodes/edge/node-2",
+            "nonsense/of/ours",
             "pools/EDGE",
             "pools/other",
             "revisions/edge/0000000001",

@@ -85,7 +85,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let (intents_cell, intents) = watch::channel(None);
     let meter = metrics.meter();
-    metrics::register(&meter, &counters, settings.pool.as_str());
+    critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let expired = instruments::lease_expired(&meter);
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);

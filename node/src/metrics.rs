@@ -7,6 +7,7 @@ mod duration;
 mod rate;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use echo_proto::ids::ListenerName;
@@ -70,8 +71,13 @@ const COUNTERS: [Counter; 5] = [
     },
 ];
 
-/// Observes `counters` through `meter` from now on, as those of a node of `pool`.
-pub fn register(meter: &Meter, counters: &Counters, pool: &str) {
+/// Observes `counters` through `meter` from now on, as those of a node of `pool`. The future that it returns has to be
+/// run meanwhile.
+pub fn register(
+    meter: &Meter,
+    counters: &Counters,
+    pool: &str,
+) -> impl Future<Output = Result<(), Infallible>> + Send + 'static {
     let pool: Arc<str> = pool.into();
     for Counter { name, unit, description, protocol, read } in COUNTERS {
         let (counters, pool) = (counters.clone(), Arc::clone(&pool));
@@ -84,14 +90,15 @@ pub fn register(meter: &Meter, counters: &Counters, pool: &str) {
             })
             .build();
     }
-    let durations = Durations::new(meter, counters, &pool);
+    let durations = Arc::new(Durations::new(meter, counters, &pool));
+    let recorded = Arc::clone(&durations).run();
     let (counters, pool) = (counters.clone(), Arc::clone(&pool));
     meter
         .i64_observable_up_down_counter(names::CONNECTION_ACTIVE)
         .with_unit("{connection}")
         .with_description("TCP connections open now")
         .with_callback(move |observer| {
-            // A histogram can't be observed, so this is its moment, too.
+            // A histogram can't be observed, so this is its moment, too; who is alone is seen at once.
             durations.record();
             let active: fn(&Counts, Emit<'_>) = |counts, emit| emit(counts.active, None);
             observe(&counters, &pool, Some(Protocol::Tcp), active, |value, attributes| {
@@ -99,6 +106,7 @@ pub fn register(meter: &Meter, counters: &Counters, pool: &str) {
             });
         })
         .build();
+    recorded
 }
 
 /// Reads one figure of each listener.

@@ -162,7 +162,7 @@ fn resource(identity: Identity) -> Resource {
         KeyValue::new("service.version", crate::VERSION),
     ]);
     builder = builder.with_attributes(identity.attributes);
-    let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|a| a.split(',').any(|a| is_service_name(a)));
+    let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|a| a.split(',').any(is_service_name));
     if !named && std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         builder = builder.with_service_name(identity.service);
     }

@@ -6,6 +6,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `socket` | who may bind what: the sockets of one address, one a shard |
+//! | `owner` | who else stands on a port |
 //! | `shard` | a thread that serves: its runtime, its buffers, its listeners |
 //! | `order` | what control tells a shard |
 //! | `accept` | new connections of a TCP listener |
@@ -24,6 +25,7 @@ pub(crate) mod gate;
 #[allow(unsafe_code)]
 mod mmsg;
 pub(crate) mod order;
+pub(crate) mod owner;
 #[allow(unsafe_code)]
 mod pktinfo;
 pub(crate) mod reason;

@@ -91,11 +91,15 @@ impl Live {
     /// What was served before goes on untouched. Only after [`ApplyError::Timeout`] may a stuck shard lag behind the
     /// others; then [`Self::failure`] resolves, too.
     pub async fn apply(&mut self, plan: &Arc<Plan>) -> Result<Vec<Bound>, ApplyError> {
-        let mut prepared = plan::prepare(plan, self.address, &self.sockets, self.threads.count())?;
+        let mut prepared = plan::prepare(plan, self.address, &self.sockets, self.threads.count());
+        if let Some(refused) = prepared.refused.take() {
+            self.withdraw(plan, prepared).await;
+            return Err(refused);
+        }
         let steps = self.propose(plan, &mut prepared).await?;
         // From here to the next await nothing can fail: all shards switch, and so do we.
         self.gate.set_limit(plan.limits.max_connections.into());
-        self.sockets = prepared.sockets;
+        self.sockets = prepared.sockets.into_iter().flatten().collect();
         let mut finished = Vec::with_capacity(steps.len());
         for Step { go, done } in steps {
             // A shard that is gone meanwhile is reported by `failure`.
@@ -129,23 +133,41 @@ impl Live {
             Err(e) => Err(e),
         };
         if agreed.is_err() {
-            // Takes back the word from all, and waits so that a next try does not find these sockets still open.
-            let undone = steps.drain(..).map(|step| step.done).collect();
-            let _ = self.threads.all(undone).await;
+            self.undo(std::mem::take(&mut steps)).await;
         }
         agreed.map(|()| steps)
+    }
+
+    /// Takes back the word from all, and waits so that a next try does not find these sockets still open.
+    async fn undo(&self, steps: Vec<Step>) {
+        let undone = steps.into_iter().map(|step| step.done).collect();
+        let _ = self.threads.all(undone).await;
+    }
+
+    /// Of a refused plan: lets the shards answer what its sockets took from those in use, then close them.
+    async fn withdraw(&self, plan: &Plan, mut prepared: Prepared) {
+        prepared.retain_takers();
+        if !prepared.new.is_empty()
+            && let Ok(steps) = self.propose(plan, &mut prepared).await
+        {
+            self.undo(steps).await;
+        }
     }
 
     /// What each shard is told: all listeners, and its own of the new sockets.
     fn orders(&self, plan: &Plan, prepared: &mut Prepared) -> Vec<Vec<ListenerOrder>> {
         let mut orders: Vec<Vec<ListenerOrder>> = (0..self.threads.count()).map(|_| Vec::new()).collect();
         for (listener, socket) in plan.listeners.iter().zip(&prepared.sockets) {
-            let mut new = prepared.new.remove(&socket.id).map(|group| group.into_sockets());
+            let Some(socket) = socket else { continue };
+            let new = prepared.new.remove(&socket.id);
+            let predecessor = new.as_ref().and_then(|new| new.predecessor);
+            let mut new = new.map(|new| new.group.into_sockets());
             let slots = self.counters.slots(socket.identity());
             for (order, slot) in orders.iter_mut().zip(slots) {
                 order.push(ListenerOrder {
                     id: socket.id,
                     socket: new.as_mut().and_then(Iterator::next),
+                    predecessor,
                     service: listener.service.clone(),
                     slot,
                 });

@@ -53,7 +53,7 @@ pub(super) async fn run(
 
 /// A connection left in the queue would be reset by the close. Asks the kernel itself, since the runtime may not have
 /// heard of the last ones yet.
-fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &Rc<Shard>) {
+pub(super) fn take_queued(socket: TcpListener, listener: &Listener, shard: &Rc<Shard>) {
     let Ok(socket) = socket.into_std() else { return };
     for _ in 0..BACKLOG {
         match socket.accept() {

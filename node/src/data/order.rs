@@ -2,7 +2,7 @@
 //!
 //! Made by [`crate::live`], carried out by [`super::shard`]. A change comes in two steps, so that all shards take it or
 //! none: a shard makes its new sockets ready and says so, then waits for `go`. If `go` is dropped instead, nothing has
-//! happened.
+//! happened, but for what the new sockets took from the old ones meanwhile: the old listener serves that.
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(crate) struct ListenerOrder {
     pub(crate) id: SocketId,
     /// That socket, if it is new to the shard.
     pub(crate) socket: Option<NewSocket>,
+    /// The listener whose traffic that socket may take.
+    pub(crate) predecessor: Option<SocketId>,
     /// What it does from now on.
     pub(crate) service: ServicePlan,
     /// Where the shard counts.

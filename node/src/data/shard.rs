@@ -16,13 +16,14 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use super::accept;
 use super::gate::Gate;
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
 use super::reason::Refusal;
 use super::slot::Slot;
 use super::table::{Table, sweep};
-use super::{accept, udp};
+use super::udp::{self, Lost};
 
 /// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
 /// again, since each is read in two parts.
@@ -140,14 +141,26 @@ impl Chief {
             if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
                 self.shard.limits_changed.notify_one();
             }
-            let kept: Vec<SocketId> = prepared.iter().map(|(id, ..)| *id).collect();
-            for (id, served, socket) in prepared {
+            let kept: Vec<SocketId> = prepared.iter().map(|prepared| prepared.id).collect();
+            for Prepared { id, served, socket, .. } in prepared {
                 self.serve(id, Rc::new(served), socket);
             }
             self.close(|id| !kept.contains(&id)).await?;
+        } else {
+            prepared.into_iter().for_each(|prepared| self.undo(prepared));
         }
         drop(done);
         Ok(())
+    }
+
+    /// Closes a new socket that is not to serve; the listener that it was to follow takes what has come.
+    fn undo(&self, Prepared { socket, predecessor, .. }: Prepared) {
+        let Some((listener, _)) = predecessor.and_then(|id| self.listeners.get(&id)) else { return };
+        match socket {
+            Some(Ready::Tcp(socket)) => accept::take_queued(socket, listener, &self.shard),
+            Some(Ready::Udp(socket)) => udp::close(socket, &listener.served(), &self.shard, Lost::default()),
+            None => {}
+        }
     }
 
     /// Switches a listener to `served`, or starts it.
@@ -195,14 +208,22 @@ fn unasked(end: Result<Option<SocketId>, JoinError>) -> String {
     }
 }
 
+/// A listener of a change that the shard is ready for.
+struct Prepared {
+    id: SocketId,
+    served: Served,
+    socket: Option<Ready>,
+    predecessor: Option<SocketId>,
+}
+
 /// Lets the shard's runtime watch a new socket.
-fn prepare(order: ListenerOrder) -> Result<(SocketId, Served, Option<Ready>), String> {
-    let ListenerOrder { id, socket, service, slot } = order;
+fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
+    let ListenerOrder { id, socket, predecessor, service, slot } = order;
     let socket = match socket {
         None => Ok(None),
         Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
         Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
     };
     let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
-    Ok((id, Served { service, slot }, socket))
+    Ok(Prepared { id, served: Served { service, slot }, socket, predecessor })
 }

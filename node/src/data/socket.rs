@@ -14,6 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::order::NewSocket;
+use super::owner::{self, Inode};
 
 /// Connections that the kernel holds for a socket until they are accepted; it lowers this to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4096;
@@ -34,7 +35,8 @@ const UDP_SEND_BUFFER: usize = 4 << 20;
 pub(crate) enum Claim {
     /// Nobody's.
     Free,
-    /// Also held by a socket of ours that is about to close, for a part or more of the addresses.
+    /// Also held by a socket of ours that is about to close, for a part or more of the addresses. Its sockets share the
+    /// port from the start, so a stranger who shares it must have been looked for before ([`super::owner`]).
     Successor,
 }
 
@@ -44,7 +46,9 @@ pub(crate) struct Group {
     protocol: Protocol,
     claim: Claim,
     sockets: Vec<Socket>,
+    inodes: Vec<Inode>,
     address: SocketAddr,
+    listening: bool,
 }
 
 impl Group {
@@ -53,7 +57,7 @@ impl Group {
     /// # Errors
     /// The kernel's; nothing stays bound.
     pub(crate) fn bind(protocol: Protocol, wanted: SocketAddr, shards: usize, claim: Claim) -> io::Result<Self> {
-        let mut sockets = Vec::with_capacity(shards);
+        let (mut sockets, mut inodes) = (Vec::with_capacity(shards), Vec::with_capacity(shards));
         let mut address = wanted;
         for index in 0..shards {
             let socket = open(protocol, wanted)?;
@@ -65,16 +69,17 @@ impl Group {
                 address = socket.local_addr()?.as_socket().unwrap_or(wanted);
                 socket.set_reuse_port(protocol == Protocol::Udp || claim == Claim::Successor)?;
             }
+            inodes.push(owner::inode(&socket)?);
             sockets.push(socket);
         }
-        Ok(Self { protocol, claim, sockets, address })
+        Ok(Self { protocol, claim, sockets, inodes, address, listening: false })
     }
 
     /// Lets TCP sockets listen; the first of them alone, which fails if anybody else does.
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn listen(&self) -> io::Result<()> {
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
         if self.protocol == Protocol::Udp {
             return Ok(());
         }
@@ -86,8 +91,19 @@ impl Group {
             if index == 0 && self.claim == Claim::Free {
                 socket.set_reuse_port(true)?;
             }
+            self.listening = true;
         }
         Ok(())
+    }
+
+    /// Whether traffic may have come in.
+    pub(crate) fn hears(&self) -> bool {
+        self.listening || self.protocol == Protocol::Udp
+    }
+
+    /// What the kernel's lists know its sockets by.
+    pub(crate) fn inodes(&self) -> &[Inode] {
+        &self.inodes
     }
 
     /// The address really bound.

@@ -1,18 +1,21 @@
 //! From a plan to sockets: which go on, which are new, and binding the new ones.
 //!
-//! Called by [`super::Live::apply`]. It must never touch a socket that is in use: when anything fails, dropping what
-//! was made here is all there is to undo.
+//! Called by [`super::Live::apply`]. It must never touch a socket that is in use. But a new socket may take traffic of
+//! one in use, where an address of the same port is changed: such a [`Claim::Successor`] is bound last, and when the
+//! plan is refused nevertheless, the shards undo it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use echo_proto::ids::ListenerName;
-use echo_proto::spec::{ListenerPlan, Plan, Protocol};
+use echo_proto::spec::{self, ListenerPlan, Plan, Protocol};
 
 use super::{ApplyError, Bound};
 use crate::data::counters::Identity;
 use crate::data::order::SocketId;
+use crate::data::owner::{self, Inode};
 use crate::data::socket::{Claim, Group};
 
 /// A listener's socket, on all shards.
@@ -24,15 +27,35 @@ pub(super) struct Socket {
     /// As asked for; the port may be 0.
     wanted: SocketAddr,
     bound: SocketAddr,
+    inodes: Vec<Inode>,
 }
 
-/// All sockets of a plan.
-#[derive(Debug)]
+/// All sockets of a plan, or as many as could be had.
+#[derive(Debug, Default)]
 pub(super) struct Prepared {
     /// In the order of the plan.
-    pub(super) sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Option<Socket>>,
     /// Those of them that are new: bound, and of TCP listening.
-    pub(super) new: HashMap<SocketId, Group>,
+    pub(super) new: HashMap<SocketId, New>,
+    /// Why the plan can't be.
+    pub(super) refused: Option<ApplyError>,
+}
+
+/// A new socket, on all shards.
+#[derive(Debug)]
+pub(super) struct New {
+    pub(super) group: Group,
+    /// The socket whose traffic it may take.
+    pub(super) predecessor: Option<SocketId>,
+}
+
+/// A listener that needs a new socket.
+struct Wish<'a> {
+    /// Its place in the plan.
+    place: usize,
+    listener: &'a ListenerPlan,
+    wanted: SocketAddr,
+    predecessor: Option<SocketId>,
 }
 
 impl Socket {
@@ -52,46 +75,78 @@ impl Socket {
 
     /// Whether a socket on `wanted` could get this one's traffic.
     fn overlaps(&self, protocol: Protocol, wanted: SocketAddr) -> bool {
-        let (own, other) = (self.bound.ip(), wanted.ip());
-        let any = own.is_unspecified() || other.is_unspecified();
-        self.protocol == protocol && self.bound.port() == wanted.port() && (any || own == other)
+        self.protocol == protocol && self.bound.port() == wanted.port() && spec::overlap(self.bound.ip(), wanted.ip())
     }
 }
 
 /// Finds or binds a socket for every listener; listeners without an address get `default`.
-///
-/// # Errors
-/// The first socket that could not be had; the new ones are closed again.
-pub(super) fn prepare(plan: &Plan, default: IpAddr, old: &[Socket], shards: usize) -> Result<Prepared, ApplyError> {
+pub(super) fn prepare(plan: &Plan, default: IpAddr, old: &[Socket], shards: usize) -> Prepared {
     let wanted = |listener: &ListenerPlan| SocketAddr::new(listener.address.unwrap_or(default), listener.port);
     let kept = |socket: &&Socket| plan.listeners.iter().any(|listener| socket.serves(listener, wanted(listener)));
     let leaving: Vec<&Socket> = old.iter().filter(|socket| !kept(socket)).collect();
-    let mut prepared = Prepared { sockets: Vec::with_capacity(plan.listeners.len()), new: HashMap::new() };
-    for listener in &plan.listeners {
+    let mut prepared = Prepared::default();
+    let mut wishes = Vec::new();
+    for (place, listener) in plan.listeners.iter().enumerate() {
         let wanted = wanted(listener);
-        if let Some(socket) = old.iter().find(|socket| socket.serves(listener, wanted)) {
-            prepared.sockets.push(Socket { name: listener.name.clone(), ..socket.clone() });
-            continue;
-        }
-        let successor = leaving.iter().any(|socket| socket.overlaps(listener.protocol, wanted));
-        let claim = if successor { Claim::Successor } else { Claim::Free };
-        let group = Group::bind(listener.protocol, wanted, shards, claim)
-            .map_err(|source| bind_error(listener, wanted, source))?;
-        let (id, bound) = (next_id(), group.address());
-        let (name, protocol) = (listener.name.clone(), listener.protocol);
-        prepared.sockets.push(Socket { id, name, protocol, wanted, bound });
-        prepared.new.insert(id, group);
-    }
-    for (listener, socket) in plan.listeners.iter().zip(&prepared.sockets) {
-        if let Some(group) = prepared.new.get(&socket.id) {
-            group.listen().map_err(|source| bind_error(listener, socket.bound, source))?;
+        let same = old.iter().find(|socket| socket.serves(listener, wanted));
+        prepared.sockets.push(same.map(|socket| Socket { name: listener.name.clone(), ..socket.clone() }));
+        if same.is_none() {
+            let predecessor = leaving.iter().find(|socket| socket.overlaps(listener.protocol, wanted));
+            wishes.push(Wish { place, listener, wanted, predecessor: predecessor.map(|socket| socket.id) });
         }
     }
-    Ok(prepared)
+    // Those that may take traffic come last, when little is left that can fail.
+    wishes.sort_by_key(|wish| wish.predecessor.is_some());
+    prepared.refused = prepared.grant(&wishes, old, shards).err();
+    prepared
 }
 
-fn bind_error(listener: &ListenerPlan, address: SocketAddr, source: std::io::Error) -> ApplyError {
-    ApplyError::Bind { listener: listener.name.clone(), protocol: listener.protocol, address, source }
+impl Prepared {
+    /// Binds all, then listens; stops at the first that fails.
+    fn grant(&mut self, wishes: &[Wish<'_>], old: &[Socket], shards: usize) -> Result<(), ApplyError> {
+        let mut ours: HashSet<Inode> = old.iter().flat_map(|socket| &socket.inodes).copied().collect();
+        let mut ids = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let group = wish.bind(shards, &ours).map_err(|source| wish.error(wish.wanted, source))?;
+            ours.extend(group.inodes());
+            let (id, bound, inodes) = (next_id(), group.address(), group.inodes().to_vec());
+            let (name, protocol) = (wish.listener.name.clone(), wish.listener.protocol);
+            if let Some(socket) = self.sockets.get_mut(wish.place) {
+                *socket = Some(Socket { id, name, protocol, wanted: wish.wanted, bound, inodes });
+            }
+            self.new.insert(id, New { group, predecessor: wish.predecessor });
+            ids.push(id);
+        }
+        for (wish, id) in wishes.iter().zip(ids) {
+            if let Some(New { group, .. }) = self.new.get_mut(&id) {
+                group.listen().map_err(|source| wish.error(group.address(), source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be undone of a refused plan: new sockets that may have taken traffic of others.
+    pub(super) fn retain_takers(&mut self) {
+        self.new.retain(|_, new| new.predecessor.is_some() && new.group.hears());
+    }
+}
+
+impl Wish<'_> {
+    fn bind(&self, shards: usize, ours: &HashSet<Inode>) -> io::Result<Group> {
+        let Self { listener, wanted, .. } = *self;
+        if self.predecessor.is_none() {
+            return Group::bind(listener.protocol, wanted, shards, Claim::Free);
+        }
+        match owner::stranger(listener.protocol, wanted, ours)? {
+            Some(_) => Err(io::ErrorKind::AddrInUse.into()),
+            None => Group::bind(listener.protocol, wanted, shards, Claim::Successor),
+        }
+    }
+
+    fn error(&self, address: SocketAddr, source: io::Error) -> ApplyError {
+        let (listener, protocol) = (self.listener.name.clone(), self.listener.protocol);
+        ApplyError::Bind { listener, protocol, address, source }
+    }
 }
 
 fn next_id() -> SocketId {

@@ -4,6 +4,7 @@
 mod apply;
 mod limits;
 mod load;
+mod moves;
 mod tcp;
 mod udp;
 

@@ -10,7 +10,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 #[test]
 fn a_group_shares_the_port_that_its_first_socket_gets() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let group = Group::bind(protocol, ANY_PORT, 4, Claim::Free).unwrap();
+        let mut group = Group::bind(protocol, ANY_PORT, 4, Claim::Free).unwrap();
         group.listen().unwrap();
         assert_ne!(group.address().port(), 0);
         for socket in &group.sockets {
@@ -24,8 +24,8 @@ fn a_group_shares_the_port_that_its_first_socket_gets() {
 #[test]
 fn two_groups_never_share_whoever_listens_first() {
     // Both may bind, since SO_REUSEADDR lets in whoever does not listen; only one may listen.
-    let first = Group::bind(Protocol::Tcp, ANY_PORT, 2, Claim::Free).unwrap();
-    let second = Group::bind(Protocol::Tcp, first.address(), 2, Claim::Free).unwrap();
+    let mut first = Group::bind(Protocol::Tcp, ANY_PORT, 2, Claim::Free).unwrap();
+    let mut second = Group::bind(Protocol::Tcp, first.address(), 2, Claim::Free).unwrap();
     second.listen().unwrap();
     assert_eq!(first.listen().unwrap_err().kind(), io::ErrorKind::AddrInUse);
 
@@ -37,10 +37,10 @@ fn two_groups_never_share_whoever_listens_first() {
 #[test]
 fn a_successor_stands_beside_the_group_that_leaves() {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let old = Group::bind(protocol, ANY_PORT, 2, Claim::Free).unwrap();
+        let mut old = Group::bind(protocol, ANY_PORT, 2, Claim::Free).unwrap();
         old.listen().unwrap();
         let wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), old.address().port());
-        let new = Group::bind(protocol, wildcard, 2, Claim::Successor).unwrap();
+        let mut new = Group::bind(protocol, wildcard, 2, Claim::Successor).unwrap();
         new.listen().unwrap();
     }
 }

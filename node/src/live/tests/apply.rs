@@ -124,33 +124,6 @@ async fn time_wait_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_listener_moves_to_another_address_of_its_port() {
-    for protocol in ["TCP", "UDP"] {
-        let mut node = Node::on(own_address());
-        let (first, second) = (own_address(), own_address());
-        let at = |address: IpAddr, port: u16| {
-            format!(
-                "{{name: e, protocol: {protocol}, address: {address}, port: {port}, allowEphemeral: true, \
-                 service: {{echo: {{}}}}}}"
-            )
-        };
-        node.apply(&at(first, 0)).await.unwrap();
-        let port = node.address("e").port();
-        for address in [Ipv4Addr::UNSPECIFIED.into(), second, first] {
-            node.apply(&at(address, port)).await.unwrap();
-            let target = SocketAddr::new(if address.is_unspecified() { second } else { address }, port);
-            if protocol == "TCP" {
-                assert!(echoes(&mut connect(target), b"hello"), "{target}");
-            } else {
-                let client = udp_client("127.0.0.1:0");
-                client.send_to(b"hello", target).unwrap();
-                assert_eq!(client.recv(&mut [0; 16]).unwrap(), 5, "{target}");
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn closed_listeners_open_again() {
     let mut node = Node::serving(ECHO).await;
     let address = node.address("echo");

@@ -1,7 +1,7 @@
 //! Asks the nodes' Agents for live figures: connections, rates. They never go through etcd.
 //!
-//! Used by the Nodes service, for the nodes of one page only. A node that is late or gone has no figures; nobody waits
-//! for it longer than [`DEADLINE`].
+//! Used by the Nodes service, for the nodes of one page only. A node that is late or gone has no figures; a caller waits
+//! for [`DEADLINE`] and [`TURN_DEADLINE`] together at most, however many are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,8 @@ use v1::agent_client::AgentClient;
 
 /// Longest wait for one Agent.
 const DEADLINE: Duration = Duration::from_millis(300);
+/// Longest wait of one Agent for its turn, while others are asked.
+const TURN_DEADLINE: Duration = Duration::from_millis(700);
 /// Agents asked at the same time, over all calls.
 const IN_FLIGHT: usize = 64;
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
@@ -55,7 +57,7 @@ impl Agents {
 
     async fn ask(&self, address: String) -> Option<v1::LiveFigures> {
         // Never closed.
-        let _permit = self.permits.acquire().await.ok()?;
+        let _permit = tokio::time::timeout(TURN_DEADLINE, self.permits.acquire()).await.ok()?.ok()?;
         let channel = self.channel(&address)?;
         let mut client = AgentClient::new(ServiceBuilder::new().layer(ClientLayer).service(channel));
         let answer = tokio::time::timeout(DEADLINE, client.get_status(v1::GetStatusRequest {})).await;
@@ -75,5 +77,25 @@ impl Agents {
         let channel = endpoint.connect_lazy();
         channels.insert(address.to_owned(), channel.clone());
         Some(channel)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test]
+    async fn no_number_of_dead_agents_holds_a_caller_up() {
+        // It takes connections, and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let agent_address = silent.local_addr().unwrap().to_string();
+        let status = Some(v1::NodeStatus { agent_address, ..Default::default() });
+        let mut nodes = vec![v1::Node { status, ..Default::default() }; 8 * IN_FLIGHT];
+        let begun = Instant::now();
+        Agents::default().fill(&mut nodes).await;
+        // Without a limit on the wait for a turn it is 8 x 300 ms.
+        assert!(begun.elapsed() < DEADLINE * 6, "{:?}", begun.elapsed());
     }
 }

@@ -17,6 +17,8 @@ use super::{Api, pool_name, present};
 use crate::fleet::{Node, natural_order};
 use crate::view::{PoolState, State};
 
+/// Where a page starts: after this node.
+type Position = (PoolName, NodeId);
 /// A node and its pool.
 type Row<'a> = (&'a PoolName, &'a PoolState, &'a Node);
 
@@ -24,6 +26,7 @@ type Row<'a> = (&'a PoolName, &'a PoolState, &'a Node);
 impl Nodes for Api {
     async fn get(&self, request: Request<v1::NodesGetRequest>) -> Result<Response<v1::NodesGetResponse>, Status> {
         let name = request.into_inner().name;
+        name.parse::<NodeId>().map_err(|e| ApiError::Argument(format!("{e}")))?;
         self.current()?;
         let found = self.view.read(|state| {
             let mut nodes = state.pools.values().flat_map(|pool| pool.fleet.iter().map(move |node| (pool, node)));
@@ -38,10 +41,11 @@ impl Nodes for Api {
     async fn list(&self, request: Request<v1::NodesListRequest>) -> Result<Response<v1::NodesListResponse>, Status> {
         let request = request.into_inner();
         let filter = filter(&request.pool)?;
+        let after = position(&request.page_token)?;
         self.current()?;
         let mut page = PageOf::new(pages::size(request.page_size));
         let (next_page_token, version) = self.view.read(|state| {
-            let next = fill(&mut page, state, filter.as_ref(), &request.page_token);
+            let next = fill(&mut page, state, filter.as_ref(), after.as_ref());
             (next, state.revision.to_string())
         });
         let mut nodes = page.items;
@@ -60,17 +64,16 @@ impl Nodes for Api {
     }
 }
 
-/// Puts the nodes after `token` on the page; returns the token of the next page, empty after the last.
-fn fill(page: &mut PageOf<v1::Node>, state: &State, filter: Option<&PoolName>, token: &str) -> String {
+/// Puts the nodes after `after` on the page; returns the token of the next page, empty after the last.
+fn fill(page: &mut PageOf<v1::Node>, state: &State, filter: Option<&PoolName>, after: Option<&Position>) -> String {
     let mut rows: Vec<Row<'_>> = present::pools(state, filter)
         .flat_map(|(name, pool)| pool.fleet.iter().map(move |node| (name, pool, node.as_ref())))
         .collect();
     rows.sort_by(|a, b| order((a.0.as_str(), a.2.id.as_str()), (b.0.as_str(), b.2.id.as_str())));
-    let after = token.split_once('/');
     let mut last = String::new();
     for (name, pool, node) in rows {
         let position = (name.as_str(), node.id.as_str());
-        if after.is_some_and(|after| order(position, after).is_le()) {
+        if after.is_some_and(|(pool, node)| order(position, (pool.as_str(), node.as_str())).is_le()) {
             continue;
         }
         if !page.push(present::node(pool, node)) {
@@ -79,6 +82,15 @@ fn fill(page: &mut PageOf<v1::Node>, state: &State, filter: Option<&PoolName>, t
         last = format!("{name}/{}", node.id);
     }
     String::new()
+}
+
+/// Reads a page's token, `pool/node`; `None` for the first page.
+fn position(token: &str) -> Result<Option<Position>, ApiError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parsed = token.split_once('/').and_then(|(pool, node)| Some((pool.parse().ok()?, node.parse().ok()?)));
+    parsed.map(Some).ok_or_else(pages::foreign_token)
 }
 
 fn order(a: (&str, &str), b: (&str, &str)) -> Ordering {
@@ -129,5 +141,19 @@ impl Source for NodeSource {
         resource_version: String,
     ) -> Option<v1::NodesWatchResponse> {
         Some(v1::NodesWatchResponse { r#type: kind.into(), node, resource_version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_another_list_is_refused() {
+        assert_eq!(position(""), Ok(None));
+        assert!(position("edge/node-1").is_ok_and(|p| p.is_some()));
+        for token in ["junk", "/", "edge/", "7:00"] {
+            assert!(matches!(position(token), Err(ApiError::Argument(_))), "{token}");
+        }
     }
 }

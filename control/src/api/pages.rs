@@ -1,7 +1,8 @@
 //! Lists in pages: how large, and where the next one starts.
 //!
 //! Used by all `List` calls. A page ends at its number of items or at its bytes, whichever comes first: gRPC clients
-//! take 4 MiB a message by default. Page tokens are ours; a made-up one gives a wrong page, never a fault.
+//! take 4 MiB a message by default. Page tokens are ours; one that is not is refused, since a list that began again
+//! would never end.
 
 use echo_proto::codec::Message;
 
@@ -63,11 +64,10 @@ impl Api {
         page_size: u32,
         read: impl Fn(&Entry) -> Option<T>,
     ) -> Result<Listed<T>, ApiError> {
-        let token = Token::parse(token);
-        let (start, revision) = token.map_or((prefix.as_bytes().to_vec(), 0), |t| (t.key, t.revision));
-        if !start.starts_with(prefix.as_bytes()) {
-            return Err(ApiError::Argument("page_token is not one of this list".to_owned()));
-        }
+        let Token { revision, key: start } = match token {
+            "" => Token { revision: 0, key: prefix.as_bytes().to_vec() },
+            text => Token::parse(text).filter(|t| t.key.starts_with(prefix.as_bytes())).ok_or_else(foreign_token)?,
+        };
         let found = self.store.page(&start, &prefix_end(prefix), MAX_PAGE, revision).await?;
         let mut page = PageOf::new(size(page_size));
         let mut next = found.next;
@@ -88,6 +88,11 @@ impl Api {
     }
 }
 
+/// What is said of a token that no page of this list came with.
+pub(super) fn foreign_token() -> ApiError {
+    ApiError::Argument("page_token: not one of this list; leave it out to list from the start".to_owned())
+}
+
 /// `revision:key`, the key in hex: the rest of a list as of one etcd revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
@@ -96,7 +101,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Reads a token; `None` for the empty one of a first page, or one that is not ours.
+    /// Reads a token; `None` for one that is not ours.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (revision, hex) = text.split_once(':')?;
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

@@ -54,8 +54,10 @@ run() {
     title=$1
     shift
     printf '%-34s' "$title"
-    $on_last "$bin/echo-load" --seconds "$seconds" --server-pid "$node" "$@"
+    # An echo that is lost or wrong fails the run, but not before the other lines.
+    $on_last "$bin/echo-load" --seconds "$seconds" --server-pid "$node" "$@" || status=1
 }
+status=0
 tcp=$(address echo-tcp)
 udp=$(address echo-udp)
 run 'TCP    64 B, 64 connections' "$tcp" --connections 64
@@ -63,3 +65,4 @@ run 'TCP 16384 B, 64 connections' "$tcp" --connections 64 --size 16384
 run 'TCP    64 B,  1 connection' "$tcp"
 run 'UDP    64 B, 16 in flight' "$udp" --transport udp --in-flight 16
 run 'UDP    64 B,  1 in flight' "$udp" --transport udp
+exit "$status"

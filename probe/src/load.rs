@@ -18,7 +18,8 @@ use tokio::time::Instant;
 const MAX_LATENCY: u64 = 60_000_000_000;
 /// Digits of a latency that are kept.
 const LATENCY_DIGITS: u8 = 3;
-/// How long an answer may take before it counts as lost and its connection or window is given up.
+/// How long an answer may take before it counts as lost. Over TCP its connection is given up, after twice that at the
+/// latest; over UDP another datagram takes its place.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest message, which is also the longest datagram over IPv4.
 pub const MAX_SIZE: usize = 65_507;
@@ -78,6 +79,11 @@ impl Report {
         let latency = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
         let (echoes, mismatches, lost, strays, errors) = (0, 0, 0, 0, 0);
         Self { echoes, mismatches, lost, strays, errors, first_error: None, elapsed: Duration::ZERO, latency }
+    }
+
+    /// Whether there were echoes, and all came back once and right.
+    pub fn is_clean(&self) -> bool {
+        self.echoes > 0 && [self.mismatches, self.lost, self.strays, self.errors] == [0; 4]
     }
 
     /// Echoes a second.

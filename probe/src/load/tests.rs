@@ -78,3 +78,33 @@ async fn a_datagram_without_an_answer_is_lost() {
     let report = run(load(Transport::Udp, deaf.local_addr().unwrap())).await;
     assert_eq!((report.echoes, report.lost), (0, 12));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_an_answer_is_lost() {
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut load = load(Transport::Tcp, deaf.local_addr().unwrap());
+    // Given up long before the end.
+    load.duration = Duration::from_secs(3_600);
+    let report = run(load).await;
+    assert_eq!((report.echoes, report.lost, report.errors), (0, 3, 0));
+    assert!(report.elapsed <= 2 * ANSWER_TIMEOUT, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_lost_datagram_keeps_no_other_waiting() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 1_000];
+        let mut lost = false;
+        while let Ok((n, client)) = socket.recv_from(&mut buffer) {
+            if std::mem::replace(&mut lost, true) {
+                let _ = socket.send_to(&buffer[..n], client);
+            }
+        }
+    });
+    let report = run(Load { connections: 1, in_flight: 2, ..load(Transport::Udp, address) }).await;
+    assert_eq!((report.lost, report.strays, report.errors), (1, 0, 0));
+    // With its place also its neighbour's would stand still: one echo in all.
+    assert!(report.echoes > 2 && !report.is_clean(), "{report:?}");
+}

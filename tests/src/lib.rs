@@ -15,6 +15,7 @@ pub mod collector;
 pub mod echoctl;
 pub mod etcd;
 pub mod process;
+pub mod slow;
 pub mod tools;
 pub mod wait;
 
@@ -22,4 +23,5 @@ pub use cluster::Cluster;
 pub use echoctl::{Echoctl, Output};
 pub use etcd::Etcd;
 pub use process::Process;
+pub use slow::SlowPath;
 pub use wait::eventually;

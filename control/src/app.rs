@@ -6,6 +6,7 @@
 mod bootstrap;
 mod error;
 mod http;
+mod intake;
 pub mod lifeline;
 mod metrics;
 mod serve;

@@ -11,6 +11,7 @@ use axum::routing::get;
 use echo_proto::telemetry::Metrics;
 use tokio::net::TcpListener;
 
+use super::intake::Intake;
 use crate::stop::Stop;
 use crate::view::View;
 
@@ -24,7 +25,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: Metrics, view: View, m
         .route("/readyz", get(ready).with_state(view))
         .route("/metrics", get(|| async move { ([(header::CONTENT_TYPE, PROMETHEUS)], metrics.text()) }));
     let served = tokio::select! {
-        served = async { axum::serve(listener, router).await } => served,
+        served = async { axum::serve(Intake::new(listener), router).await } => served,
         () = stop.wait() => Ok(()),
     };
     if let Err(error) = served {

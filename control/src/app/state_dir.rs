@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::AppError;
@@ -27,13 +28,8 @@ impl StateDir {
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(own.join("lock"));
-        let mut lock =
-            Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock).map_err(|(mut file, _)| {
-                let mut pid = String::new();
-                // Only for the message.
-                let _ = file.read_to_string(&mut pid);
-                refuse(format!("used by another control, pid {}", pid.trim()))
-            })?;
+        let mut lock = Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock)
+            .map_err(|(file, errno)| refuse(refusal(file, errno)))?;
         lock.set_len(0).map_err(failed)?;
         writeln!(lock, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { own, _lock: lock })
@@ -42,4 +38,15 @@ impl StateDir {
     pub(super) fn lease_file(&self) -> PathBuf {
         self.own.join("lease")
     }
+}
+
+/// Why the lock can't be had: another holds it, or the file system has no locks.
+fn refusal(mut file: File, errno: Errno) -> String {
+    if errno != Errno::EWOULDBLOCK {
+        return format!("cannot lock it: {}; choose another with --state-dir", errno.desc());
+    }
+    let mut pid = String::new();
+    // Only for the message.
+    let _ = file.read_to_string(&mut pid);
+    format!("used by another control, pid {}", pid.trim())
 }

@@ -141,7 +141,8 @@ pub fn replicas(record: &v1::PoolRecord) -> u32 {
 
 /// Counts changes of the spec; also what makes a rollout of an unchanged one.
 fn next_generation(record: &mut v1::PoolRecord) {
-    record.metadata.get_or_insert_default().generation += 1;
+    let metadata = record.metadata.get_or_insert_default();
+    metadata.generation = metadata.generation.saturating_add(1);
 }
 
 fn changed(
@@ -169,7 +170,7 @@ fn changed(
 fn revise(name: &PoolName, record: &mut v1::PoolRecord, now: SystemTime) -> v1::Revision {
     let template = record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
     let uid = record.metadata.as_ref().map_or_else(String::new, |m| m.uid.clone());
-    let n = record.revision.as_ref().map_or(0, |r| r.n) + 1;
+    let n = record.revision.as_ref().map_or(0, |r| r.n).saturating_add(1);
     let reference = v1::RevisionRef { uid, n, digest: Digest::of(&template).to_string() };
     record.revision = Some(reference.clone());
     v1::Revision {

@@ -43,7 +43,7 @@ fn changed(facts: &Facts<'_>, rollout: &v1::Rollout) -> v1::Event {
 fn skipped(facts: &Facts<'_>) -> Option<v1::Event> {
     let newest = facts.newest();
     let tried = facts.rollout.and_then(|r| r.to.as_ref()).filter(|to| to.uid == newest.uid).map_or(0, |to| to.n);
-    let (first, last) = (tried + 1, newest.n.checked_sub(1)?);
+    let (first, last) = (tried.checked_add(1)?, newest.n.checked_sub(1)?);
     let which = match first.cmp(&last) {
         Ordering::Less => format!("revisions {first} to {last} were skipped"),
         Ordering::Equal => format!("revision {first} was skipped"),

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What every HTTP/2 client sends first, in bytes (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
-/// What a client has to do within [`LIMIT`], so that its connection is not closed.
+/// What a client has to do within 5 s, so that its connection is not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// HTTP/1: ask for a page and take it, counted from the connection's start or the page before.

@@ -98,15 +98,15 @@ impl Live {
         }
         let steps = self.propose(plan, &mut prepared).await?;
         // From here to the next await nothing can fail: all shards switch, and so do we.
-        self.gate.set_limit(plan.limits.max_connections.into());
         self.sockets = prepared.sockets.into_iter().flatten().collect();
+        let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
+        self.gate.set_limit(files::connections(self.files, max, sockets, self.threads.count()));
         let mut finished = Vec::with_capacity(steps.len());
         for Step { go, done } in steps {
             // A shard that is gone meanwhile is reported by `failure`.
             let _ = go.send(());
             finished.push(done);
         }
-        files::check(self.files, plan.limits.max_connections, self.sockets.len() * self.threads.count());
         self.threads.all(finished).await?;
         Ok(self.sockets.iter().map(Socket::bound).collect())
     }

@@ -123,14 +123,10 @@ impl Launcher {
         record::remove(&self.nodes_dir(), index);
     }
 
-    /// Whether a node that runs was told the same cluster and etcd as one that is started now.
+    /// Whether a node that runs serves the same cluster as one that is started now: an etcd that both were told of. One
+    /// more member of etcd is no reason to let every node go.
     pub(super) fn agrees(&self, record: &Record) -> bool {
-        let sorted = |urls: &[String]| {
-            let mut urls = urls.to_vec();
-            urls.sort_unstable();
-            urls
-        };
-        record.cluster == self.cluster.as_str() && sorted(&record.etcd) == sorted(&self.etcd)
+        record.cluster == self.cluster.as_str() && record.etcd.iter().any(|url| self.etcd.contains(url))
     }
 
     fn arguments(&self, index: u32, pool: &PoolName) -> Vec<String> {

@@ -262,10 +262,10 @@ impl Supervisor {
         }
     }
 
-    /// Not waited for: a slow disk must not delay what the nodes need.
+    /// Not waited for: a slow disk must not delay what the nodes need. Nodes go on without leadership, and so do logs.
     fn trim(&self) {
-        let (logs, indexes) = (self.launcher.logs_dir(), self.workers.keys().copied().collect::<Vec<_>>());
-        spawn_blocking(move || log::trim(&logs, indexes));
+        let logs = self.launcher.logs_dir();
+        spawn_blocking(move || log::trim(&logs, 1..=MAX_PER_HOST));
     }
 
     fn tell_refused(&mut self, refused: BTreeMap<PoolName, u32>) {

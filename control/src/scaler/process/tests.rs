@@ -203,7 +203,17 @@ async fn nodes_of_another_etcd_are_replaced() {
     let elsewhere = Launcher { cluster: "other".parse().unwrap(), ..host.launcher(&host.binary) };
     assert!(elsewhere.refused().unwrap().contains("of cluster test"), "these nodes serve another cluster");
     assert_eq!(host.launcher(&host.binary).refused(), None);
-    let mut second = Host::run(Launcher { etcd: vec!["http://127.0.0.1:2".into()], ..host.launcher(&host.binary) });
+    let told = |etcd: &[&str]| {
+        let etcd = etcd.iter().map(|url| (*url).to_owned()).collect();
+        Host::run(Launcher { etcd, ..host.launcher(&host.binary) })
+    };
+    let wider = told(&["http://127.0.0.1:2", "http://127.0.0.1:1"]);
+    wider.scaler.want(want(2));
+    assert_eq!(host.until(&[1, 2]).await[&1], before[&1], "one more etcd is no other etcd");
+    wider.scaler.want(want(1));
+    host.until(&[1]).await;
+    wider.task.abort();
+    let mut second = told(&["http://127.0.0.1:2"]);
     second.scaler.want(want(1));
     let told = tokio::time::timeout(DEADLINE, second.notices.recv()).await.unwrap().unwrap();
     assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeReplaced", "node/node-1"));

@@ -124,10 +124,11 @@ fn spawn(shard: usize, gate: Arc<Gate>, failure: watch::Sender<Option<ShardFailu
             Err(e) => return drop(started.send(Err(e))),
         };
         let _ = started.send(Ok(()));
+        report(shard, &failure, || shard::run(&runtime, gate, inbox));
+        // By itself, so that connections that end with the runtime do not look as if each of them had panicked.
         report(shard, &failure, || {
-            let result = shard::run(&runtime, gate, inbox);
             drop(runtime);
-            result
+            Ok(())
         });
     };
     let handle = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body)?;

@@ -44,3 +44,15 @@ fn a_successor_stands_beside_the_group_that_leaves() {
         new.listen().unwrap();
     }
 }
+
+#[test]
+fn both_ways_have_room_for_a_burst() {
+    let group = Group::bind(Protocol::Udp, ANY_PORT, 1, Claim::Free).unwrap();
+    // As much as this host gives to whoever asks.
+    let asked = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    asked.set_recv_buffer_size(UDP_RECEIVE_BUFFER).unwrap();
+    asked.set_send_buffer_size(UDP_SEND_BUFFER).unwrap();
+    let socket = group.sockets.first().unwrap();
+    assert_eq!(socket.recv_buffer_size().unwrap(), asked.recv_buffer_size().unwrap());
+    assert_eq!(socket.send_buffer_size().unwrap(), asked.send_buffer_size().unwrap());
+}

@@ -119,10 +119,12 @@ impl EventWatcher {
     async fn list(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<(), Halt> {
         let prefix = self.store.keys().events();
         let (mut start, mut revision) = (prefix.as_bytes().to_vec(), 0);
-        outlet.send(reply(WatchType::Resync, None, self.tail.revision())).await?;
         loop {
             let page = self.store.page(&start, &prefix_end(&prefix), PAGE, revision).await?;
-            revision = page.revision;
+            if revision == 0 {
+                revision = page.revision;
+                outlet.send(reply(WatchType::Resync, None, revision)).await?;
+            }
             for event in page.entries.iter().filter_map(|entry| read_event(entry, &self.object)) {
                 outlet.send(reply(WatchType::Added, Some(event), revision)).await?;
             }

@@ -111,10 +111,12 @@ impl Progress {
     fn completed(&self) -> String {
         let Self { last, pool, .. } = self;
         let n = revision(last.to.as_ref());
-        match last.nodes {
-            0 => format!("revision {n} is the stable one of pool/{pool}"),
-            1 => format!("the one node of pool/{pool} runs revision {n}"),
-            nodes => format!("all {nodes} nodes of pool/{pool} run revision {n}"),
+        match (last.acked, last.nodes) {
+            (_, 0) => format!("revision {n} is the stable one of pool/{pool}"),
+            (1, 1) => format!("the one node of pool/{pool} runs revision {n}"),
+            (acked, nodes) if acked == nodes => format!("all {nodes} nodes of pool/{pool} run revision {n}"),
+            // A first revision is stable at once; and nodes may have joined since.
+            (acked, nodes) => format!("revision {n} is the stable one of pool/{pool}; {acked} of {nodes} nodes run it"),
         }
     }
 

@@ -53,7 +53,8 @@ impl Reader {
             Ok(documents) => documents,
             Err(error) => return self.mistakes.add(name, FieldErrors(vec![error])),
         };
-        let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+        let documents = documents.into_iter().filter(|document| !document.is_null());
+        let documents: Vec<_> = documents.flat_map(objects).collect();
         if documents.is_empty() {
             self.mistakes.add(name, FieldErrors(vec![FieldError::new("", "holds no pool")]));
         }
@@ -82,6 +83,15 @@ impl Reader {
     }
 }
 
+/// What a document holds: itself, or the items of a list, as `get pools -o yaml` prints it.
+fn objects(mut document: serde_json::Value) -> Vec<serde_json::Value> {
+    let is_list = document.get("kind").is_some_and(|kind| kind == "List");
+    match document.get_mut("items").filter(|_| is_list) {
+        Some(serde_json::Value::Array(items)) => std::mem::take(items),
+        _ => vec![document],
+    }
+}
+
 fn read_text(file: &str) -> Result<String, Failure> {
     let failure = |cause: String| Failure::File { name: file.to_owned(), cause };
     // One byte more than the codec takes, so that it can refuse what is too long without all of it being read.
@@ -100,6 +110,16 @@ fn read_text(file: &str) -> Result<String, Failure> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_its_items() {
+        let items = [pool("a", "1"), pool("b", "2")];
+        let items: Vec<_> = items.iter().map(|text| codec::parse_yaml(text).unwrap().remove(0)).collect();
+        let list = serde_json::json!({"apiVersion": "echo/v1", "kind": "List", "metadata": {}, "items": items});
+        assert_eq!(parse_pools("list", &list.to_string()).unwrap().len(), 2);
+        let other = parse_pools("other", "{apiVersion: echo/v1, kind: Pool, items: [1]}").unwrap_err().to_string();
+        assert!(other.contains("items: unknown field"), "{other}");
+    }
 
     fn pool(name: &str, port: &str) -> String {
         format!(

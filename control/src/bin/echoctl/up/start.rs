@@ -3,7 +3,7 @@
 //! Used by `up`. Everything together has one deadline.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::v1;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -46,6 +46,7 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     cluster.console.line(&format!("control: ready at {server}"));
     let name = cluster.settings.pool.name().to_owned();
     let pool = within(cluster, by, "the pool", stored_pool(&mut control, &name)).await?;
+    tell_stored(cluster, &pool);
     if let Some(replicas) = cluster.settings.args.nodes
         && pool.spec.as_ref().and_then(|s| s.replicas) != Some(replicas)
     {
@@ -55,6 +56,17 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     }
     let serving = nodes::wait(cluster, &mut control, by).await?;
     Ok(Standing { control, serving, after: cluster.began.monotonic.elapsed() })
+}
+
+/// An earlier run's pool is continued: tells with how many nodes, since that may surprise.
+fn tell_stored(cluster: &Cluster<'_>, pool: &v1::Pool) {
+    let created = pool.metadata.as_ref().and_then(|m| m.create_time).and_then(|at| SystemTime::try_from(at).ok());
+    if created.is_some_and(|at| at < cluster.began.wall) && cluster.settings.args.nodes.is_none() {
+        let replicas = pool.spec.as_ref().and_then(|s| s.replicas).unwrap_or_default();
+        let dir = cluster.settings.state.root().display();
+        let name = pool.path();
+        cluster.console.line(&format!("{name}: {replicas} nodes, as stored in {dir}; --nodes N changes that"));
+    }
 }
 
 /// Waits for `work`, unless a part ends or the deadline comes first.

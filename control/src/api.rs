@@ -11,7 +11,6 @@ mod events;
 mod nodes;
 mod pages;
 mod pools;
-pub(crate) mod present;
 mod request;
 mod watch;
 mod write;

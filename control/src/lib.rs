@@ -9,6 +9,7 @@
 //! | [`app`] | builds the parts, binds, runs, stops |
 //! | [`api`] | the gRPC services |
 //! | [`plan`] | pure decisions: rollout, scale, change, sync |
+//! | `present` | records -> the objects that callers see |
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
 //! | [`store`] | typed etcd operations, election |
@@ -21,6 +22,7 @@ pub mod drive;
 pub mod event;
 pub mod fleet;
 pub mod plan;
+mod present;
 pub mod scaler;
 pub mod settings;
 pub mod stop;

@@ -13,8 +13,9 @@ use v1::nodes_server::Nodes;
 use super::error::ApiError;
 use super::pages::{self, PageOf};
 use super::watch::{self, Source};
-use super::{Api, pool_name, present};
+use super::{Api, pool_name};
 use crate::fleet::{Node, natural_order};
+use crate::present;
 use crate::view::{PoolState, State};
 
 /// Where a page starts: after this node.

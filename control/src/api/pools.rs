@@ -20,8 +20,9 @@ use super::error::ApiError;
 use super::pages::Listed;
 use super::request::asked;
 use super::watch::{self, Source};
-use super::{Api, pool_name, present};
+use super::{Api, pool_name};
 use crate::plan::change;
+use crate::present;
 use crate::store::Stored;
 use crate::view::{PoolState, State, check_record};
 

@@ -9,10 +9,11 @@ use echo_proto::ids::{PoolName, RevisionNumber};
 use echo_proto::keys::{Key, Keys};
 use echo_proto::{spec, v1};
 
+use super::Api;
 use super::error::ApiError;
 use super::request::{asked, check_labels, check_version, expected_version};
-use super::{Api, present};
 use crate::plan::change::{self, Changed};
+use crate::present;
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 use crate::view::check_record;
 
@@ -106,7 +107,7 @@ impl Api {
 
     async fn transaction(&self, name: &PoolName, mod_revision: i64, changed: Changed) -> Result<Change, ApiError> {
         let keys = self.store.keys();
-        let mut change = Change::new().expect(&keys.pool(name), mod_revision).put(&keys.pool(name), &changed.record);
+        let mut change = Change::new().require(&keys.pool(name), mod_revision).put(&keys.pool(name), &changed.record);
         if let Some(revision) = changed.revision {
             let n = revision.revision.as_ref().map_or(0, |r| r.n);
             let key = keys.revision(name, RevisionNumber(n));

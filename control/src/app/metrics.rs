@@ -9,7 +9,7 @@ use echo_proto::v1::SyncState;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::api::present;
+use crate::present;
 use crate::view::{State, View};
 
 /// States that a live node can be in: shown also where there are none, so that a graph falls to zero.

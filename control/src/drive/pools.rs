@@ -179,9 +179,9 @@ impl Pools {
         let keys = self.store.keys();
         let mut change = Change::new()
             .fenced(keys, &self.leadership)
-            .expect(&keys.pool(&known.name), known.pool.mod_revision)
-            .expect(&keys.assignment(&known.name), known.assignment_at)
-            .expect(&keys.rollout(&known.name), known.rollout.as_ref().map_or(0, |r| r.mod_revision))
+            .require(&keys.pool(&known.name), known.pool.mod_revision)
+            .require(&keys.assignment(&known.name), known.assignment_at)
+            .require(&keys.rollout(&known.name), known.rollout.as_ref().map_or(0, |r| r.mod_revision))
             .put(&keys.rollout(&known.name), &rollout);
         if let Some(mut assignment) = next.assignment {
             assignment.trace = trace;

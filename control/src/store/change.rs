@@ -25,7 +25,7 @@ impl Change {
     }
 
     /// Only if `key` is still at this mod_revision; 0: only if it does not exist.
-    pub fn expect(mut self, key: &str, mod_revision: i64) -> Self {
+    pub fn require(mut self, key: &str, mod_revision: i64) -> Self {
         self.compares.push(Compare::mod_revision(key, CompareOp::Equal, mod_revision));
         self
     }
@@ -65,7 +65,7 @@ impl Change {
     pub fn event(self, keys: &Keys, event: v1::Event) -> Self {
         let event = event::placed(event, keys);
         let key = event::key(&event, keys);
-        self.expect(&key, 0).put(&key, &event)
+        self.require(&key, 0).put(&key, &event)
     }
 
     /// Writes an event in its place, where an earlier one of its kind may stand.

@@ -103,7 +103,7 @@ impl Election {
         let mut record = self.record.clone();
         record.since = Some(std::time::SystemTime::now().into());
         let key = self.store.keys().leader();
-        let won = self.store.commit(Change::new().expect(&key, 0).put_leased(&key, &record, lease)).await;
+        let won = self.store.commit(Change::new().require(&key, 0).put_leased(&key, &record, lease)).await;
         let won = won.map(|won| won.filter(|_| Instant::now() < self.end(asked)));
         if !matches!(won, Ok(Some(_))) {
             self.revoke(lease).await;

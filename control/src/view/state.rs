@@ -11,8 +11,8 @@ use echo_proto::keys::{Key, Keys};
 use echo_proto::spec::{PoolPlan, check_pool};
 use echo_proto::v1;
 
-use crate::api::present;
 use crate::fleet::Fleet;
+use crate::present;
 use crate::store::{Delta, Entry, StoreError, Stored};
 
 /// Most unreadable keys that are remembered; beyond, they are still passed over, but not reported.

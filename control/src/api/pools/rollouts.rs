@@ -9,9 +9,10 @@ use echo_proto::ids::PoolName;
 use echo_proto::keys::Keys;
 use echo_proto::v1;
 
+use super::super::Api;
 use super::super::error::ApiError;
 use super::super::watch::Source;
-use super::super::{Api, present};
+use crate::present;
 use crate::store::{StoreError, Stored};
 use crate::view::{Slot, State};
 

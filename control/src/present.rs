@@ -1,6 +1,6 @@
 //! Records -> the objects that callers see.
 //!
-//! Used by all services; pure. What is computed (status, sync, acknowledgements) is computed here, from one instant of
+//! Used by the services, the view and the metrics; pure. What is computed (status, sync, acknowledgements) is computed here, from one instant of
 //! the view.
 
 use echo_proto::ids::PoolName;

@@ -1,12 +1,13 @@
 //! Scaling: nodes come and go until there are as many as asked for.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{SETTLED, bound, name, pool_file};
 use echo_tests::process::{alive, gone};
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, client, eventually};
+use echo_tests::{Cluster, Process, client, eventually, tools};
 
 #[test]
 fn a_pool_grows_and_shrinks() {
@@ -54,4 +55,22 @@ fn an_open_connection_is_drained_before_its_node_leaves() {
     drop(open);
     gone(pid, Duration::from_secs(5));
     cluster.wait_nodes(1);
+}
+
+#[test]
+fn a_watch_tells_what_changes() {
+    let cluster = Cluster::start(1);
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.env("ECHO_SERVER", format!("http://{}", cluster.address())).args(["get", "pools", "-w", "-o", "json"]);
+    let watch = Process::start("watch", cluster.dir(), command);
+    let told = |replicas: u32| {
+        let wanted = format!("\"replicas\":{replicas},");
+        eventually(&format!("the watch tells of {replicas}"), SETTLED, || {
+            let log: String = watch.log().split_whitespace().collect();
+            ensure(log.contains(&wanted), || log.clone())
+        });
+    };
+    told(1);
+    cluster.echoctl().ok("scale pool/default --replicas 2");
+    told(2);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use echo_tests::cluster::{READY, bound, name};
 use echo_tests::process::{alive, gone};
 use echo_tests::wait::ensure;
-use echo_tests::{Echoctl, Process, client, eventually, tools};
+use echo_tests::{Echoctl, Etcd, Process, client, eventually, tools};
 use nix::sys::signal::Signal;
 
 /// Ctrl-C to the end: a drain of 5 s at most, and then some.
@@ -151,6 +151,19 @@ fn its_etcd_and_its_control_are_restarted() {
     assert_eq!(family(&state).into_iter().filter(|p| program(*p) == "echo-node").count(), 2);
     up.interrupt();
     assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+}
+
+#[test]
+fn another_etcd_is_used_and_left_as_it_was() {
+    let state = state("foreign-etcd");
+    let dir = state.parent().unwrap();
+    let etcd = Etcd::start(dir);
+    let mut up = Up::start(&state, &format!("{} --etcd {}", any_ports(dir, 2), etcd.url()));
+    assert!(!family(&state).into_iter().any(|pid| program(pid) == "etcd"), "no etcd of its own");
+    assert_eq!(etcd.get_prefix("/echo/v1/default/nodes/").len(), 2);
+    up.interrupt();
+    assert_eq!(etcd.get_prefix("/echo/v1/default/nodes/"), [], "the nodes gave their leases back");
+    assert_eq!(etcd.get_prefix("/echo/v1/default/pools/").len(), 1, "and the pool stays");
 }
 
 #[test]

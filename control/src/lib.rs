@@ -13,6 +13,7 @@
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
 //! | [`store`] | typed etcd operations, election |
+//! | [`programs`] | where programs are found |
 //! | [`scaler`] | makes nodes come and go |
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod event;
 pub mod fleet;
 pub mod plan;
 mod present;
+pub mod programs;
 pub mod scaler;
 pub mod settings;
 pub mod stop;

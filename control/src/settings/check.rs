@@ -3,9 +3,9 @@
 //! Called by [`Flags::check`] only.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::programs;
 use echo_proto::codec::parse_duration;
 use echo_proto::ids::ClusterName;
 
@@ -117,7 +117,7 @@ impl Check {
         if flags.state_dir.is_none() {
             self.fail("state-dir", "required with --scaler process: it holds the nodes' records, state and logs");
         }
-        let binary = flags.node_binary.clone().or_else(find_node_binary);
+        let binary = flags.node_binary.clone().or_else(|| programs::ours("echo-node"));
         if binary.is_none() {
             self.fail("node-binary", "no echo-node beside this executable or in PATH; name one");
         }
@@ -144,18 +144,6 @@ impl Check {
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:7400")
-}
-
-fn find_node_binary() -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("echo-node")));
-    let in_path = std::env::var_os("PATH");
-    let in_path = in_path.iter().flat_map(std::env::split_paths).map(|directory| directory.join("echo-node"));
-    beside.into_iter().chain(in_path).find(|path| is_executable(path))
-}
-
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Used by `up`, for the others before anything is started, so that a missing one is told at once.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use echo_control::programs::{self, in_path};
 
 use crate::failure::Failure;
 
@@ -13,9 +14,8 @@ use crate::failure::Failure;
 /// # Errors
 /// It is neither beside this one nor in PATH.
 pub(super) fn ours(name: &str) -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    let beside = own.as_ref().map(|folder| folder.join(name)).filter(|path| is_program(path));
-    beside.or_else(|| in_path(name)).ok_or_else(|| {
+    programs::ours(name).ok_or_else(|| {
+        let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
         let folder = own.map_or_else(|| "the folder of echoctl".to_owned(), |folder| folder.display().to_string());
         Failure::Up(format!("no {name} in {folder} or in PATH; build it with `cargo build --bins`"))
     })
@@ -50,15 +50,6 @@ fn quoted(word: &str) -> String {
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +63,6 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_told_with_what_to_do() {
-        assert!(is_program(Path::new("/bin/sh")) && !is_program(Path::new("/etc/passwd")));
         let told = ours("echo-nothing").map_err(|e| e.to_string());
         assert!(told.is_err_and(|text| text.contains("no echo-nothing in ") && text.contains("cargo build")));
     }

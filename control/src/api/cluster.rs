@@ -24,4 +24,8 @@ impl Cluster for Api {
             start_time: Some(self.about.started.into()),
         }))
     }
+
+    async fn diagnose(&self, _: Request<v1::DiagnoseRequest>) -> Result<Response<v1::DiagnoseResponse>, Status> {
+        Err(Status::unimplemented("Cluster/Diagnose"))
+    }
 }

@@ -63,6 +63,17 @@ impl Nodes for Api {
         self.current()?;
         Ok(Response::new(watch::stream(source, self)?))
     }
+
+    async fn set_intent(&self, _: Request<v1::SetIntentRequest>) -> Result<Response<v1::SetIntentResponse>, Status> {
+        Err(Status::unimplemented("Nodes/SetIntent"))
+    }
+
+    async fn clear_intent(
+        &self,
+        _: Request<v1::ClearIntentRequest>,
+    ) -> Result<Response<v1::ClearIntentResponse>, Status> {
+        Err(Status::unimplemented("Nodes/ClearIntent"))
+    }
 }
 
 /// Puts the nodes after `after` on the page; returns the token of the next page, empty after the last.

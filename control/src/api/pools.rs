@@ -72,7 +72,7 @@ impl Pools for Api {
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
-        let v1::ScaleRequest { name, replicas, author } = request.into_inner();
+        let v1::ScaleRequest { name, replicas, author, dry_run } = request.into_inner();
         let name = pool_name(&name)?;
         if replicas > spec::MAX_REPLICAS {
             let most = spec::MAX_REPLICAS;
@@ -83,10 +83,14 @@ impl Pools for Api {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
             Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
         };
-        let written = self.change_pool(&name, false, plan).await?;
+        let written = self.change_pool(&name, dry_run, plan).await?;
         let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
         let pool = self.present(&name, &written.record, written.mod_revision);
         Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas }))
+    }
+
+    async fn delete(&self, _: Request<v1::PoolsDeleteRequest>) -> Result<Response<v1::PoolsDeleteResponse>, Status> {
+        Err(Status::unimplemented("Pools/Delete"))
     }
 
     async fn list_revisions(

@@ -84,6 +84,7 @@ impl Report {
         let reason = match self.phase {
             v1::NodePhase::Ready => return None,
             v1::NodePhase::Draining => "draining".to_owned(),
+            v1::NodePhase::Drained => "drained; `echoctl undrain` lets it serve again".to_owned(),
             v1::NodePhase::NoPool => "the pool does not exist; apply it with `echoctl apply -f FILE`".to_owned(),
             v1::NodePhase::Rejected => match &self.rejection {
                 Some(rejection) => format!("no config could be applied: {}", told(rejection)),

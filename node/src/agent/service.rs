@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::telemetry::rpc;
 use echo_proto::v1::agent_server::{Agent, AgentServer};
@@ -96,6 +96,8 @@ impl AgentService {
             transmitted_bytes: total.transmitted_bytes,
             received_packets: total.received_packets,
             transmitted_packets: total.transmitted_packets,
+            udp_flows: 0,
+            udp_flows_capped: false,
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }
@@ -133,7 +135,11 @@ impl Agent for AgentService {
             report.warn_since(*since, REGISTERED, "EtcdLost", cause.clone());
         }
         let node = self.identity.node(&report, self.figures());
-        Ok(Response::new(v1::GetStatusResponse { node: Some(node) }))
+        Ok(Response::new(v1::GetStatusResponse {
+            node: Some(node),
+            time: Some(SystemTime::now().into()),
+            ..Default::default()
+        }))
     }
 }
 

@@ -90,6 +90,7 @@ async fn undo(global: &Global, args: UndoArgs) -> Result<(), Failure> {
         to_revision: args.to_revision.unwrap_or_default(),
         now: args.now,
         author: author(),
+        dry_run: false,
     };
     let response = control.pools.undo(request).await.map_err(|status| control.explain(status))?.into_inner();
     let n = response.revision.map_or(0, |r| r.n);

@@ -32,7 +32,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let pool = target::pool(&args.target)?;
     let mut control = Control::connect(global).await?;
-    let request = v1::ScaleRequest { name: pool.to_string(), replicas: args.replicas, author: author() };
+    let request =
+        v1::ScaleRequest { name: pool.to_string(), replicas: args.replicas, author: author(), dry_run: false };
     let response = control.pools.scale(request).await.map_err(|status| control.explain(status))?.into_inner();
     match (args.output.output, response.pool) {
         (format @ (Format::Json | Format::Yaml | Format::Name), Some(pool)) => {

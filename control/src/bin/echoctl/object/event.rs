@@ -49,7 +49,7 @@ impl Object for v1::Event {
 impl Source for v1::Event {
     async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
         let object = filter.about.clone();
-        let request = v1::EventsListRequest { object, page_size: PAGE_SIZE, page_token: token };
+        let request = v1::EventsListRequest { object, page_size: PAGE_SIZE, page_token: token, ..Default::default() };
         let list = control.events.list(request).await?.into_inner();
         Ok(Page { items: list.events, next: list.next_page_token, version: list.resource_version })
     }
@@ -62,7 +62,7 @@ impl Watched for v1::Event {
     type Message = v1::EventsWatchResponse;
 
     async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
-        let request = v1::EventsWatchRequest { object: filter.about.clone() };
+        let request = v1::EventsWatchRequest { object: filter.about.clone(), ..Default::default() };
         Ok(control.events.watch(request).await?.into_inner())
     }
 

@@ -76,14 +76,14 @@ impl Source for v1::Node {
             pool: filter.pool.clone(),
             page_size: PAGE_SIZE,
             page_token: token,
-            skip_live: false,
+            ..Default::default()
         };
         let list = control.nodes.list(request).await?.into_inner();
         Ok(Page { items: list.nodes, next: list.next_page_token, version: list.resource_version })
     }
 
     async fn find(control: &mut Control, name: &str, filter: &Filter) -> Result<Self, Failure> {
-        let request = v1::NodesGetRequest { name: name.to_owned() };
+        let request = v1::NodesGetRequest { name: name.to_owned(), pool: filter.pool.clone() };
         let answer = control.nodes.get(request).await.map(|r| r.into_inner().node);
         let node: Self = single(control, name, answer)?;
         if !filter.pool.is_empty() && node.status.as_ref().is_some_and(|s| s.pool != filter.pool) {
@@ -98,7 +98,7 @@ impl Watched for v1::Node {
     type Message = v1::NodesWatchResponse;
 
     async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
-        let request = v1::NodesWatchRequest { pool: filter.pool.clone() };
+        let request = v1::NodesWatchRequest { pool: filter.pool.clone(), ..Default::default() };
         Ok(control.nodes.watch(request).await?.into_inner())
     }
 

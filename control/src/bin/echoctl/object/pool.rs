@@ -41,7 +41,7 @@ impl Object for v1::Pool {
 
 impl Source for v1::Pool {
     async fn page(control: &mut Control, _: &Filter, token: String) -> Result<Page<Self>, Status> {
-        let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token };
+        let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token, ..Default::default() };
         let list = control.pools.list(request).await?.into_inner();
         Ok(Page { items: list.pools, next: list.next_page_token, version: list.resource_version })
     }

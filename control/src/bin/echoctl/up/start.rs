@@ -50,7 +50,7 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     if let Some(replicas) = cluster.settings.args.nodes
         && pool.spec.as_ref().and_then(|s| s.replicas) != Some(replicas)
     {
-        let request = v1::ScaleRequest { name, replicas, author: author() };
+        let request = v1::ScaleRequest { name, replicas, author: author(), dry_run: false };
         let scaled = async { control.pools.scale(request).await.map_err(|status| control.explain(status)) };
         within(cluster, by, "the pool", scaled).await?;
     }

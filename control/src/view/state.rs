@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::keys::{Key, Keys};
 use echo_proto::spec::{PoolPlan, check_pool};
 use echo_proto::v1;
@@ -56,6 +56,8 @@ pub struct PoolState {
     pub rollout: Slot<v1::Rollout>,
     /// `nodes/<pool>/`
     pub fleet: Fleet,
+    /// `intents/<pool>/`: those that can be read.
+    pub intents: BTreeMap<NodeId, Arc<Stored<v1::Intent>>>,
 }
 
 /// A record that is there, missing, or unreadable.
@@ -183,7 +185,12 @@ impl State {
             }
             // Read from etcd by those who need them; here only checked.
             Key::Revision(..) => entry.decode::<v1::Revision>().map(drop).map_err(|e| e.cause()),
-            Key::Intent(..) => entry.decode::<v1::Intent>().map(drop).map_err(|e| e.cause()),
+            Key::Intent(pool, node) => {
+                let intents = &mut self.pools.entry(pool).or_default().intents;
+                intents.remove(&node);
+                intents.insert(node, Arc::new(entry.decode().map_err(|e| e.cause())?));
+                Ok(())
+            }
             Key::Event(_) => entry.decode::<v1::Event>().map(drop).map_err(|e| e.cause()),
         }
     }
@@ -195,8 +202,9 @@ impl State {
             Some(Key::Assignment(name)) => self.pools.entry(name).or_default().assignment = Slot::Absent,
             Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,
             Some(Key::Node(pool, node)) => self.pools.entry(pool).or_default().fleet.remove(&node),
+            Some(Key::Intent(pool, node)) => drop(self.pools.entry(pool).or_default().intents.remove(&node)),
             Some(Key::Leader) => self.leader = None,
-            Some(Key::Revision(..) | Key::Intent(..) | Key::Event(_)) | None => {}
+            Some(Key::Revision(..) | Key::Event(_)) | None => {}
         }
         self.pools.retain(|_, pool| !pool.is_empty());
     }
@@ -210,8 +218,9 @@ impl State {
 
 impl PoolState {
     fn is_empty(&self) -> bool {
-        let Self { pool, assignment, rollout, fleet } = self;
-        matches!((pool, assignment, rollout), (Slot::Absent, Slot::Absent, Slot::Absent)) && fleet.is_empty()
+        let Self { pool, assignment, rollout, fleet, intents } = self;
+        let unset = matches!((pool, assignment, rollout), (Slot::Absent, Slot::Absent, Slot::Absent));
+        unset && fleet.is_empty() && intents.is_empty()
     }
 }
 

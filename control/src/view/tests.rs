@@ -100,6 +100,20 @@ fn a_repaired_or_deleted_key_is_good_again() {
 }
 
 #[test]
+fn an_intent_stands_until_it_is_taken_back_or_unreadable() {
+    let view = view(vec![entry("intents/edge/node-1", r#"{"kind":"INTENT_KIND_DRAIN","author":"ann"}"#, 3)]);
+    let intents = || view.read(|state| state.pools.get(&name()).map(|pool| pool.intents.len()));
+    assert_eq!(intents(), Some(1));
+    view.apply(Update::Changes(vec![Delta::Put(entry("intents/edge/node-1", "x", 4))]), 4);
+    assert_eq!((intents(), view.read(|state| state.invalid.len())), (Some(0), 1));
+    let repaired = Delta::Put(entry("intents/edge/node-1", "{}", 5));
+    view.apply(Update::Changes(vec![repaired]), 5);
+    assert_eq!(intents(), Some(1));
+    view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/intents/edge/node-1".to_vec())]), 6);
+    assert_eq!((intents(), view.read(|state| state.invalid.len())), (None, 0), "nothing of it is left");
+}
+
+#[test]
 fn a_new_list_voids_what_was_known() {
     let view = view(vec![entry("nodes/edge/node-1", &node("i"), 3), entry("leader", "{}", 3)]);
     view.apply(Update::Reset(vec![entry("nodes/edge/node-2", &node("i"), 4)]), 20);

@@ -15,6 +15,8 @@ use std::sync::LazyLock;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
+pub use read::nearest;
+
 /// Largest JSON or YAML text that is read, in bytes; etcd's own limit for a value is 1.5 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 

@@ -3,7 +3,6 @@
 //! Used by the codec only. It must not stop at a mistake, nor panic on any tree.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor};
 use prost_reflect::{ReflectMessage as _, Value as Field};
@@ -247,17 +246,19 @@ fn describe(value: &Value) -> String {
 
 /// "unknown field", with the nearest known name where one is near.
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
-    let mut text = format!("unknown {what}");
+    match nearest(name, known) {
+        Some(nearest) => format!("unknown {what}; did you mean {nearest}?"),
+        None => format!("unknown {what}"),
+    }
+}
+
+/// The known name that `name` was probably meant to be, if one is near.
+pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
     if name.len() > SHOWN {
         // None of ours is near, and to look would take as long as its writer likes.
-        return text;
+        return None;
     }
-    let nearest = known.map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min();
-    if let Some((far, nearest)) = nearest
-        && far <= name.chars().count().max(3) / 3
-    {
-        // Writing into a String does not fail.
-        let _ = write!(text, "; did you mean {nearest}?");
-    }
-    text
+    let (far, nearest) =
+        known.map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min()?;
+    (far <= name.chars().count().max(3) / 3).then_some(nearest)
 }

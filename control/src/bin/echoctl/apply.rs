@@ -9,19 +9,27 @@ use crate::args::Global;
 use crate::author::author;
 use crate::connect::Control;
 use crate::documents::read_pools;
+use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::object::{Object as _, View};
 use crate::output::{Format, OutputArgs, print, print_list, print_object, tell};
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl apply -f edge.yaml -m 'add a greeting'
+  echoctl apply -f edge.yaml --dry-run=server
+  echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl apply -f -";
+
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// A file of one or more pools, YAML or JSON; `-` is standard input. May be given several times.
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
     files: Vec<String>,
-    /// Check everything and store nothing: against the rules (client), or against what is stored too (server).
-    #[arg(long, value_enum, value_name = "WHERE")]
-    dry_run: Option<DryRun>,
+    #[command(flatten)]
+    dry_run: DryRunArgs,
     /// Change the whole pool in one step, whatever its rollout policy says.
     #[arg(long)]
     now: bool,
@@ -32,13 +40,6 @@ pub(crate) struct Args {
     output: OutputArgs,
 }
 
-/// Where a dry run ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum DryRun {
-    Client,
-    Server,
-}
-
 /// Applies the files' pools in order. A pool that control refuses does not keep the others from being applied.
 ///
 /// # Errors
@@ -46,18 +47,17 @@ enum DryRun {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let pools = read_pools(&args.files)?;
     let format = args.output.output;
-    if args.dry_run == Some(DryRun::Client) {
-        let lines = pools.iter().map(|pool| line(pool, "valid", true)).collect::<String>();
+    if args.dry_run.client() {
+        let lines = pools.iter().map(|pool| line(pool, "valid", &args.dry_run)).collect::<String>();
         return if is_table(format) { print(&lines) } else { show(&pools, format) };
     }
     let mut control = Control::connect(global).await?;
     let mut applied = Vec::new();
     let mut refused = false;
-    let dry_run = args.dry_run.is_some();
     for pool in pools {
         let request = v1::ApplyRequest {
             pool: Some(pool.clone()),
-            dry_run,
+            dry_run: args.dry_run.any(),
             now: args.now,
             author: author(),
             message: args.message.clone(),
@@ -66,7 +66,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
             Ok(response) => {
                 let response = response.into_inner();
                 if is_table(format) {
-                    print(&line(&pool, outcome(response.outcome()), dry_run))?;
+                    print(&line(&pool, outcome(response.outcome()), &args.dry_run))?;
                 }
                 applied.push(response.pool.unwrap_or(pool));
             }
@@ -98,8 +98,8 @@ fn show(pools: &[v1::Pool], format: Format) -> Result<(), Failure> {
     }
 }
 
-fn line(pool: &v1::Pool, done: &str, dry_run: bool) -> String {
-    format!("{} {done}{}\n", pool.path(), if dry_run { " (dry run)" } else { "" })
+fn line(pool: &v1::Pool, done: &str, dry_run: &DryRunArgs) -> String {
+    format!("{} {done}{}\n", pool.path(), dry_run.suffix())
 }
 
 fn outcome(outcome: ApplyOutcome) -> &'static str {

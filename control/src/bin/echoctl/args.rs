@@ -1,7 +1,7 @@
 //! The grammar of the command line: verbs, and the flags that all of them share.
 //!
-//! Read by `main`. Each verb's own flags stand in its file. It must do no I/O; wrong usage ends in clap with exit code
-//! 2.
+//! Read by `main`. Each verb's own flags and examples stand in its file. It must do no I/O; wrong usage ends in clap
+//! with exit code 2.
 
 use std::time::Duration;
 
@@ -13,29 +13,6 @@ use crate::{apply, get, rollout, scale, up, version};
 
 /// Where `echoctl up` serves.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
-
-const UP_EXAMPLES: &str = "\
-Examples:
-  echoctl up                                   three nodes that echo TCP and UDP on port 7007
-  echoctl up --nodes 5 --pool edge.yaml        five nodes of a pool of your own
-  echoctl up --etcd http://10.0.0.5:2379       with an etcd that runs already";
-
-const APPLY_EXAMPLES: &str = "\
-Examples:
-  echoctl apply -f edge.yaml -m 'add a greeting'
-  echoctl apply -f edge.yaml --dry-run=server
-  echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl apply -f -";
-
-const GET_EXAMPLES: &str = "\
-Examples:
-  echoctl get nodes --pool edge
-  echoctl get pool/edge -o yaml
-  echoctl get events --for pool/edge --watch";
-
-const ROLLOUT_EXAMPLES: &str = "\
-Examples:
-  echoctl rollout status pool/edge --timeout 1m
-  echoctl rollout undo pool/edge --to-revision 2";
 
 /// The admin command line of an echo cluster.
 #[derive(Debug, Parser)]
@@ -64,18 +41,14 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a whole cluster on this machine, until Ctrl-C.
-    #[command(after_help = UP_EXAMPLES)]
     Up(up::Args),
     /// Create or change pools from files.
-    #[command(after_help = APPLY_EXAMPLES)]
     Apply(apply::Args),
     /// List nodes, pools, revisions or events, or show one.
-    #[command(after_help = GET_EXAMPLES)]
     Get(get::Args),
     /// Set how many nodes a pool has.
     Scale(scale::Args),
     /// Follow a rollout, or go back to an older revision.
-    #[command(after_help = ROLLOUT_EXAMPLES)]
     Rollout(rollout::Args),
     /// Tell the versions of this command and of control.
     Version(version::Args),

@@ -15,8 +15,16 @@ use crate::object::source::{Filter, Source, Watched, list};
 use crate::output::{Format, OutputArgs, print_list, print_object, tell};
 use crate::target::{self, Target, Type};
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl get nodes --pool edge
+  echoctl get pool/edge -o yaml
+  echoctl get events --for pool/edge --watch";
+
 /// Flags of `get`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What to show: nodes, pools, revisions or events; with names, only those.
     #[arg(required = true, value_name = "TYPE[/NAME]")]

@@ -10,6 +10,7 @@ mod args;
 mod author;
 mod connect;
 mod documents;
+mod dry_run;
 mod failure;
 mod follow;
 mod get;

@@ -22,8 +22,15 @@ use crate::output::print;
 use crate::target;
 use progress::{End, News, Progress};
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl rollout status pool/edge --timeout 1m
+  echoctl rollout undo pool/edge --to-revision 2";
+
 /// `rollout` and what it does.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,

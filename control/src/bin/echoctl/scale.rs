@@ -12,8 +12,15 @@ use crate::object::View;
 use crate::output::{Format, OutputArgs, print, print_object};
 use crate::target;
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl scale pool/edge --replicas 5
+  echoctl scale edge --replicas 5              the same: only pools have a number of nodes";
+
 /// Flags of `scale`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The pool.
     #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]

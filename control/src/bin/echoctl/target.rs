@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use echo_proto::codec;
 use echo_proto::ids::PoolName;
 
 use crate::failure::Failure;
@@ -39,8 +40,16 @@ impl FromStr for Type {
             "pool" | "pools" => Self::Pool,
             "revision" | "revisions" => Self::Revision,
             "event" | "events" => Self::Event,
-            _ => return Err(format!("unknown type {text:?}; there are nodes, pools, revisions and events")),
+            _ => return Err(unknown(text)),
         })
+    }
+}
+
+fn unknown(text: &str) -> String {
+    let types = ["node", "nodes", "pool", "pools", "revision", "revisions", "event", "events"];
+    match codec::nearest(text, types.map(str::to_owned).into_iter()) {
+        Some(near) => format!("unknown type {text:?}; did you mean {near}?"),
+        None => format!("unknown type {text:?}; there are nodes, pools, revisions and events"),
     }
 }
 
@@ -78,11 +87,17 @@ pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
     Ok(Target { of, names })
 }
 
-/// Reads the one pool of a command such as `scale pool/default`.
+/// Reads the one pool of a command such as `scale pool/default`, where a name alone is a pool's.
 ///
 /// # Errors
 /// It is no pool, or not one.
 pub(crate) fn pool(words: &[String]) -> Result<PoolName, Failure> {
+    if let [name] = words
+        && !name.contains('/')
+        && name.parse::<Type>().is_err()
+    {
+        return name.parse().map_err(usage);
+    }
     match parse(words)? {
         Target { of: Type::Pool, names } => match names.as_slice() {
             [name] => name.parse().map_err(usage),
@@ -117,11 +132,14 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told() {
         assert!(read("podz").unwrap_err().starts_with("unknown type \"podz\"; there are nodes, pools"));
+        assert_eq!(read("nods").unwrap_err(), "unknown type \"nods\"; did you mean nodes?");
         for bad in ["", "pool/", "/edge", "pool/edge node/a", "pool edge pool/core", "pool/edge core"] {
             assert!(read(bad).is_err(), "{bad:?}");
         }
         let pool_of = |line: &str| pool(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(pool_of("pool edge").unwrap().as_str(), "edge");
+        for line in ["pool edge", "pool/edge", "edge"] {
+            assert_eq!(pool_of(line).unwrap().as_str(), "edge");
+        }
         for bad in ["pools", "node/node-1", "pool/a pool/b", "pool/Edge"] {
             assert!(pool_of(bad).is_err(), "{bad:?}");
         }

@@ -34,8 +34,16 @@ use cluster::Cluster;
 use settings::Settings;
 use signals::Signals;
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl up                                   three nodes that echo TCP and UDP on port 7007
+  echoctl up --nodes 5 --pool edge.yaml        five nodes of a pool of your own
+  echoctl up --etcd http://10.0.0.5:2379       with an etcd that runs already";
+
 /// Flags of `up`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Nodes of the pool; what is stored or in the file, unless given.
     #[arg(short, long, env = "ECHO_NODES", value_name = "N")]

@@ -10,8 +10,15 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::output::{Format, document, print};
 
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  echoctl version
+  echoctl version --client -o json";
+
 /// Flags of `version`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Only this command's version; asks no control.
     #[arg(long)]

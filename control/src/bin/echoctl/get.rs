@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Only nodes or revisions of this pool.
     #[arg(short, long, value_name = "NAME")]
     pool: Option<String>,
+    /// Only nodes or pools whose labels match, as in zone=a,tier!=test,!canary.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
     /// Only events of this object, as in pool/default.
     #[arg(long = "for", value_name = "TYPE/NAME")]
     about: Option<String>,
@@ -49,6 +52,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let Target { of, names } = target::parse(&args.target)?;
     let filter = filter(of, &args)?;
+    if !names.is_empty() && !filter.selector.is_empty() {
+        return Err(Failure::Usage("give names or --selector, not both".to_owned()));
+    }
     if args.watch && of == Type::Revision {
         return Err(Failure::Usage("revisions never change; watch pools or events".to_owned()));
     }
@@ -73,7 +79,14 @@ fn filter(of: Type, args: &Args) -> Result<Filter, Failure> {
     if args.about.is_some() && of != Type::Event {
         return Err(Failure::Usage(format!("--for is for events, not for {}", of.plural())));
     }
-    Ok(Filter { pool: args.pool.clone().unwrap_or_default(), about: args.about.clone().unwrap_or_default() })
+    if args.selector.is_some() && !matches!(of, Type::Node | Type::Pool) {
+        return Err(Failure::Usage(format!("--selector is for nodes and pools, not for {}", of.plural())));
+    }
+    Ok(Filter {
+        pool: args.pool.clone().unwrap_or_default(),
+        about: args.about.clone().unwrap_or_default(),
+        selector: args.selector.clone().unwrap_or_default(),
+    })
 }
 
 /// One `get`.

@@ -29,16 +29,30 @@ pub(super) struct Known<T> {
     kept: Option<usize>,
     /// The last key that was forgotten: it and those before it are no news any more.
     forgotten: Option<String>,
+    /// Version of the list up to which all is known; empty while the list is being sent.
+    version: String,
 }
 
 impl<T: Object> Known<T> {
     /// Nothing yet; at most `kept` objects, where that is limited.
     pub(super) fn new(kept: Option<usize>) -> Self {
-        Self { objects: BTreeMap::new(), resync: None, kept, forgotten: None }
+        Self { objects: BTreeMap::new(), resync: None, kept, forgotten: None, version: String::new() }
+    }
+
+    /// What a new watch may begin after; empty: it needs the whole list.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The stream was opened anew: a list that was being sent will not go on.
+    pub(super) fn reopened(&mut self) {
+        self.resync = None;
     }
 
     /// The real changes in a message, and whether the list is complete.
     pub(super) fn take(&mut self, change: Change<T>) -> (Vec<Delta<T>>, bool) {
+        let listing = change.kind == WatchType::Resync || self.resync.is_some() && change.kind != WatchType::Bookmark;
+        self.version = if listing { String::new() } else { change.version };
         match (change.kind, change.object) {
             (WatchType::Resync, _) => self.resync = Some(BTreeSet::new()),
             (WatchType::Bookmark, _) => return (self.complete(), true),
@@ -97,7 +111,7 @@ mod tests {
     }
 
     fn take(known: &mut Known<v1::Pool>, kind: WatchType, object: Option<v1::Pool>) -> Vec<(WatchType, String)> {
-        let (deltas, _) = known.take(Change { kind, object });
+        let (deltas, _) = known.take(Change { kind, object, version: "7".to_owned() });
         deltas.into_iter().map(|d| (d.kind, d.object.name().to_owned())).collect()
     }
 
@@ -132,6 +146,26 @@ mod tests {
         assert!(take(WatchType::Added, Some(pool("c", 1))).is_empty());
         assert!(take(WatchType::Bookmark, None).is_empty());
         assert_eq!(known.objects.len(), 1);
+    }
+
+    #[test]
+    fn a_watch_goes_on_after_what_is_known_whole() {
+        let mut known = Known::new(None);
+        take(&mut known, WatchType::Resync, None);
+        take(&mut known, WatchType::Added, Some(pool("a", 1)));
+        assert_eq!(known.version(), "", "half a list is no list");
+        take(&mut known, WatchType::Bookmark, None);
+        assert_eq!(known.version(), "7");
+        let at = |kind, version: &str| Change { kind, object: Some(pool("b", 1)), version: version.to_owned() };
+        known.take(at(WatchType::Added, "9"));
+        assert_eq!(known.version(), "9");
+        // The list breaks in its middle; the next watch begins with another, which is compared with all that is known.
+        known.take(at(WatchType::Resync, "12"));
+        assert_eq!(known.version(), "");
+        known.reopened();
+        take(&mut known, WatchType::Resync, None);
+        assert!(take(&mut known, WatchType::Added, Some(pool("a", 1))).is_empty());
+        assert_eq!(take(&mut known, WatchType::Bookmark, None), [(WatchType::Deleted, "b".into())]);
     }
 
     #[test]

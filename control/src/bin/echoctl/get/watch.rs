@@ -2,6 +2,7 @@
 //!
 //! Called by `get`. It prints what differs from what was printed before, whatever was sent.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use echo_proto::v1::WatchType;
@@ -29,13 +30,18 @@ pub(super) async fn run<T: Watched>(
     filter: &Filter,
     format: Format,
 ) -> Result<(), Failure> {
-    let mut known = Known::<T>::new(T::KEPT);
+    // `follow` opens the stream and takes its messages in turn.
+    let known = RefCell::new(Known::<T>::new(T::KEPT));
     let mut printer = Printer::new(format);
     follow(
         control,
-        async |control| T::watch(control, filter).await,
+        async |control| {
+            known.borrow_mut().reopened();
+            let since = known.borrow().version().to_owned();
+            T::watch(control, filter, &since).await
+        },
         |message| {
-            let (deltas, complete) = known.take(T::change(message));
+            let (deltas, complete) = known.borrow_mut().take(T::change(message));
             let wanted = |d: &Delta<T>| names.is_empty() || names.iter().any(|name| d.object.name() == name);
             printer.show(deltas.into_iter().filter(wanted).collect(), complete)?;
             Ok(ControlFlow::Continue(()))

@@ -61,12 +61,12 @@ impl Watched for v1::Event {
 
     type Message = v1::EventsWatchResponse;
 
-    async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
-        let request = v1::EventsWatchRequest { object: filter.about.clone(), ..Default::default() };
+    async fn watch(control: &mut Control, filter: &Filter, since: &str) -> Result<Streaming<Self::Message>, Status> {
+        let request = v1::EventsWatchRequest { object: filter.about.clone(), resource_version: since.to_owned() };
         Ok(control.events.watch(request).await?.into_inner())
     }
 
     fn change(message: Self::Message) -> Change<Self> {
-        Change { kind: message.r#type(), object: message.event }
+        Change { kind: message.r#type(), object: message.event, version: message.resource_version }
     }
 }

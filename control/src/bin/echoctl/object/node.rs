@@ -76,6 +76,7 @@ impl Source for v1::Node {
             pool: filter.pool.clone(),
             page_size: PAGE_SIZE,
             page_token: token,
+            selector: filter.selector.clone(),
             ..Default::default()
         };
         let list = control.nodes.list(request).await?.into_inner();
@@ -97,13 +98,17 @@ impl Source for v1::Node {
 impl Watched for v1::Node {
     type Message = v1::NodesWatchResponse;
 
-    async fn watch(control: &mut Control, filter: &Filter) -> Result<Streaming<Self::Message>, Status> {
-        let request = v1::NodesWatchRequest { pool: filter.pool.clone(), ..Default::default() };
+    async fn watch(control: &mut Control, filter: &Filter, since: &str) -> Result<Streaming<Self::Message>, Status> {
+        let request = v1::NodesWatchRequest {
+            pool: filter.pool.clone(),
+            selector: filter.selector.clone(),
+            resource_version: since.to_owned(),
+        };
         Ok(control.nodes.watch(request).await?.into_inner())
     }
 
     fn change(message: Self::Message) -> Change<Self> {
-        Change { kind: message.r#type(), object: message.node }
+        Change { kind: message.r#type(), object: message.node, version: message.resource_version }
     }
 }
 

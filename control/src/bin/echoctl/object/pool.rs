@@ -40,8 +40,9 @@ impl Object for v1::Pool {
 }
 
 impl Source for v1::Pool {
-    async fn page(control: &mut Control, _: &Filter, token: String) -> Result<Page<Self>, Status> {
-        let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token, ..Default::default() };
+    async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
+        let selector = filter.selector.clone();
+        let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token, selector };
         let list = control.pools.list(request).await?.into_inner();
         Ok(Page { items: list.pools, next: list.next_page_token, version: list.resource_version })
     }
@@ -56,11 +57,13 @@ impl Source for v1::Pool {
 impl Watched for v1::Pool {
     type Message = v1::PoolsWatchResponse;
 
-    async fn watch(control: &mut Control, _: &Filter) -> Result<Streaming<Self::Message>, Status> {
-        Ok(control.pools.watch(v1::PoolsWatchRequest::default()).await?.into_inner())
+    async fn watch(control: &mut Control, filter: &Filter, since: &str) -> Result<Streaming<Self::Message>, Status> {
+        let (selector, resource_version) = (filter.selector.clone(), since.to_owned());
+        let request = v1::PoolsWatchRequest { selector, resource_version, ..Default::default() };
+        Ok(control.pools.watch(request).await?.into_inner())
     }
 
     fn change(message: Self::Message) -> Change<Self> {
-        Change { kind: message.r#type(), object: message.pool }
+        Change { kind: message.r#type(), object: message.pool, version: message.resource_version }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Filter {
     pub(crate) pool: String,
     /// Events of this object, `TYPE/NAME`.
     pub(crate) about: String,
+    /// Nodes and pools whose labels match.
+    pub(crate) selector: String,
 }
 
 /// A part of a list.
@@ -38,6 +40,8 @@ pub(crate) struct Page<T> {
 pub(crate) struct Change<T> {
     pub(crate) kind: v1::WatchType,
     pub(crate) object: Option<T>,
+    /// Resource version of the list after it.
+    pub(crate) version: String,
 }
 
 /// A type that control serves.
@@ -62,8 +66,12 @@ pub(crate) trait Watched: Source {
     /// A message of its watch.
     type Message;
 
-    /// The list, then every change of it.
-    fn watch(control: &mut Control, filter: &Filter) -> impl Future<Output = Result<Streaming<Self::Message>, Status>>;
+    /// The list, then every change of it; or only the changes after the version `since`, where control still knows it.
+    fn watch(
+        control: &mut Control,
+        filter: &Filter,
+        since: &str,
+    ) -> impl Future<Output = Result<Streaming<Self::Message>, Status>>;
 
     /// What a message of the watch says.
     fn change(message: Self::Message) -> Change<Self>;

@@ -192,7 +192,7 @@ mod tests {
         let mut status = v1::NodeStatus { pool: "edge".into(), host: host.into(), ..Default::default() };
         status.set_phase(phase);
         let node = v1::Node { metadata: Some(metadata), status: Some(status), ..Default::default() };
-        fleet.take(Change { kind: WatchType::Added, object: Some(node) });
+        fleet.take(Change { kind: WatchType::Added, object: Some(node), version: String::new() });
     }
 
     fn prost_time<T: From<SystemTime>>(seconds: i64) -> T {

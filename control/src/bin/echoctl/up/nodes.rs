@@ -55,7 +55,7 @@ pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: I
     let mut events = control.clone();
     let ready = follow(
         control,
-        async |control| v1::Node::watch(control, &Filter::default()).await,
+        async |control| v1::Node::watch(control, &Filter::default(), "").await,
         |message| {
             let mut fleet = fleet.borrow_mut();
             fleet.take(v1::Node::change(message));
@@ -99,7 +99,7 @@ async fn steadily(fleet: &RefCell<Fleet>, holds: impl Fn(&Fleet) -> bool) {
 /// Hands the fleet what control tells of its nodes' ends, for ever. Without events the deadline decides alone.
 async fn hear(control: &mut Control, fleet: &RefCell<Fleet>) {
     sleep(EVENTS_AFTER).await;
-    if let Ok(mut stream) = v1::Event::watch(control, &Filter::default()).await {
+    if let Ok(mut stream) = v1::Event::watch(control, &Filter::default(), "").await {
         while let Ok(Some(message)) = stream.message().await {
             if let Some(event) = v1::Event::change(message).object {
                 fleet.borrow_mut().heard(&event);

@@ -1,7 +1,7 @@
 //! Following a server stream across restarts of control.
 //!
-//! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, so that
-//! following it again loses nothing, and so that its first message is an answer, which must come in time. It must give
+//! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, or
+//! with a BOOKMARK after what the caller knew, so that its first message is an answer, which must come in time. It must give
 //! up in the end, and at once on an answer that will not change.
 
 use std::ops::ControlFlow;

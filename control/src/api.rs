@@ -29,6 +29,7 @@ use v1::pools_server::PoolsServer;
 use self::agents::Agents;
 use self::error::ApiError;
 use self::watch::Watchers;
+use crate::selector::Selector;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::view::View;
@@ -90,5 +91,14 @@ impl Api {
 }
 
 fn pool_name(text: &str) -> Result<PoolName, ApiError> {
+    text.parse().map_err(|e| ApiError::Argument(format!("{e}")))
+}
+
+/// The pool that a list or watch is about; `None`: all.
+fn filter(pool: &str) -> Result<Option<PoolName>, ApiError> {
+    if pool.is_empty() { Ok(None) } else { pool_name(pool).map(Some) }
+}
+
+fn selector(text: &str) -> Result<Selector, ApiError> {
     text.parse().map_err(|e| ApiError::Argument(format!("{e}")))
 }

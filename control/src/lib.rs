@@ -13,6 +13,7 @@
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
 //! | [`store`] | typed etcd operations, election |
+//! | [`selector`] | `-l team=net`: which labels match |
 //! | [`programs`] | where programs are found |
 //! | [`scaler`] | makes nodes come and go |
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod plan;
 mod present;
 pub mod programs;
 pub mod scaler;
+pub mod selector;
 pub mod settings;
 pub mod stop;
 pub mod store;

@@ -23,10 +23,6 @@ pub const MIN_LEASE_TTL: Duration = Duration::from_secs(1);
 pub const MAX_LEASE_TTL: Duration = Duration::from_secs(3600);
 /// Most shards: more threads than any machine has cores.
 pub const MAX_SHARDS: usize = 1024;
-/// Most labels of a node.
-pub const MAX_LABELS: usize = 32;
-/// Longest key or value of a label, in bytes.
-pub const MAX_LABEL_BYTES: usize = 253;
 
 /// Valid settings of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]

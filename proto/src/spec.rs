@@ -3,6 +3,7 @@
 //! Used by `echoctl` before it sends, by control before it stores, and by a node before it applies. Pure; defaults live
 //! here and nowhere else. A field of the contract whose feature is not built yet is refused, never ignored.
 
+mod labels;
 mod listener;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
+pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use listener::overlap;
 
 /// Nodes of a pool that names no number.
@@ -145,6 +147,7 @@ pub fn check_pool(pool: &v1::Pool) -> Result<PoolPlan, FieldErrors> {
     let mut check = Check::default();
     check.header(pool);
     let name = check.name(pool);
+    check.labels(pool);
     let spec = pool.spec.clone().unwrap_or_default();
     let replicas = spec.replicas.unwrap_or(DEFAULT_REPLICAS);
     check.at_most("spec.replicas", replicas.into(), MAX_REPLICAS.into());

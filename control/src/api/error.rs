@@ -53,8 +53,9 @@ impl ApiError {
         Self::NotFound(format!("pool {:?} not found; `echoctl get pools` lists those that exist", name.as_str()))
     }
 
-    pub(super) fn no_node(name: &str) -> Self {
-        Self::NotFound(format!("node {name:?} not found; `echoctl get nodes` lists those that exist"))
+    pub(super) fn no_node(name: &str, pool: Option<&PoolName>) -> Self {
+        let place = pool.map_or_else(String::new, |pool| format!(" in pool {:?}", pool.as_str()));
+        Self::NotFound(format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist"))
     }
 
     /// Whether the same call may succeed later.

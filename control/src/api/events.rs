@@ -1,4 +1,4 @@
-//! The Events service: what happened, oldest first.
+//! The Events service: what happened, oldest first unless the newest are asked for.
 //!
 //! Served from etcd itself; this process keeps no events. A watcher that reads slowly slows its own watch of etcd and
 //! nobody else, holds little memory meanwhile, and is cut in the end.
@@ -14,7 +14,7 @@ use v1::events_server::Events;
 
 use super::Api;
 use super::error::ApiError;
-use super::pages::Listed;
+use super::pages::{Listed, Wanted};
 use super::watch::{self, End, Outlet};
 use crate::store::{Delta, Entry, Store, StoreError, Tail, prefix_end};
 
@@ -31,7 +31,8 @@ impl Events for Api {
         let request = request.into_inner();
         let prefix = self.store.keys().events();
         let read = |entry: &Entry| read_event(entry, &request.object);
-        let listed = self.list_page(&prefix, &request.page_token, request.page_size, read).await?;
+        let wanted = Wanted { token: &request.page_token, size: request.page_size, back: request.newest_first };
+        let listed = self.list_page(&prefix, &wanted, read).await?;
         let Listed { items: events, next_page_token, resource_version } = listed;
         Ok(Response::new(v1::EventsListResponse { events, next_page_token, resource_version }))
     }

@@ -56,30 +56,33 @@ pub(super) struct Listed<T> {
 }
 
 impl Api {
-    /// One page of the keys under `prefix`, from etcd itself; `read` passes over what is not wanted or can't be read.
+    /// One page of the keys under `prefix`, from etcd itself; `read` passes over what is not wanted or can't be read, so
+    /// that a page may be empty and yet not the last.
     pub(super) async fn list_page<T: Message>(
         &self,
         prefix: &str,
-        token: &str,
-        page_size: u32,
+        wanted: &Wanted<'_>,
         read: impl Fn(&Entry) -> Option<T>,
     ) -> Result<Listed<T>, ApiError> {
-        let Token { revision, key: start } = match token {
-            "" => Token { revision: 0, key: prefix.as_bytes().to_vec() },
-            text => Token::parse(text).filter(|t| t.key.starts_with(prefix.as_bytes())).ok_or_else(foreign_token)?,
+        let token = wanted.token(prefix)?;
+        let found = match token.back {
+            false => self.store.page(&token.key, &prefix_end(prefix), MAX_PAGE, token.revision).await?,
+            true => self.store.page_back(prefix, &token.key, MAX_PAGE, token.revision).await?,
         };
-        let found = self.store.page(&start, &prefix_end(prefix), MAX_PAGE, revision).await?;
-        let mut page = PageOf::new(size(page_size));
+        let mut page = PageOf::new(size(wanted.size));
         let mut next = found.next;
+        // Backwards, a page ends before its key, so that the last one taken is named.
+        let mut taken = token.key.clone();
         for entry in &found.entries {
             if let Some(item) = read(entry)
                 && !page.push(item)
             {
-                next = Some(entry.key.clone());
+                next = Some(if token.back { taken } else { entry.key.clone() });
                 break;
             }
+            taken.clone_from(&entry.key);
         }
-        let token = next.map(|key| Token { revision: found.revision, key }.text());
+        let token = next.map(|key| Token { revision: found.revision, back: token.back, key }.text());
         Ok(Listed {
             items: page.items,
             next_page_token: token.unwrap_or_default(),
@@ -88,30 +91,52 @@ impl Api {
     }
 }
 
+/// Which page a caller asks for.
+#[derive(Debug, Default)]
+pub(super) struct Wanted<'a> {
+    /// Empty: the first.
+    pub(super) token: &'a str,
+    pub(super) size: u32,
+    /// From the end of the range, the last key first.
+    pub(super) back: bool,
+}
+
+impl Wanted<'_> {
+    fn token(&self, prefix: &str) -> Result<Token, ApiError> {
+        if self.token.is_empty() {
+            let key = if self.back { prefix_end(prefix) } else { prefix.to_owned() };
+            return Ok(Token { revision: 0, back: self.back, key: key.into_bytes() });
+        }
+        let ours = |token: &Token| token.back == self.back && token.key.starts_with(prefix.as_bytes());
+        Token::parse(self.token).filter(ours).ok_or_else(foreign_token)
+    }
+}
+
 /// What is said of a token that no page of this list came with.
 pub(super) fn foreign_token() -> ApiError {
     ApiError::Argument("page_token: not one of this list; leave it out to list from the start".to_owned())
 }
 
-/// `revision:key`, the key in hex: the rest of a list as of one etcd revision.
+/// `revision:key`, or `revision<key` backwards, the key in hex: the rest of a list as of one etcd revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) revision: i64,
+    pub(super) back: bool,
     pub(super) key: Vec<u8>,
 }
 
 impl Token {
     /// Reads a token; `None` for one that is not ours.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (revision, hex) = text.split_once(':')?;
+        let (revision, hex) = text.split_once([':', '<'])?;
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let key = hex.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
-        Some(Self { revision: revision.parse().ok().filter(|r| *r > 0)?, key })
+        Some(Self { revision: revision.parse().ok().filter(|r| *r > 0)?, back: text.contains('<'), key })
     }
 
     pub(super) fn text(&self) -> String {
         let hex: String = self.key.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}:{hex}", self.revision)
+        format!("{}{}{hex}", self.revision, if self.back { '<' } else { ':' })
     }
 }
 
@@ -133,8 +158,13 @@ mod tests {
 
     #[test]
     fn tokens_read_back() {
-        let token = Token { revision: 7, key: b"/echo/v1/a/pools/x:\xff".to_vec() };
-        assert_eq!(Token::parse(&token.text()).unwrap(), token);
+        for back in [false, true] {
+            let token = Token { revision: 7, back, key: b"/echo/v1/a/pools/x:\xff".to_vec() };
+            assert_eq!(Token::parse(&token.text()).unwrap(), token);
+            let wanted = |back| Wanted { token: &token.text(), back, ..Default::default() }.token("/echo/v1/a/pools/");
+            assert_eq!(wanted(back), Ok(token.clone()));
+            assert!(wanted(!back).is_err(), "a list of the other direction");
+        }
         for foreign in ["", "x", "-1:00", "0:00", ":", "7:zz", "7:é"] {
             assert_eq!(Token::parse(foreign), None);
         }

@@ -17,12 +17,13 @@ use v1::pools_server::Pools;
 
 use self::rollouts::RolloutSource;
 use super::error::ApiError;
-use super::pages::Listed;
+use super::pages::{Listed, Wanted};
 use super::request::asked;
 use super::watch::{self, Source};
-use super::{Api, pool_name};
+use super::{Api, filter, pool_name, selector};
 use crate::plan::change;
 use crate::present;
+use crate::selector::Selector;
 use crate::store::Stored;
 use crate::view::{PoolState, State, check_record};
 
@@ -49,13 +50,16 @@ impl Pools for Api {
 
     async fn list(&self, request: Request<v1::PoolsListRequest>) -> Result<Response<v1::PoolsListResponse>, Status> {
         let request = request.into_inner();
+        let selector = selector(&request.selector)?;
         let prefix = self.store.keys().pools();
+        let wanted = Wanted { token: &request.page_token, size: request.page_size, back: false };
         let listed = self
-            .list_page(&prefix, &request.page_token, request.page_size, |entry| {
+            .list_page(&prefix, &wanted, |entry| {
                 let stored = entry.decode::<v1::PoolRecord>().ok()?;
                 let Some(Key::Pool(name)) = self.store.keys().parse(&entry.key) else { return None };
                 check_record(&name, &stored.value).ok()?;
-                Some(self.present(&name, &stored.value, stored.mod_revision))
+                let matches = selects(&selector, &stored.value);
+                matches.then(|| self.present(&name, &stored.value, stored.mod_revision))
             })
             .await?;
         let Listed { items: pools, next_page_token, resource_version } = listed;
@@ -65,8 +69,8 @@ impl Pools for Api {
     type WatchStream = watch::Stream<v1::PoolsWatchResponse>;
 
     async fn watch(&self, request: Request<v1::PoolsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let name = request.into_inner().name;
-        let source = PoolSource(if name.is_empty() { None } else { Some(pool_name(&name)?) });
+        let request = request.into_inner();
+        let source = PoolSource { filter: filter(&request.name)?, selector: selector(&request.selector)? };
         self.current()?;
         Ok(Response::new(watch::stream(source, self)?))
     }
@@ -98,13 +102,14 @@ impl Pools for Api {
         request: Request<v1::ListRevisionsRequest>,
     ) -> Result<Response<v1::ListRevisionsResponse>, Status> {
         let request = request.into_inner();
-        let pool = if request.pool.is_empty() { None } else { Some(pool_name(&request.pool)?) };
+        let pool = filter(&request.pool)?;
         if let Some(pool) = &pool {
             self.stored_pool(pool).await?;
         }
         let prefix = self.store.keys().revisions(pool.as_ref());
+        let wanted = Wanted { token: &request.page_token, size: request.page_size, back: false };
         let listed = self
-            .list_page(&prefix, &request.page_token, request.page_size, |entry| {
+            .list_page(&prefix, &wanted, |entry| {
                 let stored = entry.decode::<v1::Revision>().ok()?;
                 let mut revision = stored.value;
                 revision.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
@@ -142,8 +147,17 @@ impl Pools for Api {
     }
 }
 
+/// Whether a pool is one of those wanted.
+fn selects(selector: &Selector, record: &v1::PoolRecord) -> bool {
+    let labels = record.metadata.as_ref().map(|m| &m.labels);
+    selector.matches(|key| labels?.get(key).map(String::as_str))
+}
+
 /// Watches pools, one or all.
-struct PoolSource(Option<PoolName>);
+struct PoolSource {
+    filter: Option<PoolName>,
+    selector: Selector,
+}
 
 impl Source for PoolSource {
     type Key = PoolName;
@@ -152,8 +166,11 @@ impl Source for PoolSource {
     type Reply = v1::PoolsWatchResponse;
 
     fn versions(&self, state: &State) -> BTreeMap<PoolName, Self::Version> {
-        let pools = present::pools(state, self.0.as_ref());
-        let version = |pool: &PoolState| Some((pool.pool.valid()?.mod_revision, present::status(pool)));
+        let pools = present::pools(state, self.filter.as_ref());
+        let version = |pool: &PoolState| {
+            let stored = pool.pool.valid().filter(|stored| selects(&self.selector, &stored.value.record))?;
+            Some((stored.mod_revision, present::status(pool)))
+        };
         pools.filter_map(|(name, pool)| Some((name.clone(), version(pool)?))).collect()
     }
 

@@ -11,7 +11,7 @@ use echo_proto::{spec, v1};
 
 use super::Api;
 use super::error::ApiError;
-use super::request::{asked, check_labels, check_version, expected_version};
+use super::request::{asked, check_version, expected_version};
 use crate::plan::change::{self, Changed};
 use crate::present;
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
@@ -41,7 +41,6 @@ impl Api {
     pub(crate) async fn write_pool(&self, request: &v1::ApplyRequest) -> Result<Written, ApiError> {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
-        check_labels(&pool)?;
         let expected = expected_version(&pool)?;
         let asked = asked(&request.author, &request.message, request.now)?;
         self.change_pool(&name, request.dry_run, |stored, rollout| {

@@ -3,7 +3,7 @@
 //! One range over 10,000 records would be one message of 5.5 MB, which delays all that shares its connection; so nobody
 //! here reads a prefix at once.
 
-use etcd_client::GetOptions;
+use etcd_client::{GetOptions, SortOrder, SortTarget};
 
 use super::{Entry, Store, StoreError};
 
@@ -15,12 +15,19 @@ pub(super) const MAX_MESSAGE_BYTES: usize = MAX_PAGE * 2 * 64 * 1024;
 /// A part of a list.
 #[derive(Debug)]
 pub struct Page {
-    /// In the order of their keys.
+    /// In the order of their keys, or against it.
     pub entries: Vec<Entry>,
     /// The etcd revision that the list shows.
     pub revision: i64,
-    /// Where the next page starts; `None` after the last.
+    /// Where the next page starts, or ends; `None` after the last.
     pub next: Option<Vec<u8>>,
+}
+
+/// Which end of a range a page is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Start,
+    End,
 }
 
 impl Store {
@@ -30,9 +37,32 @@ impl Store {
     /// # Errors
     /// No answer, or the revision is compacted.
     pub async fn page(&self, start: &[u8], end: &str, limit: usize, revision: i64) -> Result<Page, StoreError> {
+        self.range(start, end.as_bytes(), limit, revision, From::Start).await
+    }
+
+    /// As [`Store::page`], but the last keys of the range, the last one first; the next page ends where it says.
+    ///
+    /// # Errors
+    /// As [`Store::page`].
+    pub async fn page_back(&self, start: &str, end: &[u8], limit: usize, revision: i64) -> Result<Page, StoreError> {
+        self.range(start.as_bytes(), end, limit, revision, From::End).await
+    }
+
+    async fn range(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        revision: i64,
+        from: From,
+    ) -> Result<Page, StoreError> {
         let mut limit = limit.clamp(1, MAX_PAGE);
         let mut response = loop {
             let options = GetOptions::new().with_range(end).with_limit(limit as i64).with_revision(revision);
+            let options = match from {
+                From::Start => options,
+                From::End => options.with_sort(SortTarget::Key, SortOrder::Descend),
+            };
             let read = || {
                 let (mut kv, options) = (self.kv(), options.clone());
                 async move { kv.get(start, Some(options)).await }
@@ -49,8 +79,11 @@ impl Store {
         };
         let more = response.more();
         let entries: Vec<Entry> = response.take_kvs().into_iter().map(Entry::from).collect();
-        let last = entries.last().filter(|_| more);
-        Ok(Page { next: last.map(|entry| after(&entry.key)), entries, revision })
+        let next = entries.last().filter(|_| more).map(|last| match from {
+            From::Start => after(&last.key),
+            From::End => last.key.clone(),
+        });
+        Ok(Page { next, entries, revision })
     }
 
     /// All keys from `start` up to `end` as of one revision (0: now), and that revision.

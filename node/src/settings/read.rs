@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use echo_proto::codec::parse_duration;
 use echo_proto::ids::NodeId;
-use echo_proto::spec::MAX_DURATION;
+use echo_proto::spec::{MAX_DURATION, MAX_LABELS, is_label};
 
-use super::{
-    Args, MAX_LABEL_BYTES, MAX_LABELS, MAX_LEASE_TTL, MAX_SHARDS, MIN_LEASE_TTL, Settings, SettingsError, Source,
-};
+use super::{Args, MAX_LEASE_TTL, MAX_SHARDS, MIN_LEASE_TTL, Settings, SettingsError, Source};
 use crate::live::usable_cores;
 
 impl Settings {
@@ -155,7 +153,7 @@ impl Reader {
         let mut labels = BTreeMap::new();
         for text in given.iter().filter(|text| !text.is_empty()) {
             match text.split_once('=') {
-                Some((key, value)) if !key.is_empty() && key.len().max(value.len()) <= MAX_LABEL_BYTES => {
+                Some((key, value)) if is_label(key, value) => {
                     labels.insert(key.to_owned(), value.to_owned());
                 }
                 _ => self.note("label", format!("expected KEY=VALUE, got {text:?}")),

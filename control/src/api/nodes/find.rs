@@ -1,0 +1,82 @@
+//! Which node a caller means by its name.
+//!
+//! Part of the Nodes service. Names are unique in a pool only, so that a name alone may mean two nodes: then neither is
+//! taken, and the pools are named.
+
+use std::sync::Arc;
+
+use echo_proto::ids::{NodeId, PoolName};
+
+use super::super::error::ApiError;
+use super::super::filter;
+use crate::fleet::Node;
+use crate::view::{PoolState, State};
+
+/// Pools that an error names.
+const POOLS_NAMED: usize = 8;
+
+/// A node by its name, and its pool where that is given.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) id: NodeId,
+    pub(super) pool: Option<PoolName>,
+}
+
+impl Named {
+    pub(super) fn parse(name: &str, pool: &str) -> Result<Self, ApiError> {
+        let id = name.parse().map_err(|e| ApiError::Argument(format!("{e}")))?;
+        Ok(Self { id, pool: filter(pool)? })
+    }
+
+    /// The one node that is meant.
+    pub(super) fn find<'a>(
+        &'a self,
+        state: &'a State,
+    ) -> Result<(&'a PoolName, &'a PoolState, &'a Arc<Node>), ApiError> {
+        let pools = crate::present::pools(state, self.pool.as_ref());
+        let mut found = pools.filter_map(|(name, pool)| pool.fleet.get(&self.id).map(|node| (name, pool, node)));
+        let first = found.next().ok_or_else(|| ApiError::no_node(self.id.as_str(), self.pool.as_ref()))?;
+        let others: Vec<&str> = found.map(|(name, ..)| name.as_str()).take(POOLS_NAMED).collect();
+        match others.as_slice() {
+            [] => Ok(first),
+            others => {
+                let pools = format!("{}, {}", first.0, others.join(", "));
+                let id = &self.id;
+                Err(ApiError::Precondition(format!(
+                    "node {:?} is ambiguous: the pools {pools} have a node of this name; name one with --pool",
+                    id.as_str()
+                )))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Entry, Update};
+    use crate::view::View;
+
+    #[test]
+    fn a_name_in_two_pools_means_neither() {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let node = |key: &str| Entry {
+            key: format!("/echo/v1/test/nodes/{key}").into_bytes(),
+            value: br#"{"status":{"incarnation":"i"}}"#.to_vec(),
+            ..Default::default()
+        };
+        view.apply(Update::Reset(vec![node("a/node-1"), node("b/node-1"), node("b/node-2")]), 3);
+        let find = |name: &str, pool: &str| {
+            let named = Named::parse(name, pool)?;
+            view.read(|state| named.find(state).map(|(pool, _, node)| format!("{pool}/{}", node.id)))
+        };
+        assert_eq!(find("node-2", ""), Ok("b/node-2".to_owned()));
+        assert_eq!(find("node-1", "b"), Ok("b/node-1".to_owned()));
+        let ambiguous = find("node-1", "").unwrap_err();
+        assert!(ambiguous.to_string().contains("the pools a, b have"), "{ambiguous}");
+        assert!(matches!(find("node-2", "a"), Err(ApiError::NotFound(text)) if text.contains("pool \"a\"")));
+        assert!(matches!(find("node-9", ""), Err(ApiError::NotFound(_))));
+        assert!(matches!(find("No Node", ""), Err(ApiError::Argument(_))));
+    }
+}

@@ -78,7 +78,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address })?;
     let counters = live.counters();
     let mut critical = Critical::default();
-    critical.spawn("data path", failed(live.failure()));
+    critical.spawn(error::DATA_PATH_TASK, failed(live.failure()));
 
     let (report_cell, report) = watch::channel(Report::starting());
     let (link_cell, link) = watch::channel(Link::Joining);

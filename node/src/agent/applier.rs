@@ -204,7 +204,7 @@ impl Applier {
 
     fn no_pool(&mut self) {
         (self.held, self.current, self.retry) = (Held::default(), None, None);
-        self.say(|report| *report = Report { phase: NodePhase::NoPool, ..Report::starting() });
+        self.say(|report| report.emptied(NodePhase::NoPool));
     }
 }
 

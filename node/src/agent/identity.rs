@@ -87,7 +87,7 @@ impl Identity {
             applied: report.applied.clone(),
             rejection: report.rejection.clone(),
             listeners: report.listeners.clone(),
-            conditions: report.conditions.clone(),
+            conditions: report.told_conditions(),
             ..Default::default()
         }
     }

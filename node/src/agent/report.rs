@@ -12,12 +12,23 @@ use crate::live::Bound;
 
 /// Most conditions of a node.
 const MAX_CONDITIONS: usize = 8;
+/// A part of the process, other than the data path, has ended.
+pub const PROCESS: &str = "Process";
+/// A shard has ended.
+pub const DATA_PATH: &str = "DataPath";
 /// The value of the assignment key could not be read.
 pub const CONFIG_READABLE: &str = "ConfigReadable";
 /// The assignment key is there.
 pub const ASSIGNED: &str = "Assigned";
 /// The node has a live record in etcd; told by the Agent service only.
 pub const REGISTERED: &str = "Registered";
+/// The newest config was applied; false as long as there is a rejection.
+const CONFIG_ACCEPTED: &str = "ConfigAccepted";
+/// The kernel holds the clock for synchronised.
+pub const CLOCK_SYNCHRONIZED: &str = "ClockSynchronized";
+/// All of them, the worst first: where there is room for some only, it is for these.
+const WORST_FIRST: [&str; 7] =
+    [PROCESS, DATA_PATH, REGISTERED, CONFIG_READABLE, ASSIGNED, CONFIG_ACCEPTED, CLOCK_SYNCHRONIZED];
 
 /// The state of a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +41,7 @@ pub struct Report {
     pub rejection: Option<v1::Rejection>,
     /// The addresses really bound.
     pub listeners: Vec<v1::BoundListener>,
-    /// Only those that are not as they should be.
+    /// Only those that are not as they should be, the worst first; [`Self::told_conditions`] has what follows from the rest.
     pub conditions: Vec<v1::Condition>,
     /// The change that this answers.
     pub trace: Option<v1::TraceContext>,
@@ -51,22 +62,28 @@ impl Report {
 
     /// Sets a condition that is not as it should be; its time stays while it lasts.
     pub fn warn(&mut self, kind: &str, reason: &str, message: String) {
-        self.warn_since(SystemTime::now(), kind, reason, message);
+        self.set(wrong(kind, reason, message, SystemTime::now()));
     }
 
-    /// As [`Self::warn`], for what began at `since`.
-    pub fn warn_since(&mut self, since: SystemTime, kind: &str, reason: &str, message: String) {
-        if let Some(found) = self.conditions.iter_mut().find(|c| c.r#type == kind) {
-            (found.reason, found.message) = (reason.to_owned(), message);
-        } else if self.conditions.len() < MAX_CONDITIONS {
-            self.conditions.push(v1::Condition {
-                r#type: kind.to_owned(),
-                status: false,
-                reason: reason.to_owned(),
-                message,
-                transition_time: Some(since.into()),
-            });
+    /// As [`Self::warn`], with the time at which it began.
+    pub fn set(&mut self, condition: v1::Condition) {
+        set(&mut self.conditions, condition);
+    }
+
+    /// Nothing is served, and nothing said about a config.
+    pub fn emptied(&mut self, phase: v1::NodePhase) {
+        let mut conditions = std::mem::take(&mut self.conditions);
+        conditions.retain(|c| ![CONFIG_READABLE, ASSIGNED].contains(&c.r#type.as_str()));
+        *self = Self { phase, conditions, ..Self::starting() };
+    }
+
+    /// The conditions as they are told: a config that was refused is one.
+    pub fn told_conditions(&self) -> Vec<v1::Condition> {
+        let mut conditions = self.conditions.clone();
+        if let Some(rejection) = &self.rejection {
+            set(&mut conditions, refused(rejection));
         }
+        conditions
     }
 
     /// Takes conditions back, which answers no change.
@@ -96,6 +113,27 @@ impl Report {
     }
 }
 
+/// A condition that is not as it should be.
+pub fn wrong(kind: &str, reason: &str, message: String, since: SystemTime) -> v1::Condition {
+    let (r#type, reason, transition_time) = (kind.to_owned(), reason.to_owned(), Some(since.into()));
+    v1::Condition { r#type, status: false, reason, message, transition_time }
+}
+
+fn refused(rejection: &v1::Rejection) -> v1::Condition {
+    let (r#type, reason) = (CONFIG_ACCEPTED.to_owned(), rejection.reason.clone());
+    v1::Condition { r#type, status: false, reason, message: told(rejection), transition_time: rejection.time }
+}
+
+/// Each kind has one condition; the worst of them stay where there is no room for all.
+fn set(conditions: &mut Vec<v1::Condition>, condition: v1::Condition) {
+    match conditions.iter_mut().find(|c| c.r#type == condition.r#type) {
+        Some(found) => (found.reason, found.message) = (condition.reason, condition.message),
+        None => conditions.push(condition),
+    }
+    conditions.sort_by_key(|c| WORST_FIRST.iter().position(|kind| *kind == c.r#type).unwrap_or(WORST_FIRST.len()));
+    conditions.truncate(MAX_CONDITIONS);
+}
+
 /// `listener echo-tcp: bind 0.0.0.0:7007: address in use`
 pub fn told(rejection: &v1::Rejection) -> String {
     if rejection.listener.is_empty() {
@@ -119,6 +157,7 @@ pub fn bound(listener: &Bound) -> v1::BoundListener {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -137,6 +176,42 @@ mod tests {
         assert_eq!(report.conditions.len(), MAX_CONDITIONS);
         report.clear(&[CONFIG_READABLE]);
         assert!(report.conditions.iter().all(|c| c.r#type != CONFIG_READABLE));
+    }
+
+    #[test]
+    fn the_worst_condition_stands_first_and_finds_room() {
+        let mut report = Report::starting();
+        for i in 0..MAX_CONDITIONS {
+            report.warn(&format!("Kind{i}"), "X", String::new());
+        }
+        report.warn(CLOCK_SYNCHRONIZED, "Unsynchronized", String::new());
+        report.warn(DATA_PATH, "ShardEnded", String::new());
+        let kinds: Vec<_> = report.conditions.iter().map(|c| c.r#type.as_str()).collect();
+        assert_eq!((kinds.len(), &kinds[..3]), (MAX_CONDITIONS, &[DATA_PATH, CLOCK_SYNCHRONIZED, "Kind0"][..]));
+    }
+
+    #[test]
+    fn a_refused_config_is_a_condition_as_long_as_the_refusal_stands() {
+        let mut report = Report::starting();
+        let (reason, time) = ("BindFailed".to_owned(), Some(SystemTime::UNIX_EPOCH.into()));
+        let rejection =
+            v1::Rejection { reason, time, listener: "a".into(), cause: "taken".into(), ..Default::default() };
+        report.rejection = Some(rejection);
+        let message = "listener a: taken".to_owned();
+        let expected = wrong(CONFIG_ACCEPTED, "BindFailed", message, SystemTime::UNIX_EPOCH);
+        assert_eq!(report.told_conditions(), [expected]);
+        report.rejection = None;
+        assert!(report.told_conditions().is_empty());
+    }
+
+    #[test]
+    fn a_node_without_a_pool_keeps_what_is_said_of_itself() {
+        let mut report = Report { listeners: vec![v1::BoundListener::default()], ..Report::starting() };
+        report.warn(ASSIGNED, "KeyMissing", String::new());
+        report.warn(CLOCK_SYNCHRONIZED, "Unsynchronized", String::new());
+        report.emptied(v1::NodePhase::NoPool);
+        assert_eq!((report.phase, report.listeners.len()), (v1::NodePhase::NoPool, 0));
+        assert_eq!(report.conditions.iter().map(|c| c.r#type.as_str()).collect::<Vec<_>>(), [CLOCK_SYNCHRONIZED]);
     }
 
     #[test]

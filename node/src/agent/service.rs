@@ -19,7 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::identity::Identity;
-use super::report::{REGISTERED, Report};
+use super::report::{REGISTERED, Report, wrong};
 use super::session::Link;
 use crate::intake::{Connection, Intake, Patience};
 use crate::live::Counters;
@@ -132,7 +132,7 @@ impl Agent for AgentService {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let mut report = self.report.borrow().clone();
         if let Link::Lost { since, cause } = &*self.link.borrow() {
-            report.warn_since(*since, REGISTERED, "EtcdLost", cause.clone());
+            report.set(wrong(REGISTERED, "EtcdLost", cause.clone(), *since));
         }
         let node = self.identity.node(&report, self.figures());
         Ok(Response::new(v1::GetStatusResponse {

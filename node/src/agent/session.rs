@@ -12,7 +12,7 @@ use echo_proto::v1;
 use opentelemetry::metrics::Counter;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::answer::Answers;
@@ -45,6 +45,15 @@ pub enum Link {
         /// Why, and what to try.
         cause: String,
     },
+}
+
+/// How a session ends.
+#[derive(Debug, Default)]
+pub struct Farewell {
+    /// How long it may take.
+    pub limit: Duration,
+    /// What the record has to say before it goes: why the node must die.
+    pub last_words: Option<v1::Condition>,
 }
 
 /// What the session fills and reads.
@@ -107,17 +116,17 @@ impl Session {
         Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease, before, expired }
     }
 
-    /// Lives with etcd until `leave` says within which time to go.
+    /// Lives with etcd until `leave` says how to go.
     ///
     /// # Errors
     /// Another process holds the node's id.
-    pub async fn run(mut self, leave: oneshot::Receiver<Duration>) -> Result<(), HeldByOther> {
-        let limit = tokio::select! {
+    pub async fn run(mut self, leave: oneshot::Receiver<Farewell>) -> Result<(), HeldByOther> {
+        let farewell = tokio::select! {
             biased;
-            limit = leave => limit.unwrap_or_default(),
+            farewell = leave => farewell.unwrap_or_default(),
             held = self.stay() => return Err(held),
         };
-        self.leave(limit).await;
+        self.leave(farewell).await;
         Ok(())
     }
 
@@ -231,12 +240,26 @@ impl Session {
     }
 
     /// Takes the record away, so that nobody waits for the lease to run out.
-    async fn leave(&mut self, limit: Duration) {
+    async fn leave(&mut self, farewell: Farewell) {
         let Some(lease) = self.lease.take() else { return };
         let Ok(etcd) = Etcd::connect(self.endpoints.current()).await else { return };
-        match lease::revoke(&etcd, lease.id, limit).await {
+        let until = Instant::now() + farewell.limit;
+        if let Some(last_words) = farewell.last_words
+            && !self.say(&etcd, &lease, last_words, until).await
+        {
+            warn!("etcd was not told why the node ends");
+        }
+        match lease::revoke(&etcd, lease.id, until - Instant::now()).await {
             Ok(_) => info!(node = self.registration.name, "left the registry"),
             Err(error) => warn!(%error, ttl = ?lease.ttl, "the registration has to run out by itself"),
         }
+    }
+
+    /// Writes the record once more, with this condition; whether etcd took it.
+    async fn say(&self, etcd: &Etcd, lease: &Lease, condition: v1::Condition, until: Instant) -> bool {
+        let mut report = Report { trace: None, ..self.report.borrow().clone() };
+        report.set(condition);
+        let record = self.identity.record(&report, None);
+        matches!(timeout_at(until, self.registration.rewrite(etcd, lease, &record)).await, Ok(Ok(_)))
     }
 }

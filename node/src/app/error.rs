@@ -4,8 +4,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use echo_proto::v1;
 
 use crate::agent::register::HeldByOther;
+use crate::agent::report::{DATA_PATH, PROCESS, wrong};
 use crate::agent::state_dir::StateDirError;
 use crate::live::{ApplyError, StartError, explain};
 
@@ -53,4 +57,34 @@ pub enum RunError {
     /// A second signal came before the node had drained.
     #[error("ended at once by a second {0}; open connections were cut")]
     Forced(&'static str),
+}
+
+/// Name of the task that ends with the first shard.
+pub(super) const DATA_PATH_TASK: &str = "data path";
+
+impl RunError {
+    /// What the node's record says before it goes, where a part of the node has ended.
+    pub(super) fn last_words(&self) -> Option<v1::Condition> {
+        let (kind, reason) = match self {
+            Self::Critical { task: DATA_PATH_TASK, .. } => (DATA_PATH, "ShardEnded"),
+            Self::Critical { .. } => (PROCESS, "TaskEnded"),
+            Self::Held(_) | Self::Forced(_) => return None,
+        };
+        Some(wrong(kind, reason, self.to_string(), SystemTime::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_part_that_ended_has_last_words() {
+        let ended = |task| RunError::Critical { task, reason: "it panicked".into() }.last_words();
+        let told = |task| ended(task).map(|c| (c.r#type, c.reason, c.message));
+        let words = |kind: &str, reason: &str, message: &str| Some((kind.into(), reason.into(), message.into()));
+        assert_eq!(told(DATA_PATH_TASK), words("DataPath", "ShardEnded", "data path ended: it panicked"));
+        assert_eq!(told("metrics"), words("Process", "TaskEnded", "metrics ended: it panicked"));
+        assert_eq!(RunError::Forced("SIGTERM").last_words(), None);
+    }
 }

@@ -13,11 +13,13 @@ use tracing::{info, warn};
 use super::critical::panicked;
 use super::{App, Bound, RunError};
 use crate::agent::register::HeldByOther;
-use crate::agent::session::Session;
+use crate::agent::session::{Farewell, Session};
 use crate::{drain, health};
 
 /// Longest wait for etcd to take the registration away at the end.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// The same when a part of the node has ended: etcd must hear why.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// The same after a second signal.
 const FORCED_LEAVE_LIMIT: Duration = Duration::from_millis(200);
 /// How much longer than that the session may take to end.
@@ -32,7 +34,7 @@ enum Reason {
 
 /// The session as a task.
 struct Registry {
-    leave: oneshot::Sender<Duration>,
+    leave: oneshot::Sender<Farewell>,
     task: JoinHandle<Result<(), HeldByOther>>,
 }
 
@@ -81,10 +83,10 @@ impl App {
             biased;
             ended = leave => (ended, LEAVE_LIMIT),
             signal = self.signals.next() => (Err(RunError::Forced(signal)), FORCED_LEAVE_LIMIT),
-            error = self.critical.ended() => (Err(error), FORCED_LEAVE_LIMIT),
-            error = registry_failed(&mut registry) => (Err(error), FORCED_LEAVE_LIMIT),
+            error = self.critical.ended() => (Err(error), LAST_WORDS_LIMIT),
+            error = registry_failed(&mut registry) => (Err(error), LAST_WORDS_LIMIT),
         };
-        give_back(registry, limit).await;
+        give_back(registry, limit, ended.as_ref().err().and_then(RunError::last_words)).await;
         ended?;
         match reason {
             Reason::Held(held) => Err(held.into()),
@@ -144,14 +146,14 @@ fn ended(task: &'static str, error: Option<JoinError>) -> RunError {
 }
 
 async fn leave_after(error: RunError, registry: Option<Registry>) -> RunError {
-    give_back(registry, FORCED_LEAVE_LIMIT).await;
+    give_back(registry, LAST_WORDS_LIMIT, error.last_words()).await;
     error
 }
 
-/// Gives the registration back, within `limit`.
-async fn give_back(registry: Option<Registry>, limit: Duration) {
+/// Gives the registration back, within `limit`; the record says the last words before.
+async fn give_back(registry: Option<Registry>, limit: Duration, last_words: Option<v1::Condition>) {
     let Some(Registry { leave, task }) = registry else { return };
-    if leave.send(limit).is_err() {
+    if leave.send(Farewell { limit, last_words }).is_err() {
         return;
     }
     if timeout(limit + LEAVE_SLACK, task).await.is_err() {

@@ -80,6 +80,15 @@ impl ApplyError {
             Self::Timeout { .. } => "timeout",
         }
     }
+
+    /// The same as the node's record tells it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "BindFailed",
+            Self::Shard { .. } => "ShardFailed",
+            Self::Timeout { .. } => "TimedOut",
+        }
+    }
 }
 
 /// A shard that ended though nobody asked it to: the process must not go on with the rest.

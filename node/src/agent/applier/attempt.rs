@@ -15,6 +15,17 @@ use crate::agent::decide::Role;
 use crate::agent::report;
 use crate::live::{ApplyError, Bound};
 
+/// Why an offer was refused.
+struct Cause {
+    /// At fault; empty when it is none.
+    listener: String,
+    text: String,
+    /// For spans.
+    label: &'static str,
+    /// For the record.
+    reason: &'static str,
+}
+
 impl Applier {
     /// Applies one offer, in a span of its own: every attempt is answered.
     pub(super) async fn attempt(
@@ -37,9 +48,13 @@ impl Applier {
             let outcome = match &offer.plan {
                 Ok(plan) => match self.live.apply(plan).await {
                     Ok(bound) => Ok((plan, bound)),
-                    Err(e) => Err((listener(&e), e.cause(), e.label())),
+                    Err(e) => {
+                        Err(Cause { listener: listener(&e), text: e.cause(), label: e.label(), reason: e.reason() })
+                    }
                 },
-                Err(cause) => Err((String::new(), cause.clone(), "config")),
+                Err(cause) => {
+                    Err(Cause { listener: String::new(), text: cause.clone(), label: "config", reason: "Invalid" })
+                }
             };
             match outcome {
                 Ok((plan, bound)) => {
@@ -47,9 +62,9 @@ impl Applier {
                     self.served(offer.revision.clone(), plan, &bound, context::current());
                     true
                 }
-                Err((listener, cause, label)) => {
-                    Span::current().record("outcome", "rejected").record("error.type", label);
-                    self.refused(role, offer, assignment, listener, cause);
+                Err(cause) => {
+                    Span::current().record("outcome", "rejected").record("error.type", cause.label);
+                    self.refused(role, offer, assignment, cause);
                     false
                 }
             }
@@ -80,13 +95,14 @@ impl Applier {
         });
     }
 
-    fn refused(&mut self, role: Role, offer: &Offer, assignment: &Assignment, listener: String, cause: String) {
+    fn refused(&mut self, role: Role, offer: &Offer, assignment: &Assignment, cause: Cause) {
         let rejection = v1::Rejection {
             revision: Some(offer.revision.clone()),
             rollout: assignment.rollout,
-            listener,
-            cause: cut(cause),
+            listener: cause.listener,
+            cause: cut(cause.text),
             time: Some(SystemTime::now().into()),
+            reason: cause.reason.to_owned(),
         };
         let serving = self.held.applied.as_ref().map(|r| r.n);
         warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");

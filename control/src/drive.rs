@@ -142,7 +142,7 @@ fn wanted(state: &State) -> Option<Wanted> {
     for (name, pool) in &state.pools {
         let Some(entry) = pool.pool.valid() else { continue };
         wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
-        wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.deadline));
+        wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.longest()));
     }
     Some(wanted)
 }
@@ -151,6 +151,6 @@ fn wanted(state: &State) -> Option<Wanted> {
 fn drain(pool: &PoolState, wanted: Duration) -> Duration {
     let assignment = pool.assignment.valid().map(|entry| &entry.value.record);
     let configs = assignment.into_iter().flat_map(|a| [&a.stable, &a.next]).flatten().flat_map(|r| &r.config);
-    let drains = configs.filter_map(|config| spec::check_template(config).ok()).map(|plan| plan.drain.deadline);
+    let drains = configs.filter_map(|config| spec::check_template(config).ok()).map(|plan| plan.drain.longest());
     drains.fold(wanted, Duration::max)
 }

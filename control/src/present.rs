@@ -44,7 +44,7 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
 /// A pool's rollout with who acknowledged it; `None` while there is none.
 pub(crate) fn rollout(pool: &PoolState) -> Option<v1::Rollout> {
     let mut rollout = pool.rollout.valid()?.value.clone();
-    let asked = |node: &&std::sync::Arc<Node>| node.status.phase() != v1::NodePhase::Draining;
+    let asked = |node: &&std::sync::Arc<Node>| sync::is_asked(&node.status);
     rollout.nodes = pool.fleet.iter().filter(asked).count() as u32;
     let acked = |node: &&std::sync::Arc<Node>| node.status.applied.is_some() && node.status.applied == rollout.to;
     rollout.acked = pool.fleet.iter().filter(asked).filter(acked).count() as u32;

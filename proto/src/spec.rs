@@ -3,6 +3,7 @@
 //! Used by `echoctl` before it sends, by control before it stores, and by a node before it applies. Pure; defaults live
 //! here and nowhere else. A field of the contract whose feature is not built yet is refused, never ignored.
 
+mod drain;
 mod labels;
 mod listener;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
+pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use listener::overlap;
 
@@ -32,8 +34,6 @@ pub const MAX_CONNECTIONS: u32 = 1_000_000;
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time that nodes have to answer a rollout where none is given.
 pub const DEFAULT_ACK_DEADLINE: Duration = Duration::from_secs(30);
-/// Drain deadline where none is given.
-pub const DEFAULT_DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest duration of any setting: a day.
 pub const MAX_DURATION: Duration = Duration::from_secs(86_400);
 /// Bytes taken by one read of an echo that names no number, and the most it may name.
@@ -130,13 +130,6 @@ pub struct LimitsPlan {
     pub max_connections: u32,
     /// A TCP connection without traffic for so long is closed.
     pub idle_timeout: Duration,
-}
-
-/// How a node leaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DrainPlan {
-    /// Open connections are closed after so long.
-    pub deadline: Duration,
 }
 
 /// Checks a whole pool.
@@ -268,15 +261,6 @@ impl Check {
             self.fail(&field, "must be at least 1ms");
         }
         LimitsPlan { max_connections, idle_timeout }
-    }
-
-    fn drain(&mut self, path: &str, drain: &v1::DrainPolicy) -> DrainPlan {
-        for (field, given) in [("lameDuck", drain.lame_duck.is_some()), ("udpQuiet", drain.udp_quiet.is_some())] {
-            if given {
-                self.fail(&format!("{path}.{field}"), UNSUPPORTED);
-            }
-        }
-        DrainPlan { deadline: self.duration(&format!("{path}.deadline"), drain.deadline, DEFAULT_DRAIN_DEADLINE) }
     }
 
     fn at_most(&mut self, path: &str, value: u64, max: u64) {

@@ -22,6 +22,12 @@ pub fn is_synced(assignment: &v1::Assignment, node: &NodeId, status: &v1::NodeSt
     status.applied.is_some() && status.applied == assigned(assignment, node)
 }
 
+/// Whether a rollout waits for the node. One that drains, or that an operator drained, runs nothing new: it finds its
+/// place when it serves again, as joiners do.
+pub fn is_asked(status: &v1::NodeStatus) -> bool {
+    !matches!(status.phase(), v1::NodePhase::Draining | v1::NodePhase::Drained)
+}
+
 /// The sync state that is shown.
 ///
 /// A rejection of the newest revision shows even after the pool went back to the stable one: it is what the operator

@@ -157,9 +157,10 @@ impl Watcher {
             (followed.seen, followed.differed) = (listed.revision, None);
             followed.changed = find(&followed.key).map_or(0, KeyValue::mod_revision);
         }
+        // First: a node that an operator drained must not open its sockets.
+        self.intents.send_replace(find(&self.intent.key).and_then(intent));
         let assignment = find(&self.assignment.key);
         self.assigned.send_replace(assignment.map_or(Assigned::Absent, |kv| Assigned::Value(kv.value().into())));
-        self.intents.send_replace(find(&self.intent.key).and_then(intent));
     }
 
     /// Takes events until it is time to read the keys again; gives the watch back, unless it has ended.

@@ -32,7 +32,7 @@ async fn serving() -> (Applier, watch::Receiver<Report>, SocketAddr) {
     let plan = Plan {
         listeners: vec![listener],
         limits: LimitsPlan { max_connections: 10, idle_timeout: LONG },
-        drain: DrainPlan { deadline: LONG },
+        drain: DrainPlan::default(),
     };
     applier.serve(&Arc::new(plan), v1::RevisionRef::default()).await.unwrap();
     let bound = report.borrow().listeners[0].address.parse().unwrap();

@@ -99,12 +99,12 @@ fn ports_clash_only_where_they_can() {
 fn what_is_not_built_yet_is_refused_by_name() {
     let errors = read(&pool(
         "{autoscale: {minReplicas: 1}, rollout: {canary: 1, waves: [25%], minHealthy: 10s, autoRevert: true},
-          template: {busyPoll: {}, drain: {lameDuck: 1s, udpQuiet: 1s}, listeners: [
+          template: {busyPoll: {}, listeners: [
             {name: a, protocol: TCP, port: 1, service: {chargen: {}}}, {name: b, protocol: TCP, port: 2, service: {daytime: {}}},
             {name: c, protocol: TCP, port: 3, service: {time: {}}}, {name: d, protocol: TCP, port: 4, service: {whoami: {}}}]}}",
     ))
     .unwrap_err();
-    assert_eq!(errors.len(), 12, "{errors:#?}");
+    assert_eq!(errors.len(), 10, "{errors:#?}");
     assert!(errors.iter().all(|e| e.ends_with(": not supported by this version")), "{errors:#?}");
     assert!(errors.contains(&"spec.template.listeners[3].service.whoami: not supported by this version".to_owned()));
 }
@@ -129,6 +129,11 @@ fn each_bound_holds() {
         (read(&pool("{template: {limits: {maxConnections: 0}}}")).map(|_| ()), "maxConnections: must be at least 1"),
         (read(&pool("{template: {limits: {idleTimeout: 0s}}}")).map(|_| ()), "idleTimeout: must be at least 1ms"),
         (read(&pool("{template: {drain: {deadline: 25h}}}")).map(|_| ()), "deadline: must be between 0s and 86400s"),
+        (read(&pool("{template: {drain: {lameDuck: -1s}}}")).map(|_| ()), "drain.lameDuck: "),
+        (
+            read(&pool("{template: {drain: {lameDuck: 12h, deadline: 13h}}}")).map(|_| ()),
+            "spec.template.drain: lameDuck and deadline are 90000s together; at most 86400s",
+        ),
         (read("{apiVersion: v1, kind: Pod, metadata: {name: X}}").map(|_| ()), "apiVersion: expected echo/v1"),
     ];
     for (result, expected) in cases {

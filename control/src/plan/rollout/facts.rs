@@ -8,6 +8,7 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
+use crate::plan::sync;
 
 /// A pool as the leader sees it.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl<'a> Facts<'a> {
     /// The nodes that a rollout waits for: all but those that are leaving, and those that joined so late that the
     /// others have run out of time. Joiners find their place by themselves.
     pub(super) fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
-        let stays = |node: &&NodeFacts<'_>| node.status.phase() != v1::NodePhase::Draining;
+        let stays = |node: &&NodeFacts<'_>| sync::is_asked(node.status);
         let in_time = |node: &&NodeFacts<'_>| self.in_phase.saturating_sub(node.asked_for) < self.ack_deadline;
         self.nodes.iter().filter(stays).filter(in_time)
     }

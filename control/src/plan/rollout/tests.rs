@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
-use v1::NodePhase::{Draining, Ready};
+use v1::NodePhase::{Drained, Draining, Ready};
 
 use super::*;
 
@@ -193,12 +193,13 @@ fn one_rejection_takes_it_back_and_it_is_not_tried_again() {
 }
 
 #[test]
-fn who_leaves_does_not_block() {
-    let mut world = World::new(2);
+fn who_leaves_or_is_drained_does_not_block() {
+    let mut world = World::new(3);
     world.apply(2);
     world.writes();
     world.ack(1, 2);
     world.node(2).set_phase(Draining);
+    world.node(3).set_phase(Drained);
     assert_eq!(world.writes(), Phase::Completed);
 }
 

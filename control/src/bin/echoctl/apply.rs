@@ -7,12 +7,13 @@ use echo_proto::v1::{self, ApplyOutcome};
 
 use crate::args::Global;
 use crate::author::author;
+use crate::chosen::{line, one_of_several};
 use crate::connect::Control;
 use crate::documents::read_pools;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::object::{Object as _, View};
-use crate::output::{Format, OutputArgs, print, print_list, print_object, tell};
+use crate::output::{Format, OutputArgs, print, print_list, print_object};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -48,7 +49,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let pools = read_pools(&args.files)?;
     let format = args.output.output;
     if args.dry_run.client() {
-        let lines = pools.iter().map(|pool| line(pool, "valid", &args.dry_run)).collect::<String>();
+        let lines = pools.iter().map(|pool| line(&pool.path(), "valid", &args.dry_run)).collect::<String>();
         return if is_table(format) { print(&lines) } else { show(&pools, format) };
     }
     let mut control = Control::connect(global).await?;
@@ -62,23 +63,16 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
             author: author(),
             message: args.message.clone(),
         };
-        match control.pools.apply(request).await.map_err(|status| control.explain(status)) {
-            Ok(response) => {
-                let response = response.into_inner();
-                if is_table(format) {
-                    print(&line(&pool, outcome(response.outcome()), &args.dry_run))?;
-                }
-                applied.push(response.pool.unwrap_or(pool));
-            }
-            Err(failure @ Failure::Refused(_)) => {
-                let told = failure.to_string();
-                // Most refusals name their pool; among several files the others must not leave a doubt.
-                let prefix = if told.contains(pool.name()) { String::new() } else { format!("{}: ", pool.path()) };
-                tell(&format!("error: {prefix}{told}"));
-                refused = true;
-            }
-            Err(failure) => return Err(failure),
+        let answer = control.pools.apply(request).await.map_err(|status| control.explain(status));
+        let Some(response) = one_of_several(&pool.path(), answer)? else {
+            refused = true;
+            continue;
+        };
+        let response = response.into_inner();
+        if is_table(format) {
+            print(&line(&pool.path(), outcome(response.outcome()), &args.dry_run))?;
         }
+        applied.push(response.pool.unwrap_or(pool));
     }
     if !is_table(format) {
         show(&applied, format)?;
@@ -96,10 +90,6 @@ fn show(pools: &[v1::Pool], format: Format) -> Result<(), Failure> {
         [pool] => print_object(pool, format, &view),
         pools => print_list(pools, "", format, &view),
     }
-}
-
-fn line(pool: &v1::Pool, done: &str, dry_run: &DryRunArgs) -> String {
-    format!("{} {done}{}\n", pool.path(), dry_run.suffix())
 }
 
 fn outcome(outcome: ApplyOutcome) -> &'static str {

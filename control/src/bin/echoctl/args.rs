@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use echo_proto::codec;
 
 use crate::connect::Server;
-use crate::{apply, get, rollout, scale, up, version};
+use crate::{apply, cordon, delete, drain, get, rollout, scale, up, version};
 
 /// Where `echoctl up` serves.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
@@ -46,6 +46,19 @@ pub(crate) enum Verb {
     Apply(apply::Args),
     /// List nodes, pools, revisions or events, or show one.
     Get(get::Args),
+    /// Delete pools, or retire nodes.
+    Delete(delete::Args),
+    /// Take nodes out of load balancing; they serve on.
+    #[command(after_help = cordon::CORDON_EXAMPLES)]
+    Cordon(cordon::Args),
+    /// Take a cordon back.
+    #[command(after_help = cordon::UNCORDON_EXAMPLES)]
+    Uncordon(cordon::Args),
+    /// Let nodes finish what they serve and take no more, and wait for it.
+    Drain(drain::Args),
+    /// Take a drain back: the nodes serve again.
+    #[command(after_help = cordon::UNDRAIN_EXAMPLES)]
+    Undrain(cordon::Args),
     /// Set how many nodes a pool has.
     Scale(scale::Args),
     /// Follow a rollout, or go back to an older revision.
@@ -61,6 +74,11 @@ impl Verb {
             Self::Up(_) => "echoctl up",
             Self::Apply(_) => "echoctl apply",
             Self::Get(_) => "echoctl get",
+            Self::Delete(_) => "echoctl delete",
+            Self::Cordon(_) => "echoctl cordon",
+            Self::Uncordon(_) => "echoctl uncordon",
+            Self::Drain(_) => "echoctl drain",
+            Self::Undrain(_) => "echoctl undrain",
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
             Self::Version(_) => "echoctl version",

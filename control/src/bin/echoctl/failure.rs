@@ -47,9 +47,15 @@ pub(crate) enum Failure {
     /// The object isn't there.
     #[error("{what} not found; `echoctl get {list}` lists what there is")]
     NotFound { what: String, list: &'static str },
+    /// A selector finds nothing.
+    #[error("no {what} has labels that match {selector:?}; `echoctl get {list} -o yaml` shows the labels there are")]
+    NoMatch { what: &'static str, selector: String, list: &'static str },
     /// A rollout ended badly, or not in time.
     #[error("{0}")]
     Rollout(String),
+    /// A drain ended badly, or is no longer waited for.
+    #[error("{0}")]
+    Drain(String),
     /// `up` can't start a cluster, or not keep it.
     #[error("{0}")]
     Up(String),
@@ -77,7 +83,9 @@ impl Failure {
             Self::Unimplemented { .. } => "unimplemented",
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",
+            Self::NoMatch { .. } => "no_match",
             Self::Rollout(_) => "rollout",
+            Self::Drain(_) => "drain",
             Self::Up(_) => "up",
             Self::Output(_) => "output",
             Self::Telemetry(_) => "telemetry",

@@ -1,8 +1,8 @@
 //! Following a server stream across restarts of control.
 //!
-//! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, or
-//! with a BOOKMARK after what the caller knew, so that its first message is an answer, which must come in time. It must give
-//! up in the end, and at once on an answer that will not change.
+//! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, or with a
+//! BOOKMARK after what the caller knew, so that its first message is an answer, which must come in time. It must give up
+//! in the end, and at once on an answer that will not change.
 
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -8,12 +8,17 @@
 mod apply;
 mod args;
 mod author;
+mod chosen;
 mod connect;
+mod cordon;
+mod delete;
 mod documents;
+mod drain;
 mod dry_run;
 mod failure;
 mod follow;
 mod get;
+mod intent;
 mod object;
 mod output;
 mod rollout;
@@ -30,6 +35,7 @@ use echo_proto::telemetry::{self, Identity, Logs};
 use tracing::Instrument as _;
 
 use args::{Cli, Verb};
+use cordon::Wish;
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -71,6 +77,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Up(args) => up::run(args).await,
         Verb::Apply(args) => apply::run(&cli.global, args).await,
         Verb::Get(args) => get::run(&cli.global, args).await,
+        Verb::Delete(args) => delete::run(&cli.global, args).await,
+        Verb::Cordon(args) => cordon::run(&cli.global, args, Wish::Cordon).await,
+        Verb::Uncordon(args) => cordon::run(&cli.global, args, Wish::Uncordon).await,
+        Verb::Drain(args) => drain::run(&cli.global, args).await,
+        Verb::Undrain(args) => cordon::run(&cli.global, args, Wish::Undrain).await,
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
         Verb::Version(args) => version::run(&cli.global, args).await,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use echo_proto::codec;
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 
 use crate::failure::Failure;
 
@@ -20,6 +20,16 @@ pub(crate) enum Type {
 }
 
 impl Type {
+    /// As in `node/node-1`.
+    pub(crate) fn singular(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Pool => "pool",
+            Self::Revision => "revision",
+            Self::Event => "event",
+        }
+    }
+
     /// As in `echoctl get nodes`.
     pub(crate) fn plural(self) -> &'static str {
         match self {
@@ -46,8 +56,10 @@ impl FromStr for Type {
 }
 
 fn unknown(text: &str) -> String {
-    let types = ["node", "nodes", "pool", "pools", "revision", "revisions", "event", "events"];
-    match codec::nearest(text, types.map(str::to_owned).into_iter()) {
+    // Among names as near as each other the first by alphabet would win; a plural is never misleading.
+    let types = [Type::Node, Type::Pool, Type::Revision, Type::Event];
+    let near = |name: fn(Type) -> &'static str| codec::nearest(text, types.map(|of| name(of).to_owned()).into_iter());
+    match near(Type::plural).or_else(|| near(Type::singular)) {
         Some(near) => format!("unknown type {text:?}; did you mean {near}?"),
         None => format!("unknown type {text:?}; there are nodes, pools, revisions and events"),
     }
@@ -107,6 +119,30 @@ pub(crate) fn pool(words: &[String]) -> Result<PoolName, Failure> {
     }
 }
 
+/// Reads the nodes of a command such as `drain node-1 node/node-2`, where a name alone is a node's.
+///
+/// # Errors
+/// Something else than a node is named.
+pub(crate) fn nodes(words: &[String]) -> Result<Vec<NodeId>, Failure> {
+    let names = match words.split_first() {
+        Some((of, names)) if !names.is_empty() && of.parse() == Ok(Type::Node) => names,
+        _ => words,
+    };
+    let mut nodes = Vec::with_capacity(names.len());
+    for word in names {
+        let name = match word.split_once('/') {
+            None => word,
+            Some((of, name)) if of.parse() == Ok(Type::Node) => name,
+            Some(_) => return Err(usage(format!("this works on nodes, as in node/node-1, not on {word:?}"))),
+        };
+        let id = name.parse().map_err(usage)?;
+        if !nodes.contains(&id) {
+            nodes.push(id);
+        }
+    }
+    Ok(nodes)
+}
+
 fn usage(cause: impl fmt::Display) -> Failure {
     Failure::Usage(cause.to_string())
 }
@@ -142,6 +178,21 @@ mod tests {
         }
         for bad in ["pools", "node/node-1", "pool/a pool/b", "pool/Edge"] {
             assert!(pool_of(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_a_name_with_or_without_its_type() {
+        let read = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            nodes(&words).map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        };
+        for line in ["a b", "node/a b", "nodes a b", "a nodes/b node/a"] {
+            assert_eq!(read(line).unwrap(), "a,b", "{line}");
+        }
+        assert_eq!(read("node").unwrap(), "node", "a node may be called so");
+        for bad in ["pool/a", "a/b", "node/", "A B"] {
+            assert!(read(bad).is_err(), "{bad:?}");
         }
     }
 }

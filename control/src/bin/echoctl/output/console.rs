@@ -58,6 +58,11 @@ impl Console {
         self.progress(&if self.terminal { format!("{} {text}", bar(done, total)) } else { text.to_owned() });
     }
 
+    /// Whether progress is written over, so that it may change every second.
+    pub(crate) fn rewrites(&self) -> bool {
+        self.terminal
+    }
+
     /// Lets the progress shown last stay.
     pub(crate) fn settle(&self) {
         if self.terminal && !self.shown.take().is_empty() {

@@ -1,0 +1,107 @@
+//! Which objects a command is about: named ones, or those that a selector finds.
+//!
+//! Used by the verbs that change nodes, and by `delete`. A mistake in one name keeps the command from touching any.
+
+use echo_proto::v1;
+
+use crate::connect::Control;
+use crate::dry_run::DryRunArgs;
+use crate::failure::Failure;
+use crate::object::source::{Filter, Source, list};
+use crate::output::tell;
+use crate::target;
+
+/// The words and flags that choose nodes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Names of nodes, as node-1 or node/node-1.
+    #[arg(required_unless_present = "selector", conflicts_with = "selector", value_name = "NODE")]
+    nodes: Vec<String>,
+    /// All nodes whose labels match, as in zone=a,tier!=test,!canary; `pool` and `zone` are labels too.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
+    /// Pool of the nodes, where several pools have nodes of the same name.
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pool: String,
+}
+
+impl NodeArgs {
+    /// The nodes as control knows them.
+    ///
+    /// # Errors
+    /// One isn't there, none matches, or control is away or refuses.
+    pub(crate) async fn find(&self, control: &mut Control) -> Result<Vec<v1::Node>, Failure> {
+        let names: Vec<String> = target::nodes(&self.nodes)?.iter().map(ToString::to_string).collect();
+        let selector = self.selector.clone().unwrap_or_default();
+        chosen(control, &names, &Filter { pool: self.pool.clone(), selector, ..Filter::default() }).await
+    }
+
+    /// The names of a dry run that asks nobody.
+    ///
+    /// # Errors
+    /// Only control knows what a selector finds.
+    pub(crate) fn unasked(&self) -> Result<Vec<String>, Failure> {
+        if self.selector.is_some() {
+            return Err(Failure::Usage(
+                "--dry-run=client asks no control, which alone knows what --selector finds; use --dry-run=server"
+                    .to_owned(),
+            ));
+        }
+        Ok(target::nodes(&self.nodes)?.iter().map(|id| format!("node/{id}")).collect())
+    }
+}
+
+/// The objects of these names, or without names all that the filter's selector finds.
+///
+/// # Errors
+/// One isn't there, none matches, or control is away or refuses.
+pub(crate) async fn chosen<T: Source>(
+    control: &mut Control,
+    names: &[String],
+    filter: &Filter,
+) -> Result<Vec<T>, Failure> {
+    if names.is_empty() {
+        let (objects, _) = list::<T>(control, filter).await?;
+        if objects.is_empty() {
+            return Err(Failure::NoMatch { what: T::TYPE, selector: filter.selector.clone(), list: T::LIST });
+        }
+        return Ok(objects);
+    }
+    let (mut objects, mut missing) = (Vec::new(), Vec::new());
+    for name in names {
+        match T::find(control, name, filter).await {
+            Ok(object) => objects.push(object),
+            Err(failure @ (Failure::NotFound { .. } | Failure::Refused(_))) => missing.push(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let Some(last) = missing.pop() else { return Ok(objects) };
+    missing.iter().for_each(Failure::tell);
+    if !objects.is_empty() {
+        tell("nothing was changed");
+    }
+    Err(last)
+}
+
+/// The answer; `None` where control refused this one object, which was told then.
+///
+/// # Errors
+/// Control is away.
+pub(crate) fn one_of_several<T>(path: &str, answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure @ (Failure::Refused(_) | Failure::NotFound { .. })) => {
+            let told = failure.to_string();
+            let name = path.split_once('/').map_or(path, |(_, name)| name);
+            // Most refusals name their object; among several the others must not leave a doubt.
+            tell(&if told.contains(name) { format!("error: {told}") } else { format!("error: {path}: {told}") });
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What is printed of a change: `node/node-1 cordoned`.
+pub(crate) fn line(path: &str, done: &str, dry_run: &DryRunArgs) -> String {
+    format!("{path} {done}{}\n", dry_run.suffix())
+}

@@ -6,6 +6,7 @@
 
 mod agents;
 mod cluster;
+mod conflict;
 mod error;
 mod events;
 mod nodes;

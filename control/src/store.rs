@@ -81,9 +81,17 @@ impl Store {
     /// # Errors
     /// No answer, or a value that cannot be read.
     pub async fn get<M: Message>(&self, key: &str) -> Result<Option<Stored<M>>, StoreError> {
+        self.get_entry(key).await?.map(|entry| entry.decode()).transpose()
+    }
+
+    /// Reads one key, whatever its value; `None` if there is none.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn get_entry(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let read = || async move { self.kv().get(key, None).await };
         let mut response = self.read("get", key, read).await?;
-        response.take_kvs().pop().map(|kv| Entry::from(kv).decode()).transpose()
+        Ok(response.take_kvs().pop().map(Entry::from))
     }
 
     /// Commits a change; `None` if what it expects does not hold, else the revision it made.

@@ -113,7 +113,12 @@ impl Keys {
 
     /// What an operator wants of one node.
     pub fn intent(&self, pool: &PoolName, node: &NodeId) -> String {
-        format!("{}intents/{pool}/{node}", self.root)
+        format!("{}{node}", self.intents(pool))
+    }
+
+    /// Prefix of what operators want of a pool's nodes.
+    pub fn intents(&self, pool: &PoolName) -> String {
+        format!("{}intents/{pool}/", self.root)
     }
 
     /// A fresh event key: Unix nanoseconds in 20 digits, then 4 random hex digits. Create it only if absent.

@@ -1,14 +1,20 @@
 //! Every error of the API and its gRPC status, in one place.
 //!
 //! The text names the object, the cause and the next step; the code tells a program whether trying again may help.
-//! Mistakes in a pool go out whole, as google.rpc.BadRequest.
+//! Mistakes in a pool go out whole, as google.rpc.BadRequest; every error has a stable reason, as google.rpc.ErrorInfo.
+
+use std::collections::HashMap;
 
 use echo_proto::codec::{FieldError, FieldErrors};
 use echo_proto::ids::PoolName;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::conflict::Conflict;
 use crate::store::StoreError;
+
+/// Whose reasons they are, as google.rpc.ErrorInfo has it.
+const DOMAIN: &str = "echo.v1";
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +32,11 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     NotFound(String),
     /// Someone else changed it meanwhile.
+    #[error("{}", .0.text)]
+    Conflict(Conflict),
+    /// Others change it all the time.
     #[error("{0}")]
-    Conflict(String),
+    Contended(String),
     /// Not in this state.
     #[error("{0}")]
     Precondition(String),
@@ -58,9 +67,30 @@ impl ApiError {
         Self::NotFound(format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist"))
     }
 
+    pub(super) fn contended(name: &PoolName) -> Self {
+        Self::Contended(format!("pool/{name} is being changed by others all the time; try again"))
+    }
+
     /// Whether the same call may succeed later.
     pub(crate) fn is_unavailable(&self) -> bool {
         self.code() == Code::Unavailable || matches!(self, Self::Store(error) if error.is_unavailable())
+    }
+
+    /// Stable name in the details of the status: what a program tells errors of one code apart by.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.label(),
+            Self::Fields(_) => "fields_invalid",
+            Self::Argument(_) => "argument_invalid",
+            Self::NotFound(_) => "not_found",
+            Self::Conflict(_) => "stale_version",
+            Self::Contended(_) => "contended",
+            Self::Precondition(_) => "precondition_failed",
+            Self::Slow(_) | Self::SlowList(_) => "watch_too_slow",
+            Self::Crowded(_) => "too_many_watches",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+        }
     }
 
     fn code(&self) -> Code {
@@ -73,7 +103,7 @@ impl ApiError {
             Self::Store(StoreError::Invalid { .. }) => Code::DataLoss,
             Self::Fields(_) | Self::Argument(_) => Code::InvalidArgument,
             Self::NotFound(_) => Code::NotFound,
-            Self::Conflict(_) => Code::Aborted,
+            Self::Conflict(_) | Self::Contended(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::Slow(_) | Self::SlowList(_) | Self::Crowded(_) => Code::ResourceExhausted,
         }
@@ -83,10 +113,17 @@ impl ApiError {
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         let (code, text) = (error.code(), error.to_string());
-        let ApiError::Fields(FieldErrors(errors)) = error else { return Self::new(code, text) };
-        let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
-        let details: Vec<FieldViolation> = errors.into_iter().map(violation).collect();
-        Self::with_error_details(code, text, ErrorDetails::with_bad_request(details))
+        let (reason, mut details) = (error.reason(), HashMap::new());
+        if let ApiError::Conflict(Conflict { object, newer, .. }) = &error {
+            details.insert("object".to_owned(), object.clone());
+            details.extend(newer.map(|newer| ("resourceVersion".to_owned(), newer.to_string())));
+        }
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, details);
+        if let ApiError::Fields(FieldErrors(errors)) = error {
+            let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
+            details.set_bad_request(errors.into_iter().map(violation).collect::<Vec<_>>());
+        }
+        Self::with_error_details(code, text, details)
     }
 }
 
@@ -110,5 +147,17 @@ mod tests {
         let status = Status::from(ApiError::no_pool(&"edge".parse().unwrap()));
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists those that exist");
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("not_found", DOMAIN));
+    }
+
+    #[test]
+    fn a_conflict_names_the_newer_version_to_programs_too() {
+        let conflict = Conflict { text: "changed".into(), object: "pool/edge".into(), newer: Some(7) };
+        let status = Status::from(ApiError::Conflict(conflict));
+        assert_eq!((status.code(), status.message()), (Code::Aborted, "changed"));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.metadata.get("resourceVersion").map(String::as_str), Some("7"));
+        assert_eq!(info.metadata.get("object").map(String::as_str), Some("pool/edge"));
     }
 }

@@ -3,6 +3,7 @@
 //! Reads come from etcd itself; status and rollouts from the view, which is made to catch up where a caller may ask for
 //! what it has just changed.
 
+mod delete;
 mod revisions;
 mod rollouts;
 
@@ -20,6 +21,7 @@ use super::error::ApiError;
 use super::pages::{Listed, Wanted};
 use super::request::asked;
 use super::watch::{self, Source};
+use super::write::Terms;
 use super::{Api, filter, pool_name, selector};
 use crate::plan::change;
 use crate::present;
@@ -87,14 +89,17 @@ impl Pools for Api {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
             Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
         };
-        let written = self.change_pool(&name, dry_run, plan).await?;
+        let written = self.change_pool(&name, Terms { dry_run, expected: None }, plan).await?;
         let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
         let pool = self.present(&name, &written.record, written.mod_revision);
         Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas }))
     }
 
-    async fn delete(&self, _: Request<v1::PoolsDeleteRequest>) -> Result<Response<v1::PoolsDeleteResponse>, Status> {
-        Err(Status::unimplemented("Pools/Delete"))
+    async fn delete(
+        &self,
+        request: Request<v1::PoolsDeleteRequest>,
+    ) -> Result<Response<v1::PoolsDeleteResponse>, Status> {
+        Ok(Response::new(self.delete_pool(request.into_inner()).await?))
     }
 
     async fn list_revisions(

@@ -10,17 +10,27 @@ use echo_proto::keys::{Key, Keys};
 use echo_proto::{spec, v1};
 
 use super::Api;
+use super::conflict::expected_version;
 use super::error::ApiError;
-use super::request::{asked, check_version, expected_version};
+use super::request::asked;
 use crate::plan::change::{self, Changed};
 use crate::present;
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 use crate::view::check_record;
 
 /// Attempts against other writers.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 /// Revisions of a pool that are kept.
 const REVISIONS_KEPT: u32 = 10;
+
+/// How a pool may be changed.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// Plan everything, store nothing.
+    pub(super) dry_run: bool,
+    /// The version that the caller has seen; `None`: whatever is stored.
+    pub(super) expected: Option<i64>,
+}
 
 /// A pool after a change that was stored, or need not be.
 pub(crate) struct Written {
@@ -41,10 +51,10 @@ impl Api {
     pub(crate) async fn write_pool(&self, request: &v1::ApplyRequest) -> Result<Written, ApiError> {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
-        let expected = expected_version(&pool)?;
+        let seen = pool.metadata.as_ref().map_or("", |m| m.resource_version.as_str());
+        let expected = expected_version("metadata.resourceVersion", seen)?;
         let asked = asked(&request.author, &request.message, request.now)?;
-        self.change_pool(&name, request.dry_run, |stored, rollout| {
-            check_version(&name, expected, stored)?;
+        self.change_pool(&name, Terms { dry_run: request.dry_run, expected }, |stored, rollout| {
             let now = SystemTime::now();
             Ok(match stored {
                 None => Some(change::create(&name, &pool, &asked, now)),
@@ -59,7 +69,7 @@ impl Api {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
         let asked = asked(&request.author, &request.message, request.now)?;
-        let written = self.change_pool(&name, false, |stored, _| {
+        let written = self.change_pool(&name, Terms::default(), |stored, _| {
             Ok(stored.is_none().then(|| change::create(&name, &pool, &asked, SystemTime::now())))
         });
         Ok(written.await?.changed)
@@ -69,12 +79,13 @@ impl Api {
     pub(crate) async fn change_pool(
         &self,
         name: &PoolName,
-        dry_run: bool,
+        terms: Terms,
         plan: impl Fn(Option<&Stored<v1::PoolRecord>>, Option<&v1::Rollout>) -> Result<Option<Changed>, ApiError>,
     ) -> Result<Written, ApiError> {
         let keys = self.store.keys();
         for _ in 0..ATTEMPTS {
             let stored = self.read_pool(name).await?;
+            self.check_version(name, terms.expected, stored.as_ref()).await?;
             let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?;
             let before = stored.as_ref().map(|s| s.value.clone());
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
@@ -83,7 +94,7 @@ impl Api {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: false });
             };
             let record = changed.record.clone();
-            if dry_run {
+            if terms.dry_run {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
             let change = self.transaction(name, mod_revision, changed).await?;
@@ -91,7 +102,7 @@ impl Api {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
         }
-        Err(ApiError::Conflict(format!("pool/{name} is being changed by others all the time; try again")))
+        Err(ApiError::contended(name))
     }
 
     /// A pool from etcd itself. One that is stored but not valid is an error: what can't be read is not changed.

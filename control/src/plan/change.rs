@@ -23,6 +23,13 @@ pub struct Request {
     pub now: bool,
 }
 
+impl Request {
+    /// The author, as history and events name it.
+    pub fn who(&self) -> &str {
+        if self.author.is_empty() { "unknown" } else { &self.author }
+    }
+}
+
 /// What to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
@@ -153,7 +160,7 @@ fn changed(
     now: SystemTime,
     event: v1::Event,
 ) -> Changed {
-    let author = if request.author.is_empty() { "unknown" } else { request.author.as_str() };
+    let author = request.who();
     record.now = request.now;
     author.clone_into(&mut record.author);
     record.message.clone_from(&request.message);

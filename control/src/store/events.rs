@@ -1,6 +1,7 @@
 //! Keeps the events few: those of the last day, and the newest 20,000 of them.
 //!
-//! Called by the drive, once a minute and when it takes over. Events are only ever removed from the old end, fenced.
+//! Called by the drive, once a minute and when it takes over. Events are only ever removed from the old end, fenced. Also
+//! finds events by what they are about, for the API and the drive.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +10,7 @@ use etcd_client::GetOptions;
 
 use super::election::Leadership;
 use super::list::{MAX_PAGE, after, prefix_end};
-use super::{Change, Store, StoreError};
+use super::{Change, Entry, Store, StoreError};
 
 /// Older events are removed.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -35,6 +36,24 @@ pub(crate) async fn prune(store: &Store, leadership: &Leadership) -> Result<(), 
         remove_before(store, leadership, &after(&last.key)).await?;
     }
     Ok(())
+}
+
+impl Store {
+    /// The event of the change that made this revision of etcd, while it is kept.
+    ///
+    /// # Errors
+    /// No answer, or a value that cannot be read.
+    pub async fn event_of(&self, revision: i64) -> Result<Option<v1::Event>, StoreError> {
+        let start = self.keys().events();
+        let options = GetOptions::new().with_prefix().with_limit(1);
+        let options = options.with_min_mod_revision(revision).with_max_mod_revision(revision);
+        let read = || {
+            let (mut kv, options, start) = (self.kv(), options.clone(), start.as_str());
+            async move { kv.get(start, Some(options)).await }
+        };
+        let mut response = self.read("get", &start, read).await?;
+        response.take_kvs().pop().map(|kv| Entry::from(kv).decode().map(|stored| stored.value)).transpose()
+    }
 }
 
 /// All events of a reason.

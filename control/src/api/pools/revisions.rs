@@ -10,6 +10,7 @@ use echo_proto::v1;
 
 use super::super::error::ApiError;
 use super::super::request::asked;
+use super::super::write::Terms;
 use super::super::{Api, pool_name};
 use crate::plan::change;
 use crate::store::{MAX_PAGE, Stored, prefix_end};
@@ -33,7 +34,7 @@ impl Api {
             let old = choose(stored, rollout)?;
             Ok(Some(change::undo(&name, stored, old, &asked, SystemTime::now())))
         };
-        let written = self.change_pool(&name, false, plan).await?;
+        let written = self.change_pool(&name, Terms { dry_run: request.dry_run, expected: None }, plan).await?;
         let before = written.before.as_ref().and_then(|b| b.revision.as_ref()).map_or(0, |r| r.n);
         let restored = choose_number(&revisions, before, request.to_revision);
         let pool = self.present(&name, &written.record, written.mod_revision);

@@ -7,12 +7,13 @@
 //! |---|---|
 //! | [`tcp_echo`], [`udp_echo`] | one echo, and how long it took |
 //! | [`load`] | many at once, for a while, and what became of them |
+//! | [`pattern`] | payloads that show when a part is lost, doubled, moved or another's |
 #![forbid(unsafe_code)]
 
 mod echo;
 mod error;
 pub mod load;
-mod pattern;
+pub mod pattern;
 
 pub use echo::{tcp_echo, udp_echo};
 pub use error::ProbeError;

@@ -1,10 +1,10 @@
 //! Payloads that show when a part is lost, doubled, moved or another's.
 //!
-//! Used by [`crate::load`].
+//! Used by [`crate::load`] and by the traffic of the tests in tests/.
 
 /// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes
 /// that depend on both.
-pub(crate) fn fill(message: &mut [u8], sender: u64, number: u64) {
+pub fn fill(message: &mut [u8], sender: u64, number: u64) {
     // xorshift64*, which never leaves zero: so it must not start there.
     let mut state = (sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut words = std::iter::once(number).chain(std::iter::from_fn(move || {
@@ -21,7 +21,7 @@ pub(crate) fn fill(message: &mut [u8], sender: u64, number: u64) {
 }
 
 /// The number of a message, if it is long enough to hold one.
-pub(crate) fn number(message: &[u8]) -> Option<u64> {
+pub fn number(message: &[u8]) -> Option<u64> {
     message.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 

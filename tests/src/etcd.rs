@@ -24,7 +24,11 @@ pub struct Etcd {
 impl Etcd {
     /// Starts one on an address of its own and waits until it answers.
     pub fn start(dir: &Path) -> Self {
-        let address = own_loopback_address();
+        Self::start_on(dir, own_loopback_address())
+    }
+
+    /// Starts one on this address and waits until it answers.
+    pub fn start_on(dir: &Path, address: Ipv4Addr) -> Self {
         let url = format!("http://{address}:{}", free_port(address));
         let peer = format!("http://{address}:{}", free_port(address));
         let etcd = Self { process: spawn(dir, &url, &peer), url, peer, dir: dir.to_owned() };

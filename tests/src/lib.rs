@@ -14,16 +14,20 @@ pub mod collector;
 
 pub mod echoctl;
 pub mod etcd;
+pub mod lab;
 pub mod process;
 pub mod scripted;
 pub mod slow;
 pub mod tools;
+pub mod traffic;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use echoctl::{Echoctl, Output};
 pub use etcd::Etcd;
+pub use lab::Lab;
 pub use process::Process;
 pub use scripted::Scripted;
 pub use slow::SlowPath;
+pub use traffic::Traffic;
 pub use wait::eventually;

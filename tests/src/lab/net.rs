@@ -1,0 +1,184 @@
+//! A cluster on separate hosts of a lab: etcd, two controls that start no nodes, two nodes, and a client.
+//!
+//! Used by the tests of links and of processes that nobody supervises. Ports are the defaults: each host is its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Lab, Party};
+use crate::cluster::{READY, bound, name, text};
+use crate::traffic::{Target, Traffic};
+use crate::wait::{ensure, eventually};
+use crate::{Echoctl, Etcd, Process, tools};
+
+/// Of the nodes' leases: short enough to watch it end.
+pub const TTL: Duration = Duration::from_secs(2);
+const POOL: &str = "apiVersion: echo/v1\nkind: Pool\nmetadata: {name: default}\nspec:\n  replicas: 2\n  template:\n    listeners:\n    \
+    - {name: echo-tcp, protocol: TCP, port: 7007, service: {echo: {}}}\n    \
+    - {name: echo-udp, protocol: UDP, port: 7007, service: {echo: {}}}\n";
+
+/// The running cluster.
+#[derive(Debug)]
+pub struct Net {
+    /// Its etcd, on `etcd_host`.
+    pub etcd: Etcd,
+    /// Where etcd runs.
+    pub etcd_host: Party,
+    /// Two controls; the leader is found by [`Net::leader`].
+    pub controls: Vec<Member>,
+    /// `node-a` and `node-b`.
+    pub nodes: Vec<Member>,
+    /// Where traffic and `echoctl` come from.
+    pub client: Party,
+    dir: PathBuf,
+}
+
+/// A process on a host of its own.
+#[derive(Debug)]
+pub struct Member {
+    /// The process.
+    pub process: Process,
+    /// Its host.
+    pub host: Party,
+}
+
+impl Net {
+    /// Starts all, and waits until both nodes serve. Only within [`super::run`].
+    pub fn start() -> Self {
+        let (mut lab, dir) = (Lab::new(), tools::scratch("lab"));
+        std::fs::write(dir.join("pool.yaml"), POOL).expect("can write a pool file");
+        let etcd_host = lab.party("etcd");
+        let etcd = etcd_host.within(|| Etcd::start_on(&dir, etcd_host.address));
+        let controls = ["control-a", "control-b"].map(|name| start(lab.party(name), &dir, etcd.url(), control));
+        let nodes = ["node-a", "node-b"].map(|name| start(lab.party(name), &dir, etcd.url(), node));
+        let client = lab.party("client");
+        let net = Self { etcd, etcd_host, controls: controls.into(), nodes: nodes.into(), client, dir };
+        net.wait_synced(0);
+        net
+    }
+
+    /// What `echoctl` prints about nodes, asked of a control from the client's host.
+    ///
+    /// # Errors
+    /// What it printed, when it fails.
+    pub fn nodes_by(&self, control: usize) -> Result<Vec<Value>, String> {
+        self.echoctl(control, |echoctl| echoctl.items("get nodes"))
+    }
+
+    /// Runs `echoctl` on the client's host.
+    pub fn echoctl<T: Send>(&self, control: usize, work: impl FnOnce(&Echoctl) -> T + Send) -> T {
+        let echoctl = Echoctl::new(&format!("http://{}:7400", self.controls[control].host.address));
+        self.client.within(|| work(&echoctl))
+    }
+
+    /// A node's sync state as a control tells it; empty when it does not list the node.
+    ///
+    /// # Errors
+    /// What echoctl printed, when it fails.
+    pub fn sync(&self, control: usize, node: &str) -> Result<String, String> {
+        let nodes = self.nodes_by(control)?;
+        let state = nodes.iter().find(|n| name(n) == node).map(|n| text(n, "/status/sync")).unwrap_or_default();
+        Ok(state.trim_start_matches("SYNC_STATE_").to_owned())
+    }
+
+    /// Waits until a control tells this state of a node; returns how long that took.
+    #[track_caller]
+    pub fn wait_sync(&self, control: usize, node: &str, states: &[&str], deadline: Duration) -> Duration {
+        let start = Instant::now();
+        eventually(&format!("{node} is {states:?}"), deadline, || {
+            let state = self.sync(control, node)?;
+            ensure(states.contains(&state.as_str()), || state)
+        });
+        start.elapsed()
+    }
+
+    /// Waits until a control tells that both nodes serve what they should; returns how long that took.
+    #[track_caller]
+    pub fn wait_synced(&self, control: usize) -> Duration {
+        let start = Instant::now();
+        for node in ["node-a", "node-b"] {
+            self.wait_sync(control, node, &["SYNCED"], READY);
+        }
+        start.elapsed()
+    }
+
+    /// Which control leads.
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        eventually("a control leads", READY, || self.leads().ok_or("nobody does"))
+    }
+
+    /// Which control leads, if one does.
+    pub fn leads(&self) -> Option<usize> {
+        let found = self.etcd_host.within(|| self.etcd.get_prefix("/echo/v1/default/leader"));
+        let record = found.into_iter().next()?.1;
+        // With the port: one address may be the beginning of the other.
+        self.controls.iter().position(|c| record.contains(&format!("{}:", c.host.address)))
+    }
+
+    /// Whether a node's record is in etcd.
+    pub fn is_registered(&self, node: &str) -> bool {
+        let key = format!("/echo/v1/default/nodes/default/{node}");
+        !self.etcd_host.within(|| self.etcd.get_prefix(&key)).is_empty()
+    }
+
+    /// Traffic from the client to both nodes.
+    pub fn traffic(&self) -> Traffic {
+        let nodes = self.nodes_by(0).expect("control tells its nodes");
+        let target = |n| Target { node: name(n), tcp: bound(n, "echo-tcp"), udp: bound(n, "echo-udp") };
+        Traffic::start(Some(&self.client), &nodes.iter().map(target).collect::<Vec<_>>())
+    }
+
+    /// Applies a change through a control, and waits until both nodes run it.
+    #[track_caller]
+    pub fn apply_a_change(&self, control: usize) -> Duration {
+        let limit = 20_000 - u32::try_from(self.changes(control)).expect("few revisions");
+        let file = self.dir.join("changed.yaml");
+        std::fs::write(&file, format!("{POOL}    limits: {{maxConnections: {limit}}}\n")).expect("can write a file");
+        let start = Instant::now();
+        self.echoctl(control, |echoctl| echoctl.ok(&format!("apply -f {} --now", file.display())));
+        self.echoctl(control, |echoctl| echoctl.ok("rollout status pool/default"));
+        start.elapsed()
+    }
+
+    fn changes(&self, control: usize) -> usize {
+        self.echoctl(control, |echoctl| echoctl.items("get revisions")).map_or(0, |revisions| revisions.len())
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.nodes.clear();
+        self.controls.clear();
+        self.etcd.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn start(host: Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Member {
+    let mut command = command(&host, dir);
+    command.args(["--etcd", etcd, "--insecure", "--lifeline"]);
+    command.args(["--grpc", &format!("{}:7400", host.address), "--http", &format!("{}:7480", host.address)]);
+    let process = host.within(|| Process::start(&host.name, dir, command));
+    Member { process, host }
+}
+
+fn control(_: &Party, dir: &Path) -> Command {
+    let mut command = Command::new(tools::ours("echo-control"));
+    command.arg("--bootstrap-pool").arg(dir.join("pool.yaml"));
+    command
+}
+
+fn node(host: &Party, dir: &Path) -> Command {
+    let mut command = Command::new(tools::ours("echo-node"));
+    let ttl = format!("{}s", TTL.as_secs());
+    command.args(["--id", &host.name, "--address", &host.address.to_string(), "--lease-ttl", &ttl]);
+    command.arg("--state-dir").arg(dir.join(&host.name));
+    command
+}

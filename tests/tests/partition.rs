@@ -1,0 +1,122 @@
+//! Links are cut and mended, silently, between processes on hosts of their own; what each cut costs.
+//!
+//! Every test prints its cell of the table in the README. Traffic goes on through all of them, with not one echo lost.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::{Duration, Instant};
+
+use echo_tests::lab::net::Net;
+use echo_tests::lab::{self, cut, heal};
+use echo_tests::wait::ensure;
+use echo_tests::{client, eventually};
+
+/// Until an operator is told that control is out of reach.
+const TOLD: Duration = Duration::from_secs(15);
+/// Until all is well after a link was mended: the kernel's own waits between repeated packets are the most of it.
+const MENDED: Duration = Duration::from_secs(20);
+/// Another control drives after this; the leader's lease is 5 s.
+const TAKEOVER: Duration = Duration::from_secs(7);
+/// Between a wish to know who leads and the answer.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_leader_without_etcd_is_succeeded() {
+    lab::run("a_leader_without_etcd_is_succeeded", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let (leader, start) = (net.leader(), Instant::now());
+        let other = 1 - leader;
+        cut(&net.controls[leader].host, &net.etcd_host);
+        eventually("the other control leads", TAKEOVER + LOOK, || {
+            ensure(net.leads() == Some(other), || format!("{:?}", net.leads()))
+        });
+        let taken = start.elapsed();
+        let applied = net.apply_a_change(other);
+        let refused = net.echoctl(leader, |echoctl| echoctl.run("scale pool/default --replicas 2"));
+        assert_eq!(refused.code, 1, "{}", refused.stdout);
+        assert!(refused.stderr.contains("etcd"), "{}", refused.stderr);
+        heal(&net.controls[leader].host, &net.etcd_host);
+        let healed = Instant::now();
+        eventually("the old leader answers again", MENDED, || net.nodes_by(leader));
+        assert_eq!(net.leads(), Some(other), "a leader stays one while it is well");
+        net.apply_a_change(leader);
+        traffic.stop().assert_clean();
+        println!(
+            "cell: control-etcd cut (leader) | traffic goes on; another leads after {taken:.1?} and applies a change in {applied:.1?}; the cut one says that etcd is away, and answers {:.1?} after the heal",
+            healed.elapsed()
+        );
+    });
+}
+
+#[test]
+fn control_needs_no_path_to_the_nodes_to_drive_them() {
+    lab::run("control_needs_no_path_to_the_nodes_to_drive_them", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let (leader, node) = (net.leader(), &net.nodes[0].host);
+        cut(&net.controls[leader].host, node);
+        let start = Instant::now();
+        let shown = net.echoctl(leader, |echoctl| echoctl.ok("get nodes"));
+        let listed = start.elapsed();
+        let row = shown.lines().find(|line| line.starts_with("node-a")).unwrap();
+        assert!(row.contains("SYNCED") && row.matches(" - ").count() >= 2, "live figures are not to be had: {shown}");
+        let applied = net.apply_a_change(leader);
+        heal(&net.controls[leader].host, node);
+        let healed = Instant::now();
+        eventually("its figures are told again", MENDED, || {
+            let nodes = net.nodes_by(leader)?;
+            ensure(nodes.iter().all(|node| node.pointer("/status/live").is_some()), || format!("{nodes:?}"))
+        });
+        traffic.stop().assert_clean();
+        println!(
+            "cell: control-node cut | traffic goes on; `get nodes` shows - for its figures, in {listed:.1?}; a change is applied in {applied:.1?}; figures again {:.1?} after the heal",
+            healed.elapsed()
+        );
+    });
+}
+
+#[test]
+fn echoctl_says_soon_that_control_cannot_be_reached() {
+    lab::run("echoctl_says_soon_that_control_cannot_be_reached", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        cut(&net.client, &net.controls[0].host);
+        let start = Instant::now();
+        let refused = net.echoctl(0, |echoctl| echoctl.run("get nodes"));
+        let told = start.elapsed();
+        assert_eq!(refused.code, 1);
+        assert!(refused.stderr.contains(&net.controls[0].host.address.to_string()), "{}", refused.stderr);
+        assert!(told < TOLD, "{told:?}");
+        assert_eq!(net.nodes_by(1).unwrap().len(), 2, "the other control answers");
+        heal(&net.client, &net.controls[0].host);
+        assert_eq!(eventually("it answers again", MENDED, || net.nodes_by(0)).len(), 2);
+        traffic.stop().assert_clean();
+        println!(
+            "cell: echoctl-control cut | traffic goes on; echoctl says so after {told:.1?}; another control answers"
+        );
+    });
+}
+
+#[test]
+fn a_cut_is_silent_and_a_loss_is_seen() {
+    lab::run("a_cut_is_silent_and_a_loss_is_seen", || {
+        let net = Net::start();
+        let (node, traffic) = (&net.nodes[0].host, net.traffic());
+        cut(&net.client, node);
+        let tcp = std::net::SocketAddr::from((node.address, 7007));
+        let start = Instant::now();
+        let error = net.client.within(|| client::connect(tcp)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "no reset, no ICMP: {error}");
+        assert!(start.elapsed() > Duration::from_secs(4));
+        heal(&net.client, node);
+        eventually("its echo is back", MENDED, || net.client.within(|| client::tcp_echo(tcp, b"healed")));
+        let report = traffic.stop();
+        let lost = |node: &str| report.losses.iter().filter(|loss| loss.node == node).count();
+        assert!(lost("node-a") > 10 && lost("node-b") == 0, "{} and {}", lost("node-a"), lost("node-b"));
+        assert!(report.losses.iter().all(|loss| !loss.wrong));
+        println!(
+            "cell: client-node cut | its echoes are lost, and counted: {}; none of the other node's",
+            lost("node-a")
+        );
+    });
+}

@@ -4,7 +4,6 @@
 //! sees its own writes; what nodes say comes from the view. Nothing a caller sends may panic or wait without a
 //! deadline.
 
-mod agents;
 mod cluster;
 mod conflict;
 mod error;
@@ -27,9 +26,9 @@ use v1::events_server::EventsServer;
 use v1::nodes_server::NodesServer;
 use v1::pools_server::PoolsServer;
 
-use self::agents::Agents;
 use self::error::ApiError;
 use self::watch::Watchers;
+use crate::agents::Agents;
 use crate::selector::Selector;
 use crate::stop::Stop;
 use crate::store::Store;

@@ -27,6 +27,7 @@ pub use self::error::AppError;
 use self::state_dir::StateDir;
 use crate::api::{About, Api};
 use crate::drive::{Drive, Inbox};
+use crate::roll_call;
 use crate::scaler::process::{Launcher, ProcessScaler, Supervisor};
 use crate::scaler::{NoScaler, Notices, Scaler};
 use crate::settings::{ScalerSettings, Settings};
@@ -140,6 +141,7 @@ impl Bound {
             });
         };
         spawn("the view", Box::pin(view.clone().run(store, stop.clone())));
+        spawn("the roll call", Box::pin(roll_call::run(view.clone(), stop.clone())));
         spawn("the election", Box::pin(election.run(stop.clone())));
         spawn("the drive", Box::pin(drive.run(stop.clone())));
         if let Some(supervisor) = supervisor {

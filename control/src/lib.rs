@@ -12,12 +12,14 @@
 //! | `present` | records -> the objects that callers see |
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
+//! | `roll_call`, `agents` | asks the nodes themselves: who lives, and how |
 //! | [`store`] | typed etcd operations, election |
 //! | [`selector`] | `-l team=net`: which labels match |
 //! | [`programs`] | where programs are found |
 //! | [`scaler`] | makes nodes come and go |
 #![forbid(unsafe_code)]
 
+mod agents;
 pub mod api;
 pub mod app;
 pub mod drive;
@@ -26,6 +28,7 @@ pub mod fleet;
 pub mod plan;
 mod present;
 pub mod programs;
+mod roll_call;
 pub mod scaler;
 pub mod selector;
 pub mod settings;

@@ -6,7 +6,7 @@
 use echo_proto::ids::PoolName;
 use echo_proto::{API_VERSION, v1};
 
-use crate::fleet::Node;
+use crate::fleet::{Node, Presence};
 use crate::plan::sync;
 use crate::view::{PoolState, State};
 
@@ -30,9 +30,10 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
         let uid = assignment.map_or("", |a| a.uid.as_str());
         r.as_ref().map(|r| sync::reference(uid, r))
     };
-    let count = |wanted: &dyn Fn(&Node) -> bool| pool.fleet.iter().filter(|node| wanted(node)).count() as u32;
+    let alive = || pool.fleet.live().filter(|node| node.doubt().is_none());
+    let count = |wanted: &dyn Fn(&Node) -> bool| alive().filter(|node| wanted(node)).count() as u32;
     v1::PoolStatus {
-        nodes: pool.fleet.len() as u32,
+        nodes: count(&|_| true),
         ready: count(&|node| node.status.phase() == v1::NodePhase::Ready),
         synced: count(&|node| assignment.is_some_and(|a| sync::is_synced(a, &node.id, &node.status))),
         stable: assignment.and_then(|a| reference(&a.stable)),
@@ -45,9 +46,9 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
 pub(crate) fn rollout(pool: &PoolState) -> Option<v1::Rollout> {
     let mut rollout = pool.rollout.valid()?.value.clone();
     let asked = |node: &&std::sync::Arc<Node>| sync::is_asked(&node.status);
-    rollout.nodes = pool.fleet.iter().filter(asked).count() as u32;
+    rollout.nodes = pool.fleet.live().filter(asked).count() as u32;
     let acked = |node: &&std::sync::Arc<Node>| node.status.applied.is_some() && node.status.applied == rollout.to;
-    rollout.acked = pool.fleet.iter().filter(asked).filter(acked).count() as u32;
+    rollout.acked = pool.fleet.live().filter(asked).filter(acked).count() as u32;
     Some(rollout)
 }
 
@@ -58,6 +59,10 @@ pub(crate) fn node(pool: &PoolState, node: &Node) -> v1::Node {
     metadata.resource_version = node.record.mod_revision.to_string();
     let mut status = node.status.clone();
     status.sync = sync_state(pool, node).into();
+    status.vanish_time = match node.presence {
+        Presence::Vanished { at, .. } => Some(at.into()),
+        Presence::Sure | Presence::Doubtful { .. } | Presence::Left => None,
+    };
     v1::Node {
         api_version: API_VERSION.to_owned(),
         kind: "Node".to_owned(),
@@ -66,8 +71,11 @@ pub(crate) fn node(pool: &PoolState, node: &Node) -> v1::Node {
     }
 }
 
-/// How a node stands to what its pool assigns it.
+/// How a node stands to what its pool assigns it, or how sure it is that it stands at all.
 pub(crate) fn sync_state(pool: &PoolState, node: &Node) -> v1::SyncState {
+    if let Some(doubt) = node.doubt() {
+        return doubt;
+    }
     let newest = pool.pool.valid().and_then(|p| p.value.record.revision.as_ref());
     let assignment = pool.assignment.valid().map(|a| &a.value.record);
     sync::state(newest, assignment, &node.id, &node.status)

@@ -1,6 +1,6 @@
 //! What this process knows of the cluster: a mirror of its keys, kept by one watch.
 //!
-//! Read by the API and the drive, written by [`View::run`] alone. Readers copy what they need out of a short lock that
+//! Read by the API and the drive; written by [`View::run`], and by the roll call where etcd can't tell. Readers copy what they need out of a short lock that
 //! is never held over an await. The mirror is behind etcd by one watch message; whoever must not act on old knowledge
 //! compares revisions when it writes.
 
@@ -10,9 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use echo_proto::keys::Keys;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-pub(crate) use self::state::check_record;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
+pub(crate) use self::state::{Verdict, check_record};
 use crate::stop::Stop;
 use crate::store::{Follow, Store, Update};
 
@@ -67,6 +68,24 @@ impl View {
                 // The sender lives in `self`: this can't be reached, and must not spin if it were.
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Puts down what the roll call found out.
+    pub(crate) fn judge(&self, verdicts: Vec<Verdict>) {
+        self.change(|state| state.judge(verdicts));
+    }
+
+    /// Forgets nodes that are gone for long.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.change(|state| state.sweep(now));
+    }
+
+    /// Tells of an update only where there was one.
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+        let changed = change(&mut self.shared.state.write().unwrap_or_else(PoisonError::into_inner));
+        if changed {
+            self.shared.version.send_modify(|version| *version += 1);
         }
     }
 

@@ -12,9 +12,15 @@ use opentelemetry::metrics::Meter;
 use crate::present;
 use crate::view::{State, View};
 
-/// States that a live node can be in: shown also where there are none, so that a graph falls to zero.
-const STATES: [(SyncState, &str); 3] =
-    [(SyncState::Synced, "synced"), (SyncState::Pending, "pending"), (SyncState::Rejected, "rejected")];
+/// States that a node can be in: shown also where there are none, so that a graph falls to zero.
+const STATES: [(SyncState, &str); 6] = [
+    (SyncState::Synced, "synced"),
+    (SyncState::Pending, "pending"),
+    (SyncState::Rejected, "rejected"),
+    (SyncState::Unknown, "unknown"),
+    (SyncState::Stale, "stale"),
+    (SyncState::Lost, "lost"),
+];
 
 /// Registers the instruments; they live as long as the meter's provider.
 pub(super) fn observe(meter: &Meter, view: &View, instance: &str) {

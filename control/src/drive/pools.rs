@@ -212,6 +212,6 @@ fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
         assignment: state.assignment.valid().cloned(),
         assignment_at: state.assignment.mod_revision(),
         rollout: state.rollout.valid().cloned(),
-        nodes: state.fleet.iter().cloned().collect(),
+        nodes: state.fleet.live().cloned().collect(),
     })
 }

@@ -10,8 +10,9 @@ use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::keys::{Key, Keys};
 use echo_proto::spec::{PoolPlan, check_pool};
 use echo_proto::v1;
+use tokio::time::Instant;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Answer, Fleet};
 use crate::present;
 use crate::store::{Delta, Entry, StoreError, Stored};
 
@@ -34,6 +35,16 @@ pub struct State {
     pub leader: Option<Stored<v1::LeaderRecord>>,
     /// Keys of ours whose value or name cannot be read.
     pub invalid: BTreeMap<String, Invalid>,
+}
+
+/// What the Agent of a node said that stood with this record.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) pool: PoolName,
+    pub(crate) node: NodeId,
+    /// Of the record.
+    pub(crate) mod_revision: i64,
+    pub(crate) answer: Answer,
 }
 
 /// A key that can't be read.
@@ -130,30 +141,55 @@ impl State {
     }
 
     pub(super) fn reset(&mut self, entries: &[Entry], revision: i64) {
-        *self = Self::new(self.keys.clone());
+        let before = std::mem::replace(self, Self::new(self.keys.clone()));
         for entry in entries {
-            self.put(entry);
+            self.put(entry, false);
         }
+        for (name, pool) in before.pools {
+            self.pools.entry(name).or_default().fleet.inherit(pool.fleet, before.away.is_some());
+        }
+        self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
         self.synced = true;
     }
 
     pub(super) fn apply(&mut self, deltas: &[Delta], revision: i64) {
-        self.away = None;
+        if self.away.take().is_some() {
+            self.pools.values_mut().for_each(|pool| pool.fleet.doubt());
+        }
         for delta in deltas {
             match delta {
-                Delta::Put(entry) => self.put(entry),
+                Delta::Put(entry) => self.put(entry, true),
                 Delta::Gone(key) => self.gone(key),
             }
         }
         self.revision = revision;
     }
 
-    fn put(&mut self, entry: &Entry) {
+    /// Puts down what Agents said; `false`: nothing has changed.
+    pub(super) fn judge(&mut self, verdicts: Vec<Verdict>) -> bool {
+        let fleets = &mut self.pools;
+        let judge = |verdict: Verdict| {
+            let Verdict { pool, node, mod_revision, answer } = verdict;
+            fleets.get_mut(&pool).is_some_and(|pool| pool.fleet.judge(&node, mod_revision, answer))
+        };
+        // Each of them, also after the first that changes something.
+        verdicts.into_iter().map(judge).filter(|changed| *changed).count() > 0
+    }
+
+    /// Forgets nodes that are gone for long; `false`: nothing has changed.
+    pub(super) fn sweep(&mut self, now: Instant) -> bool {
+        let swept = self.pools.values_mut().map(|pool| pool.fleet.sweep(now)).filter(|changed| *changed).count();
+        self.pools.retain(|_, pool| !pool.is_empty());
+        swept > 0
+    }
+
+    /// Takes an entry over; `new`: it was written just now, and not only read.
+    fn put(&mut self, entry: &Entry, new: bool) {
         let name = entry.name();
         self.invalid.remove(&name);
         let result = match self.keys.parse(&entry.key) {
-            Some(key) => self.place(key, entry),
+            Some(key) => self.place(key, entry, new),
             None if self.is_ours(&name) => Err("it is no key of this version's layout".to_owned()),
             None => Ok(()),
         };
@@ -165,7 +201,7 @@ impl State {
     }
 
     /// Puts a record in its place, or says what is wrong with it.
-    fn place(&mut self, key: Key, entry: &Entry) -> Result<(), String> {
+    fn place(&mut self, key: Key, entry: &Entry, new: bool) -> Result<(), String> {
         match key {
             Key::Pool(name) => {
                 let read = read_pool(&name, entry);
@@ -177,7 +213,7 @@ impl State {
             Key::Rollout(name) => {
                 fill(&mut self.pools.entry(name).or_default().rollout, entry, entry.decode().map_err(|e| e.cause()))
             }
-            Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry),
+            Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry, new),
             Key::Leader => {
                 self.leader = None;
                 self.leader = Some(entry.decode().map_err(|e| e.cause())?);

@@ -43,7 +43,7 @@ fn a_pool_is_put_together_from_its_keys() {
         let pool = state.pools.get(&name()).unwrap();
         assert_eq!(pool.pool.valid().unwrap().value.plan.replicas, 2);
         assert_eq!(pool.assignment.valid().unwrap().value.stable.n, 1);
-        assert_eq!((pool.fleet.len(), state.revision), (1, 9));
+        assert_eq!((pool.fleet.live().count(), state.revision), (1, 9));
         assert_eq!(state.leader.as_ref().unwrap().value.instance, "c");
         assert!(state.synced && state.invalid.is_empty());
     });
@@ -118,7 +118,7 @@ fn a_new_list_voids_what_was_known() {
     let view = view(vec![entry("nodes/edge/node-1", &node("i"), 3), entry("leader", "{}", 3)]);
     view.apply(Update::Reset(vec![entry("nodes/edge/node-2", &node("i"), 4)]), 20);
     view.read(|state| {
-        let nodes: Vec<&str> = state.pools.get(&name()).unwrap().fleet.iter().map(|node| node.id.as_str()).collect();
+        let nodes: Vec<&str> = state.pools.get(&name()).unwrap().fleet.live().map(|node| node.id.as_str()).collect();
         assert_eq!((nodes.as_slice(), state.leader.is_none(), state.revision), (["node-2"].as_slice(), true, 20));
     });
 }

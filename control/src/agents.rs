@@ -1,7 +1,7 @@
-//! Asks the nodes' Agents for live figures: connections, rates. They never go through etcd.
+//! Asks the nodes' Agents: for live figures, which never go through etcd, and whether a node lives that etcd lost.
 //!
-//! Used by the Nodes service, for the nodes of one page only. A node that is late or gone has no figures; a caller waits
-//! for [`DEADLINE`] and [`TURN_DEADLINE`] together at most, however many are.
+//! Used by the Nodes service, for the nodes of one page only, and by the roll call. A node that is late or gone has no
+//! answer; a caller waits for [`DEADLINE`] and [`TURN_DEADLINE`] together at most, however many are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,13 +20,15 @@ const DEADLINE: Duration = Duration::from_millis(300);
 /// Longest wait of one Agent for its turn, while others are asked.
 const TURN_DEADLINE: Duration = Duration::from_millis(700);
 /// Agents asked at the same time, over all calls.
-const IN_FLIGHT: usize = 64;
+pub(crate) const IN_FLIGHT: usize = 64;
+/// Largest answer: a status names at most 64 listeners and 8 conditions.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
 const MAX_CHANNELS: usize = 1_024;
 
 /// Connections to Agents; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Agents {
+pub(crate) struct Agents {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
     permits: Arc<Semaphore>,
 }
@@ -38,13 +40,13 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// Fills in `live` of the nodes whose Agents answer in time.
-    pub(super) async fn fill(&self, nodes: &mut [v1::Node]) {
+    /// Fills in `live` of the nodes whose Agents answer in time. Who was silent just before is not waited for.
+    pub(crate) async fn fill(&self, nodes: &mut [v1::Node]) {
         let mut asked = JoinSet::new();
         for (place, node) in nodes.iter().enumerate() {
-            let Some(status) = node.status.as_ref().filter(|s| !s.agent_address.is_empty()) else { continue };
+            let Some(status) = node.status.as_ref().filter(|s| s.sync() != v1::SyncState::Lost) else { continue };
             let (agents, address) = (self.clone(), status.agent_address.clone());
-            asked.spawn(async move { (place, agents.ask(address).await) });
+            asked.spawn(async move { (place, agents.ask(&address).await.and_then(|status| status.live)) });
         }
         while let Some(answer) = asked.join_next().await {
             if let Ok((place, Some(live))) = answer
@@ -55,14 +57,18 @@ impl Agents {
         }
     }
 
-    async fn ask(&self, address: String) -> Option<v1::LiveFigures> {
+    /// What the Agent at this address says of its node; `None` if it does not answer in time.
+    pub(crate) async fn ask(&self, address: &str) -> Option<v1::NodeStatus> {
+        if address.is_empty() {
+            return None;
+        }
         // Never closed.
         let _permit = tokio::time::timeout(TURN_DEADLINE, self.permits.acquire()).await.ok()?.ok()?;
-        let channel = self.channel(&address)?;
-        let mut client = AgentClient::new(ServiceBuilder::new().layer(ClientLayer).service(channel));
+        let channel = self.channel(address)?;
+        let client = AgentClient::new(ServiceBuilder::new().layer(ClientLayer).service(channel));
+        let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
         let answer = tokio::time::timeout(DEADLINE, client.get_status(v1::GetStatusRequest {})).await;
-        let node = answer.ok()?.ok()?.into_inner().node?;
-        node.status?.live
+        answer.ok()?.ok()?.into_inner().node?.status
     }
 
     fn channel(&self, address: &str) -> Option<Channel> {

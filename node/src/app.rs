@@ -98,8 +98,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
     let session = match settings.source {
         Source::File(_) => None,
-        Source::Etcd { endpoints, lease_ttl } => {
-            Some(Session::new(identity, endpoints, lease_ttl, state_dir.clone(), cells, expired))
+        Source::Etcd { endpoints, lease_ttl, reread } => {
+            Some(Session::new(identity, endpoints, lease_ttl, reread, state_dir.clone(), cells, expired))
         }
     };
     Ok(App {

@@ -21,6 +21,8 @@ pub use args::Args;
 pub const MIN_LEASE_TTL: Duration = Duration::from_secs(1);
 /// Longest lease: a node that died would be listed for so long.
 pub const MAX_LEASE_TTL: Duration = Duration::from_secs(3600);
+/// Shortest interval of reading the assignment again: etcd has many nodes to answer.
+pub const MIN_REREAD: Duration = Duration::from_secs(1);
 /// Most shards: more threads than any machine has cores.
 pub const MAX_SHARDS: usize = 1024;
 
@@ -68,6 +70,8 @@ pub enum Source {
         endpoints: Vec<String>,
         /// Life of the registration without a heartbeat; whole seconds.
         lease_ttl: Duration,
+        /// How often the assignment is read though nothing was heard: a watch can be silently dead.
+        reread: Duration,
     },
     /// A pool file; no etcd at all.
     File(PathBuf),

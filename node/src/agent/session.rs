@@ -102,6 +102,7 @@ impl Session {
         identity: Arc<Identity>,
         endpoints: Vec<String>,
         ttl: Duration,
+        reread: Duration,
         state_dir: Option<Arc<StateDir>>,
         cells: Cells,
         expired: Counter<u64>,
@@ -109,7 +110,8 @@ impl Session {
         let keys = Keys::new(&identity.cluster);
         let (pool, id) = (&identity.pool, &identity.id);
         let registration = Registration { key: keys.node(pool, id), name: format!("{pool}/{id}") };
-        let watcher = Watcher::new(keys.assignment(pool), keys.intent(pool, id), cells.assigned, cells.intents);
+        let (assignment, intent) = (keys.assignment(pool), keys.intent(pool, id));
+        let watcher = Watcher::new(assignment, intent, reread, cells.assigned, cells.intents);
         let (link, report, endpoints) = (cells.link, cells.report, Endpoints::new(endpoints));
         let before = state_dir.as_ref().and_then(|dir| dir.registered()).filter(|b| b.key == registration.key);
         let lease = None;

@@ -19,9 +19,8 @@ use tracing::{debug, info, warn};
 use super::etcd::{Etcd, EtcdError};
 use echo_proto::backoff::jittered;
 
-/// How often the keys are read though nothing was heard, a tenth more or less.
-const READ_AGAIN: Duration = Duration::from_secs(60);
-/// The same while the keys differ from what the watch has told: it tells within milliseconds, if it ever will.
+/// How soon the keys are read again while they differ from what the watch has told: it tells within milliseconds, if it
+/// ever will.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known of the assignment key.
@@ -56,6 +55,8 @@ struct Followed {
 pub struct Watcher {
     assignment: Followed,
     intent: Followed,
+    /// How often the keys are read though nothing was heard, a tenth more or less.
+    reread: Duration,
     /// The etcd cluster whose history this is.
     cluster: Option<u64>,
     assigned: watch::Sender<Assigned>,
@@ -85,11 +86,12 @@ impl Watcher {
     pub fn new(
         assignment: String,
         intent: String,
+        reread: Duration,
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
     ) -> Self {
         let followed = |key| Followed { key, seen: 0, changed: 0, differed: None };
-        Self { assignment: followed(assignment), intent: followed(intent), cluster: None, assigned, intents }
+        Self { assignment: followed(assignment), intent: followed(intent), reread, cluster: None, assigned, intents }
     }
 
     /// Says that this node has no id yet, where nothing else was said before.
@@ -115,16 +117,16 @@ impl Watcher {
             let listed = self.read(etcd).await?;
             debug!(revision = listed.revision, "read our keys");
             let read_again = match self.compare(&listed) {
-                Compared::Same => READ_AGAIN,
+                Compared::Same => self.reread,
                 Compared::Newer => {
                     // Asked from where it is known, whatever became of the watch before.
                     stream = None;
-                    TOLD_WITHIN
+                    TOLD_WITHIN.min(self.reread)
                 }
                 Compared::Foreign => {
                     self.take(listed);
                     stream = None;
-                    READ_AGAIN
+                    self.reread
                 }
             };
             let open = match stream.take() {

@@ -51,6 +51,9 @@ pub struct Args {
     /// Life of the registration without a heartbeat
     #[arg(long, env = "ECHO_LEASE_TTL", default_value = "10s", value_name = "DURATION")]
     pub lease_ttl: String,
+    /// Read the pool's assignment again so often though etcd told of no change
+    #[arg(long, env = "ECHO_REREAD_INTERVAL", default_value = "60s", value_name = "DURATION")]
+    pub reread_interval: String,
     /// Threads of the data path [default: one per usable core]
     #[arg(long, env = "ECHO_SHARDS", value_name = "N")]
     pub shards: Option<String>,

@@ -13,7 +13,7 @@ use echo_proto::codec::parse_duration;
 use echo_proto::ids::NodeId;
 use echo_proto::spec::{MAX_DURATION, MAX_LABELS, is_label};
 
-use super::{Args, MAX_LEASE_TTL, MAX_SHARDS, MIN_LEASE_TTL, Settings, SettingsError, Source};
+use super::{Args, MAX_LEASE_TTL, MAX_SHARDS, MIN_LEASE_TTL, MIN_REREAD, Settings, SettingsError, Source};
 use crate::live::usable_cores;
 
 impl Settings {
@@ -48,7 +48,7 @@ impl Reader {
         let http = self.parsed("http", &args.http, "IP:PORT");
         let source = match args.config {
             Some(file) => Some(Source::File(file)),
-            None => self.etcd(&args.etcd, &args.lease_ttl),
+            None => self.etcd(&args.etcd, &args.lease_ttl, &args.reread_interval),
         };
         let labels = self.labels(&args.labels);
         let advertise = args.advertise.map(|text| self.advertise(text));
@@ -111,14 +111,14 @@ impl Reader {
         )
     }
 
-    fn etcd(&mut self, endpoints: &[String], lease_ttl: &str) -> Option<Source> {
+    fn etcd(&mut self, endpoints: &[String], lease_ttl: &str, reread: &str) -> Option<Source> {
         let given: Vec<_> = endpoints.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
         if given.is_empty() {
             self.note("etcd", "at least one URL is needed");
         }
         let endpoints = given.into_iter().filter_map(|text| self.endpoint(text)).collect();
-        let lease_ttl = self.lease_ttl(lease_ttl)?;
-        Some(Source::Etcd { endpoints, lease_ttl })
+        let (lease_ttl, reread) = (self.lease_ttl(lease_ttl), self.reread(reread));
+        Some(Source::Etcd { endpoints, lease_ttl: lease_ttl?, reread: reread? })
     }
 
     fn endpoint(&mut self, text: &str) -> Option<String> {
@@ -140,6 +140,14 @@ impl Reader {
             return Some(whole);
         }
         self.fail("lease-ttl", format!("{text} is out of range; use 1s to {}s", MAX_LEASE_TTL.as_secs()))
+    }
+
+    fn reread(&mut self, text: &str) -> Option<Duration> {
+        let interval = self.duration("reread-interval", text)?;
+        if interval >= MIN_REREAD {
+            return Some(interval);
+        }
+        self.fail("reread-interval", format!("{text} is out of range; use {}s or more", MIN_REREAD.as_secs()))
     }
 
     fn duration(&mut self, flag: &str, text: &str) -> Option<Duration> {

@@ -20,7 +20,8 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(settings.address, IpAddr::from([0, 0, 0, 0]));
     assert_eq!(settings.grpc, "127.0.0.1:7401".parse().unwrap());
     assert_eq!(settings.http, "127.0.0.1:7481".parse().unwrap());
-    let etcd = Source::Etcd { endpoints: vec!["http://127.0.0.1:2379".into()], lease_ttl: Duration::from_secs(10) };
+    let (lease_ttl, reread) = (Duration::from_secs(10), Duration::from_secs(60));
+    let etcd = Source::Etcd { endpoints: vec!["http://127.0.0.1:2379".into()], lease_ttl, reread };
     assert_eq!(settings.source, etcd);
     assert!(settings.shards.get() >= 1);
 }
@@ -36,6 +37,7 @@ fn every_bad_value_is_told_at_once() {
         "--etcd=https://a:1,b",
         "--label=x",
         "--lease-ttl=2h",
+        "--reread-interval=0s",
         "--shards=0",
         "--drain-deadline=5",
         "--advertise=a/b",
@@ -51,6 +53,7 @@ fn every_bad_value_is_told_at_once() {
         "--etcd",
         "--etcd",
         "--lease-ttl",
+        "--reread-interval",
         "--label",
         "--advertise",
         "--shards",
@@ -74,7 +77,8 @@ fn values_are_understood() {
     ])
     .unwrap();
     let endpoints = vec!["http://10.0.0.1:2379".to_owned(), "http://etcd-1:2379".to_owned()];
-    let etcd = Source::Etcd { endpoints, lease_ttl: Duration::from_secs(2) };
+    let (lease_ttl, reread) = (Duration::from_secs(2), Duration::from_secs(60));
+    let etcd = Source::Etcd { endpoints, lease_ttl, reread };
     assert_eq!(settings.source, etcd, "etcd counts whole seconds");
     assert_eq!(settings.labels["rack"], "r1");
     assert_eq!(settings.labels["tier"], "");

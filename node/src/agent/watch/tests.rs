@@ -10,7 +10,10 @@ fn listed(cluster: u64, revision: i64) -> Listed {
 fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let intents = watch::channel(None).0;
-    (Watcher::new("assignments/p".into(), "intents/p/n".into(), assigned_cell, intents), assigned)
+    (
+        Watcher::new("assignments/p".into(), "intents/p/n".into(), Duration::from_secs(60), assigned_cell, intents),
+        assigned,
+    )
 }
 
 #[test]

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use echo_proto::codec;
 
 use crate::connect::Server;
-use crate::{apply, cordon, delete, drain, get, rollout, scale, up, version};
+use crate::{apply, cordon, delete, describe, drain, get, rollout, scale, up, version};
 
 /// Where `echoctl up` serves.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Apply(apply::Args),
     /// List nodes, pools, revisions or events, or show one.
     Get(get::Args),
+    /// Tell all about nodes, pools, revisions or events.
+    Describe(describe::Args),
     /// Delete pools, or retire nodes.
     Delete(delete::Args),
     /// Take nodes out of load balancing; they serve on.
@@ -74,6 +76,7 @@ impl Verb {
             Self::Up(_) => "echoctl up",
             Self::Apply(_) => "echoctl apply",
             Self::Get(_) => "echoctl get",
+            Self::Describe(_) => "echoctl describe",
             Self::Delete(_) => "echoctl delete",
             Self::Cordon(_) => "echoctl cordon",
             Self::Uncordon(_) => "echoctl uncordon",

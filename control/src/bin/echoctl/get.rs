@@ -11,7 +11,7 @@ use crate::args::Global;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::View;
-use crate::object::source::{Filter, Source, Watched, list};
+use crate::object::source::{Filter, Selection, Source, Watched, list};
 use crate::output::{Format, OutputArgs, print_list, print_object, tell};
 use crate::target::{self, Target, Type};
 
@@ -29,12 +29,8 @@ pub(crate) struct Args {
     /// What to show: nodes, pools, revisions or events; with names, only those.
     #[arg(required = true, value_name = "TYPE[/NAME]")]
     target: Vec<String>,
-    /// Only nodes or revisions of this pool.
-    #[arg(short, long, value_name = "NAME")]
-    pool: Option<String>,
-    /// Only nodes or pools whose labels match, as in zone=a,tier!=test,!canary.
-    #[arg(short = 'l', long, value_name = "LABELS")]
-    selector: Option<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Only events of this object, as in pool/default.
     #[arg(long = "for", value_name = "TYPE/NAME")]
     about: Option<String>,
@@ -51,10 +47,11 @@ pub(crate) struct Args {
 /// Control is away, or an object isn't there.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let Target { of, names } = target::parse(&args.target)?;
-    let filter = filter(of, &args)?;
-    if !names.is_empty() && !filter.selector.is_empty() {
-        return Err(Failure::Usage("give names or --selector, not both".to_owned()));
+    if args.about.is_some() && of != Type::Event {
+        return Err(Failure::Usage(format!("--for is for events, not for {}", of.plural())));
     }
+    let about = args.about.unwrap_or_default();
+    let filter = Filter { about, ..args.selection.filter(of, &names)? };
     if args.watch && of == Type::Revision {
         return Err(Failure::Usage("revisions never change; watch pools or events".to_owned()));
     }
@@ -69,24 +66,6 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         (Type::Pool, true) => get.watch::<v1::Pool>().await,
         (Type::Event, true) => get.watch::<v1::Event>().await,
     }
-}
-
-/// The filter flags, where they fit the type.
-fn filter(of: Type, args: &Args) -> Result<Filter, Failure> {
-    if args.pool.is_some() && !matches!(of, Type::Node | Type::Revision) {
-        return Err(Failure::Usage(format!("--pool is for nodes and revisions, not for {}", of.plural())));
-    }
-    if args.about.is_some() && of != Type::Event {
-        return Err(Failure::Usage(format!("--for is for events, not for {}", of.plural())));
-    }
-    if args.selector.is_some() && !matches!(of, Type::Node | Type::Pool) {
-        return Err(Failure::Usage(format!("--selector is for nodes and pools, not for {}", of.plural())));
-    }
-    Ok(Filter {
-        pool: args.pool.clone().unwrap_or_default(),
-        about: args.about.clone().unwrap_or_default(),
-        selector: args.selector.clone().unwrap_or_default(),
-    })
 }
 
 /// One `get`.

@@ -12,6 +12,7 @@ mod chosen;
 mod connect;
 mod cordon;
 mod delete;
+mod describe;
 mod documents;
 mod drain;
 mod dry_run;
@@ -77,6 +78,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Up(args) => up::run(args).await,
         Verb::Apply(args) => apply::run(&cli.global, args).await,
         Verb::Get(args) => get::run(&cli.global, args).await,
+        Verb::Describe(args) => describe::run(&cli.global, args).await,
         Verb::Delete(args) => delete::run(&cli.global, args).await,
         Verb::Cordon(args) => cordon::run(&cli.global, args, Wish::Cordon).await,
         Verb::Uncordon(args) => cordon::run(&cli.global, args, Wish::Uncordon).await,

@@ -2,7 +2,7 @@
 //!
 //! Used by `get` and `up`. Showing is pure: what a row needs beside its object comes in a [`View`].
 
-mod event;
+pub(crate) mod event;
 mod node;
 mod pool;
 mod revision;
@@ -78,16 +78,32 @@ pub(crate) fn revision(revision: Option<&v1::RevisionRef>) -> String {
     revision.map_or_else(|| NONE.to_owned(), |r| r.n.to_string())
 }
 
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
 }
 
 /// `READY` for `NODE_PHASE_READY`; the zero value and what a newer control says are `-`.
-fn short_name(name: &str, prefix: &str) -> String {
+pub(crate) fn short_name(name: &str, prefix: &str) -> String {
     match name.strip_prefix(prefix) {
         Some("UNSPECIFIED") | None => NONE.to_owned(),
         Some(short) => short.to_owned(),
     }
+}
+
+/// The phase of a node as tables show it: one that serves but was cordoned is CORDONED.
+pub(crate) fn phase(status: &v1::NodeStatus) -> String {
+    let cordoned = status.phase() == v1::NodePhase::Ready && !status.cordoned_by.is_empty();
+    if cordoned { "CORDONED".to_owned() } else { short_name(status.phase().as_str_name(), "NODE_PHASE_") }
+}
+
+/// What its pool uses a revision for.
+pub(crate) fn in_use(revision: Option<&v1::RevisionRef>, status: Option<&v1::PoolStatus>) -> Option<&'static str> {
+    let (revision, status) = (revision?, status?);
+    let is = |other: &Option<v1::RevisionRef>| other.as_ref() == Some(revision);
+    if is(&status.next) {
+        return Some("next");
+    }
+    is(&status.stable).then_some("stable")
 }
 
 fn created(meta: Option<&v1::ObjectMeta>, view: &View) -> String {

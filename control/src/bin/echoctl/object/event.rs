@@ -19,24 +19,24 @@ impl Object for v1::Event {
     const AGE: &'static str = "LAST SEEN";
 
     fn titles(view: &View) -> Vec<&'static str> {
-        let mut titles = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+        let mut titles = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"];
         if view.wide {
-            titles.extend(["ACTOR", "COUNT", "NAME"]);
+            titles.extend(["ACTOR", "NAME"]);
         }
         titles
     }
 
     fn cells(&self, view: &View) -> Vec<String> {
-        let kind = short_name(self.r#type().as_str_name(), "EVENT_TYPE_").to_lowercase();
         let mut cells = vec![
             age(self.last_time.or(self.first_time), view.now),
-            kind.chars().take(1).flat_map(char::to_uppercase).chain(kind.chars().skip(1)).collect(),
+            severity(self),
             text(&self.reason),
             text(&self.object),
-            self.message.clone(),
+            self.count.max(1).to_string(),
+            message(self),
         ];
         if view.wide {
-            cells.extend([text(&self.actor), self.count.max(1).to_string(), self.name().to_owned()]);
+            cells.extend([text(&self.actor), self.name().to_owned()]);
         }
         cells
     }
@@ -44,6 +44,24 @@ impl Object for v1::Event {
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }
+}
+
+/// The message, with the states before and after where it does not name them.
+fn message(event: &v1::Event) -> String {
+    let v1::Event { message, from, to, .. } = event;
+    match (from.is_empty(), to.is_empty()) {
+        (true, true) => message.clone(),
+        _ if message.contains(from.as_str()) && message.contains(to.as_str()) => message.clone(),
+        (_, true) => format!("{message} (was {from})"),
+        (true, _) => format!("{message} (now {to})"),
+        _ => format!("{message} ({from} -> {to})"),
+    }
+}
+
+/// `Normal` or `Warning`.
+pub(crate) fn severity(event: &v1::Event) -> String {
+    let kind = short_name(event.r#type().as_str_name(), "EVENT_TYPE_").to_lowercase();
+    kind.chars().take(1).flat_map(char::to_uppercase).chain(kind.chars().skip(1)).collect()
 }
 
 impl Source for v1::Event {

@@ -8,7 +8,7 @@ use echo_proto::v1;
 use tonic::{Status, Streaming};
 
 use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched, single};
-use super::{Object, View, cause, created, revision, short_name, text};
+use super::{Object, View, cause, created, phase, revision, short_name, text};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::output::human::{NONE, rate};
@@ -36,7 +36,7 @@ impl Object for v1::Node {
             self.name().to_owned(),
             text(&status.pool),
             text(&status.zone),
-            short_name(status.phase().as_str_name(), "NODE_PHASE_"),
+            phase(&status),
             revision(status.applied.as_ref()),
             short_name(status.sync().as_str_name(), "SYNC_STATE_"),
         ];
@@ -62,6 +62,9 @@ impl Object for v1::Node {
 
     fn note(&self) -> Option<String> {
         let status = self.status.as_ref()?;
+        if let Some(reason) = vanished(status) {
+            return Some(format!("{}: {reason}", self.name()));
+        }
         let refused = matches!(status.sync(), v1::SyncState::Rejected) || status.phase() == v1::NodePhase::Rejected;
         let rejection = status.rejection.as_ref().filter(|_| refused)?;
         let n = revision(rejection.revision.as_ref());
@@ -77,7 +80,7 @@ impl Source for v1::Node {
             page_size: PAGE_SIZE,
             page_token: token,
             selector: filter.selector.clone(),
-            ..Default::default()
+            skip_live: filter.skip_live,
         };
         let list = control.nodes.list(request).await?.into_inner();
         Ok(Page { items: list.nodes, next: list.next_page_token, version: list.resource_version })
@@ -110,6 +113,19 @@ impl Watched for v1::Node {
     fn change(message: Self::Message) -> Change<Self> {
         Change { kind: message.r#type(), object: message.node, version: message.resource_version }
     }
+}
+
+/// Why a node is LOST, as far as its last record tells.
+fn vanished(status: &v1::NodeStatus) -> Option<String> {
+    if status.sync() != v1::SyncState::Lost {
+        return None;
+    }
+    let wrong = status.conditions.iter().filter(|condition| !condition.status);
+    let reasons: Vec<_> = wrong.map(|c| format!("{}: {}", c.reason, c.message)).collect();
+    Some(match reasons.as_slice() {
+        [] => "lost: its record went away and its Agent does not answer".to_owned(),
+        reasons => format!("lost after {}", reasons.join("; ")),
+    })
 }
 
 /// The distinct IP addresses of the listeners.

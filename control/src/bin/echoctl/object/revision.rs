@@ -6,7 +6,7 @@ use echo_proto::v1;
 use tonic::Status;
 
 use super::source::{Filter, PAGE_SIZE, Page, Source, search};
-use super::{Object, View, created, revision, text};
+use super::{Object, View, created, in_use, revision, text};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::output::human::shorten;
@@ -27,16 +27,12 @@ impl Object for v1::Revision {
     fn cells(&self, view: &View) -> Vec<String> {
         let this = self.revision.as_ref();
         let status = view.pools.iter().find(|p| p.name() == self.pool).and_then(|p| p.status.as_ref());
-        let in_use = match status {
-            Some(status) if this.is_some() && status.next.as_ref() == this => " (next)",
-            Some(status) if this.is_some() && status.stable.as_ref() == this => " (stable)",
-            _ => "",
-        };
+        let mark = in_use(this, status).map(|mark| format!(" ({mark})")).unwrap_or_default();
         let digest: String = this.map(|r| r.digest.chars().take(DIGEST_CHARS).collect()).unwrap_or_default();
         vec![
             self.name().to_owned(),
             text(&self.pool),
-            revision(this) + in_use,
+            revision(this) + &mark,
             text(&digest),
             text(&self.author),
             text(&if view.wide { self.message.clone() } else { shorten(&self.message, MESSAGE_CHARS) }),

@@ -10,6 +10,7 @@ use tonic::{Code, Status, Streaming};
 use super::Object;
 use crate::connect::Control;
 use crate::failure::Failure;
+use crate::target::Type;
 
 /// Objects asked for at once; control gives no more.
 pub(super) const PAGE_SIZE: u32 = 500;
@@ -25,6 +26,39 @@ pub(crate) struct Filter {
     pub(crate) about: String,
     /// Nodes and pools whose labels match.
     pub(crate) selector: String,
+    /// Nodes without live figures: no Agent is asked.
+    pub(crate) skip_live: bool,
+}
+
+/// The flags that narrow a list, for the verbs that show one.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Selection {
+    /// Only nodes or revisions of this pool.
+    #[arg(short, long, value_name = "NAME")]
+    pool: Option<String>,
+    /// Only nodes or pools whose labels match, as in zone=a,tier!=test,!canary.
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
+}
+
+impl Selection {
+    /// The filter, where the flags fit the type and the names.
+    ///
+    /// # Errors
+    /// They do not.
+    pub(crate) fn filter(&self, of: Type, names: &[String]) -> Result<Filter, Failure> {
+        if self.pool.is_some() && !matches!(of, Type::Node | Type::Revision) {
+            return Err(Failure::Usage(format!("--pool is for nodes and revisions, not for {}", of.plural())));
+        }
+        if self.selector.is_some() && !matches!(of, Type::Node | Type::Pool) {
+            return Err(Failure::Usage(format!("--selector is for nodes and pools, not for {}", of.plural())));
+        }
+        if self.selector.is_some() && !names.is_empty() {
+            return Err(Failure::Usage("give names or --selector, not both".to_owned()));
+        }
+        let (pool, selector) = (self.pool.clone().unwrap_or_default(), self.selector.clone().unwrap_or_default());
+        Ok(Filter { pool, selector, ..Filter::default() })
+    }
 }
 
 /// A part of a list.

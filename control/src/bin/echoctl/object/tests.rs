@@ -87,3 +87,30 @@ fn values_of_a_newer_control_do_not_disturb() {
     node.status.as_mut().unwrap().phase = 99;
     assert_eq!(node.cells(&view(false))[3], "-");
 }
+
+#[test]
+fn a_node_that_was_cordoned_or_lost_says_so() {
+    let mut cordoned = node("node-1", v1::SyncState::Synced);
+    cordoned.status.as_mut().unwrap().cordoned_by = "ann".into();
+    assert_eq!(cordoned.cells(&view(false))[3], "CORDONED");
+    let mut lost = node("node-2", v1::SyncState::Lost);
+    assert_eq!(lost.note().unwrap(), "node-2: lost: its record went away and its Agent does not answer");
+    lost.status.as_mut().unwrap().conditions =
+        vec![v1::Condition { reason: "ShardEnded".into(), message: "shard 1 panicked".into(), ..Default::default() }];
+    assert_eq!(lost.note().unwrap(), "node-2: lost after ShardEnded: shard 1 panicked");
+}
+
+#[test]
+fn an_event_tells_what_changed_once() {
+    let event = |message: &str, from: &str, to: &str| v1::Event {
+        message: message.into(),
+        from: from.into(),
+        to: to.into(),
+        ..Default::default()
+    };
+    let told = |event: v1::Event| event.cells(&view(false)).pop().unwrap();
+    assert_eq!(told(event("drains", "READY", "DRAINING")), "drains (READY -> DRAINING)");
+    assert_eq!(told(event("from 1 to 2", "1", "2")), "from 1 to 2");
+    assert_eq!(told(event("joined", "", "READY")), "joined (now READY)");
+    assert_eq!(told(event("left", "READY", "")), "left (was READY)");
+}

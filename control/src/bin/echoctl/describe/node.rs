@@ -1,0 +1,121 @@
+//! The description of a node.
+//!
+//! Used by `describe`. Pure.
+
+use std::time::SystemTime;
+
+use echo_proto::v1::{self, DrainStage};
+
+use super::sheet::Sheet;
+use super::{Described, labels, since};
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::object::{Object as _, cause, phase, revision, short_name, text};
+use crate::output::human::{age, rate};
+
+impl Described for v1::Node {
+    type More = ();
+
+    async fn more(&self, _: &mut Control) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn sheet(&self, (): &(), now: SystemTime) -> Sheet {
+        let mut sheet = Sheet::default();
+        let status = self.status.clone().unwrap_or_default();
+        sheet.field("Name", self.name());
+        sheet.field("Pool", &status.pool);
+        sheet.field("Zone", &status.zone);
+        sheet.field("Host", &status.host);
+        labels(&mut sheet, self.meta());
+        sheet.field("Phase", phase(&status));
+        sheet.optional("Cordoned by", &status.cordoned_by);
+        sheet.field("Sync", sync(&status, now));
+        sheet.field("Revision", status.applied.as_ref().map_or_else(String::new, full_revision));
+        if let Some(rejection) = &status.rejection {
+            let (n, cause) = (revision(rejection.revision.as_ref()), cause(&rejection.listener, &rejection.cause));
+            sheet.field("Rejection", format!("revision {n}: {cause}{}", since(rejection.time, now)));
+        }
+        sheet.field("Version", &status.version);
+        sheet.field("Incarnation", &status.incarnation);
+        sheet.field("Age", age(self.meta().and_then(|m| m.create_time), now));
+        sheet.field("Agent", &status.agent_address);
+        sheet.field("HTTP", &status.http_address);
+        let listener = |l: &v1::BoundListener| {
+            vec![l.name.clone(), short_name(l.protocol().as_str_name(), "PROTOCOL_"), l.address.clone()]
+        };
+        let listeners: Vec<_> = status.listeners.iter().map(listener).collect();
+        sheet.table("Listeners", &["NAME", "PROTOCOL", "ADDRESS"], &listeners);
+        if let Some(drain) = &status.drain {
+            sheet.fields("Drain", drain_lines(drain, now));
+        }
+        conditions(&mut sheet, &status.conditions, now);
+        live(&mut sheet, status.live.as_ref());
+        sheet
+    }
+}
+
+/// `LOST, gone for 3m12s`.
+fn sync(status: &v1::NodeStatus, now: SystemTime) -> String {
+    let sync = short_name(status.sync().as_str_name(), "SYNC_STATE_");
+    match status.vanish_time {
+        Some(time) => format!("{sync}, its record went away {} ago", age(Some(time), now)),
+        None => sync,
+    }
+}
+
+/// `4, digest 0123456789abcdef...`.
+pub(super) fn full_revision(reference: &v1::RevisionRef) -> String {
+    format!("{}, digest {}", reference.n, reference.digest)
+}
+
+fn drain_lines(drain: &v1::DrainStatus, now: SystemTime) -> Vec<String> {
+    let mut lines = vec![match drain.stage() {
+        DrainStage::LameDuck => "not ready, still accepting".to_owned(),
+        DrainStage::Closing => "listeners are closed, what is open goes on".to_owned(),
+        DrainStage::Drained => "nothing is served".to_owned(),
+        DrainStage::Unspecified => "-".to_owned(),
+    }];
+    lines.push(format!("{}{}", text(&drain.reason), since(drain.start_time, now)));
+    let deadline = drain.deadline_time.filter(|_| drain.stage() != DrainStage::Drained);
+    if let Some(time) = deadline.and_then(|time| SystemTime::try_from(time).ok()) {
+        lines.push(format!("deadline in {} s", time.duration_since(now).unwrap_or_default().as_secs()));
+    }
+    if drain.exits {
+        lines.push("its process ends then".to_owned());
+    }
+    if drain.cut_connections > 0 {
+        lines.push(format!("{} connections were cut at the deadline", drain.cut_connections));
+    }
+    lines
+}
+
+fn conditions(sheet: &mut Sheet, conditions: &[v1::Condition], now: SystemTime) {
+    let row = |condition: &v1::Condition| {
+        let status = if condition.status { "True" } else { "False" };
+        vec![
+            condition.r#type.clone(),
+            status.to_owned(),
+            text(&condition.reason),
+            age(condition.transition_time, now),
+            condition.message.clone(),
+        ]
+    };
+    let rows: Vec<_> = conditions.iter().map(row).collect();
+    sheet.table("Conditions", &["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], &rows);
+}
+
+fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>) {
+    let Some(live) = live else { return sheet.field("Live figures", "its Agent did not answer in time") };
+    sheet.field("Connections", format!("{} open, {} accepted", live.connections, live.connections_accepted));
+    let least = if live.udp_flows_capped { ">=" } else { "" };
+    sheet.field("UDP flows", format!("{least}{} in the last 10 s", live.udp_flows));
+    sheet.field("Rate", format!("{} exchanges/s", rate(live.rate)));
+    let io = |bytes: u64, packets: u64| format!("{bytes} bytes, {packets} datagrams");
+    sheet.field("Received", io(live.received_bytes, live.received_packets));
+    sheet.field("Transmitted", io(live.transmitted_bytes, live.transmitted_packets));
+    let mut dropped: Vec<_> = live.dropped_packets.iter().filter(|(_, n)| **n > 0).collect();
+    dropped.sort();
+    let dropped: Vec<_> = dropped.into_iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+    sheet.field("Dropped", if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") });
+}

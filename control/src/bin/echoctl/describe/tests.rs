@@ -1,0 +1,102 @@
+//! What descriptions tell.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use echo_proto::codec::parse_yaml;
+use echo_proto::spec::read_pool;
+use echo_proto::v1::{DrainStage, NodePhase, SyncState};
+
+use super::*;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(100)
+}
+
+fn at(seconds: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+#[track_caller]
+fn holds(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|l| l == *line), "{line:?} is not in:\n{text}");
+    }
+}
+
+fn node() -> v1::Node {
+    let labels = [("rack".to_owned(), "r1".to_owned())].into();
+    let metadata = v1::ObjectMeta { name: "node-1".into(), labels, create_time: at(40), ..Default::default() };
+    let mut status = v1::NodeStatus { pool: "edge".into(), ..Default::default() };
+    status.set_phase(NodePhase::Ready);
+    status.set_sync(SyncState::Synced);
+    v1::Node { metadata: Some(metadata), status: Some(status), ..Default::default() }
+}
+
+#[test]
+fn a_healthy_node_has_nothing_to_complain_of() {
+    let text = node().sheet(&(), now()).text().to_owned();
+    holds(
+        &text,
+        &["Name:           node-1", "Labels:         rack=r1", "Phase:          READY", "Age:            60s"],
+    );
+    holds(&text, &["Conditions:     <none>", "Live figures:   its Agent did not answer in time"]);
+    assert!(!text.contains("Drain") && !text.contains("Cordoned") && !text.contains("Rejection"), "{text}");
+}
+
+#[test]
+fn a_node_tells_its_cordon_drain_conditions_and_figures() {
+    let mut node = node();
+    let status = node.status.as_mut().unwrap();
+    status.cordoned_by = "ann".into();
+    let mut drain = v1::DrainStatus { reason: "drained by ann".into(), start_time: at(90), ..Default::default() };
+    (drain.deadline_time, drain.cut_connections, drain.exits) = (at(130), 3, true);
+    drain.set_stage(DrainStage::Closing);
+    status.drain = Some(drain);
+    status.conditions = vec![v1::Condition {
+        r#type: "ClockSynchronized".into(),
+        reason: "Unsynchronized".into(),
+        message: "off by 2 s".into(),
+        transition_time: at(70),
+        ..Default::default()
+    }];
+    let dropped_packets = [("acl".to_owned(), 2), ("loop_guard".to_owned(), 0)].into();
+    let live =
+        v1::LiveFigures { connections: 1, udp_flows: 9, udp_flows_capped: true, rate: 1_500.0, ..Default::default() };
+    status.live = Some(v1::LiveFigures { dropped_packets, ..live });
+    let text = node.sheet(&(), now()).text().to_owned();
+    holds(&text, &["Phase:          CORDONED", "Cordoned by:    ann"]);
+    holds(&text, &["                drained by ann (10s ago)", "                deadline in 30 s"]);
+    holds(&text, &["                its process ends then", "                3 connections were cut at the deadline"]);
+    holds(&text, &["  ClockSynchronized   False    Unsynchronized   30s     off by 2 s"]);
+    holds(
+        &text,
+        &["UDP flows:      >=9 in the last 10 s", "Rate:           1.5k exchanges/s", "Dropped:        2 acl"],
+    );
+}
+
+#[test]
+fn a_pool_tells_its_spec_its_nodes_and_what_is_wrong_with_its_rollout() {
+    let file = "{apiVersion: echo/v1, kind: Pool, metadata: {name: edge}, spec: {replicas: 2, template: {listeners: \
+                [{name: a, protocol: TCP, port: 0, service: {echo: {maxRead: 9, once: true}}}], \
+                limits: {idleTimeout: 90s}}}}";
+    let (pool, _) = read_pool(parse_yaml(file).unwrap().first().unwrap()).unwrap();
+    let problems = vec![v1::RolloutProblem { node: "node-1".into(), listener: "a".into(), cause: "no".into() }];
+    let mut rollout =
+        v1::Rollout { problems, reason: "1 node rejected it".into(), end_time: at(95), ..Default::default() };
+    rollout.set_phase(v1::RolloutPhase::Reverted);
+    let more = pool::More { rollout: Some(rollout), nodes: vec![node(), node()] };
+    let text = pool.sheet(&more, now()).text().to_owned();
+    holds(&text, &["Replicas:       2", "  READY   SYNCED   2", "Limits:         idleTimeout 90s"]);
+    holds(&text, &["  a      TCP        -         any    echo {\"maxRead\":9,\"once\":true}"]);
+    holds(
+        &text,
+        &["Rollout:        REVERTED (5s ago)", "                1 node rejected it", "  node-1   listener a: no"],
+    );
+}
+
+#[test]
+fn the_table_of_last_events_does_not_repeat_the_object() {
+    let mut sheet = Sheet::default();
+    let event = v1::Event { reason: "NodeReady".into(), object: "node/node-1".into(), count: 3, ..Default::default() };
+    event::table(&mut sheet, &[event], now());
+    holds(sheet.text(), &["  LAST SEEN   TYPE   REASON      COUNT   MESSAGE", "  -           -      NodeReady   3"]);
+}

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::keys::Keys;
 use echo_proto::{API_VERSION, v1};
 
@@ -22,6 +22,11 @@ pub fn warning(reason: &str, object: String, message: impl Into<String>) -> v1::
 /// `pool/<name>`.
 pub fn of_pool(pool: &PoolName) -> String {
     format!("pool/{pool}")
+}
+
+/// `node/<id>`.
+pub fn of_node(node: &NodeId) -> String {
+    format!("node/{node}")
 }
 
 /// `key/<etcd key>`: for values of ours that cannot be read.

@@ -4,6 +4,7 @@
 //! the same facts give the same decision.
 
 pub mod change;
+pub mod intent;
 pub mod rollout;
 pub mod scale;
 pub mod sync;

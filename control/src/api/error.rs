@@ -67,8 +67,8 @@ impl ApiError {
         Self::NotFound(format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist"))
     }
 
-    pub(super) fn contended(name: &PoolName) -> Self {
-        Self::Contended(format!("pool/{name} is being changed by others all the time; try again"))
+    pub(super) fn contended(object: &str) -> Self {
+        Self::Contended(format!("{object} is being changed by others all the time; try again"))
     }
 
     /// Whether the same call may succeed later.

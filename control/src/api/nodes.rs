@@ -3,6 +3,7 @@
 //! Served from the view; figures of the moment are asked from the Agents of the listed page.
 
 mod find;
+mod intents;
 mod source;
 
 use std::cmp::Ordering;
@@ -69,15 +70,18 @@ impl Nodes for Api {
         Ok(Response::new(watch::stream(source, self)?))
     }
 
-    async fn set_intent(&self, _: Request<v1::SetIntentRequest>) -> Result<Response<v1::SetIntentResponse>, Status> {
-        Err(Status::unimplemented("Nodes/SetIntent"))
+    async fn set_intent(
+        &self,
+        request: Request<v1::SetIntentRequest>,
+    ) -> Result<Response<v1::SetIntentResponse>, Status> {
+        Ok(Response::new(self.put_intent(request.into_inner()).await?))
     }
 
     async fn clear_intent(
         &self,
-        _: Request<v1::ClearIntentRequest>,
+        request: Request<v1::ClearIntentRequest>,
     ) -> Result<Response<v1::ClearIntentResponse>, Status> {
-        Err(Status::unimplemented("Nodes/ClearIntent"))
+        Ok(Response::new(self.take_intent_back(request.into_inner()).await?))
     }
 }
 

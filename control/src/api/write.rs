@@ -102,7 +102,7 @@ impl Api {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
         }
-        Err(ApiError::contended(name))
+        Err(ApiError::contended(&crate::event::of_pool(name)))
     }
 
     /// A pool from etcd itself. One that is stored but not valid is an error: what can't be read is not changed.

@@ -30,10 +30,15 @@ impl Change {
         self
     }
 
-    /// Only while this process is the leader.
-    pub fn fenced(mut self, keys: &Keys, leadership: &Leadership) -> Self {
-        self.compares.push(Compare::create_revision(keys.leader(), CompareOp::Equal, leadership.create_revision));
+    /// Only while `key` is the one that was made at this revision, whatever was written to it since.
+    pub fn require_life(mut self, key: &str, create_revision: i64) -> Self {
+        self.compares.push(Compare::create_revision(key, CompareOp::Equal, create_revision));
         self
+    }
+
+    /// Only while this process is the leader.
+    pub fn fenced(self, keys: &Keys, leadership: &Leadership) -> Self {
+        self.require_life(&keys.leader(), leadership.create_revision)
     }
 
     /// Writes a record as canonical JSON.

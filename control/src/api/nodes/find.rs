@@ -33,21 +33,29 @@ impl Named {
         &'a self,
         state: &'a State,
     ) -> Result<(&'a PoolName, &'a PoolState, &'a Arc<Node>), ApiError> {
-        let pools = crate::present::pools(state, self.pool.as_ref());
-        let mut found = pools.filter_map(|(name, pool)| pool.fleet.get(&self.id).map(|node| (name, pool, node)));
-        let first = found.next().ok_or_else(|| ApiError::no_node(self.id.as_str(), self.pool.as_ref()))?;
-        let others: Vec<&str> = found.map(|(name, ..)| name.as_str()).take(POOLS_NAMED).collect();
-        match others.as_slice() {
-            [] => Ok(first),
-            others => {
-                let pools = format!("{}, {}", first.0, others.join(", "));
-                let id = &self.id;
-                Err(ApiError::Precondition(format!(
-                    "node {:?} is ambiguous: the pools {pools} have a node of this name; name one with --pool",
-                    id.as_str()
-                )))
-            }
+        let found = |(name, pool): (&'a PoolName, &'a PoolState)| Some((name, (pool, pool.fleet.get(&self.id)?)));
+        let (name, (pool, node)) = self.only(crate::present::pools(state, self.pool.as_ref()).filter_map(found))?;
+        Ok((name, pool, node))
+    }
+
+    /// The pool of the one node that is meant; also of one that is gone and that an operator still wants something of.
+    pub(super) fn pool<'a>(&'a self, state: &'a State) -> Result<&'a PoolName, ApiError> {
+        let known = |pool: &PoolState| pool.fleet.get(&self.id).is_some() || pool.intents.contains_key(&self.id);
+        let pools = crate::present::pools(state, self.pool.as_ref()).filter(|(_, pool)| known(pool));
+        self.only(pools.map(|(name, _)| (name, ()))).map(|(name, ())| name)
+    }
+
+    fn only<'a, T>(&self, mut found: impl Iterator<Item = (&'a PoolName, T)>) -> Result<(&'a PoolName, T), ApiError> {
+        let id = self.id.as_str();
+        let first = found.next().ok_or_else(|| ApiError::no_node(id, self.pool.as_ref()))?;
+        let others: Vec<&str> = found.map(|(name, _)| name.as_str()).take(POOLS_NAMED).collect();
+        if others.is_empty() {
+            return Ok(first);
         }
+        let pools = format!("{}, {}", first.0, others.join(", "));
+        Err(ApiError::Precondition(format!(
+            "node {id:?} is ambiguous: the pools {pools} have a node of this name; name one with --pool"
+        )))
     }
 }
 
@@ -66,7 +74,9 @@ mod tests {
             value: br#"{"status":{"incarnation":"i"}}"#.to_vec(),
             ..Default::default()
         };
-        view.apply(Update::Reset(vec![node("a/node-1"), node("b/node-1"), node("b/node-2")]), 3);
+        let intent =
+            Entry { key: b"/echo/v1/test/intents/c/node-3".to_vec(), value: b"{}".to_vec(), ..Default::default() };
+        view.apply(Update::Reset(vec![node("a/node-1"), node("b/node-1"), node("b/node-2"), intent]), 3);
         let find = |name: &str, pool: &str| {
             let named = Named::parse(name, pool)?;
             view.read(|state| named.find(state).map(|(pool, _, node)| format!("{pool}/{}", node.id)))
@@ -77,6 +87,9 @@ mod tests {
         assert!(ambiguous.to_string().contains("the pools a, b have"), "{ambiguous}");
         assert!(matches!(find("node-2", "a"), Err(ApiError::NotFound(text)) if text.contains("pool \"a\"")));
         assert!(matches!(find("node-9", ""), Err(ApiError::NotFound(_))));
+        assert!(matches!(find("node-3", ""), Err(ApiError::NotFound(_))));
+        let gone = Named::parse("node-3", "").unwrap();
+        assert_eq!(view.read(|state| gone.pool(state).map(ToString::to_string)), Ok("c".to_owned()));
         assert!(matches!(find("No Node", ""), Err(ApiError::Argument(_))));
     }
 }

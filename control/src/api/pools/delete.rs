@@ -33,7 +33,7 @@ impl Api {
                 return Ok(v1::PoolsDeleteResponse { pool: Some(pool) });
             }
         }
-        Err(ApiError::contended(&name))
+        Err(ApiError::contended(&event::of_pool(&name)))
     }
 
     fn deletion(&self, name: &PoolName, stored: &Stored<v1::PoolRecord>, author: &str) -> Change {

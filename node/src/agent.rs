@@ -15,19 +15,26 @@
 //! | [`endpoints`], [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
-//! | [`state_dir`] | what survives a restart |
+//! | [`link`] | how the node stands with etcd, and why badly |
+//! | [`clock`], [`files`] | what the kernel tells of this host and process |
+//! | [`state_dir`], [`owner`] | what survives a restart, and whose it is |
 //! | [`saved`] | the last good config, for a start without etcd |
 //! | [`service`] | the Agent gRPC service |
 
 pub mod answer;
 pub mod applier;
 pub mod assignment;
+#[allow(unsafe_code)] // No library that we have asks the kernel for the state of its clock.
+pub mod clock;
 pub mod decide;
 pub mod endpoints;
 pub mod etcd;
+pub mod files;
 pub mod identity;
 pub mod instruments;
 pub mod lease;
+pub mod link;
+pub mod owner;
 pub mod register;
 pub mod report;
 pub mod saved;

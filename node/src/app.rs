@@ -12,19 +12,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_proto::keys::Keys;
 use echo_proto::telemetry::Metrics;
 use echo_proto::v1;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::agent::applier::Applier;
+use crate::agent::clock;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
+use crate::agent::link::Link;
+use crate::agent::owner::Owner;
 use crate::agent::report::Report;
 use crate::agent::saved::SavedConfig;
 use crate::agent::service::AgentService;
-use crate::agent::session::{Cells, Link, Session};
+use crate::agent::session::{Cells, Session};
 use crate::agent::state_dir::StateDir;
 use crate::agent::watch::Assigned;
 use crate::health::Health;
@@ -73,7 +75,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let signals = Signals::new().map_err(BuildError::Signals)?;
     let (grpc, grpc_address) = bind("--grpc", settings.grpc).await?;
     let (http, http_address) = bind("--http", settings.http).await?;
-    let state_dir = settings.state_dir.as_deref().map(StateDir::open).transpose()?.map(Arc::new);
+    let state_dir = settings.state_dir.as_deref().map(|dir| StateDir::open(dir, Owner::of(&settings))).transpose()?;
+    let state_dir = state_dir.map(Arc::new);
     let identity = Arc::new(Identity::new(&settings, grpc_address, http_address));
     let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address })?;
     let counters = live.counters();
@@ -85,12 +88,13 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let (intents_cell, intents) = watch::channel(None);
     let meter = metrics.meter();
+    critical.spawn("clock", clock::watch(report_cell.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let expired = instruments::lease_expired(&meter);
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
     let health = Health { report: report.clone(), link, metrics };
-    let saved = state_dir.clone().map(|dir| saved_config(dir, &settings));
+    let saved = state_dir.clone().map(SavedConfig::new);
     let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell, saved);
     if let Some(file) = file {
         applier.serve(&file.plan, file.revision).await?;
@@ -120,10 +124,6 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
 
 async fn failed(failure: impl Future<Output = ShardFailure>) -> Result<(), ShardFailure> {
     Err(failure.await)
-}
-
-fn saved_config(dir: Arc<StateDir>, settings: &Settings) -> SavedConfig {
-    SavedConfig::new(dir, Keys::new(&settings.cluster).node(&settings.pool, &settings.id))
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::agent::applier::Applier;
+use crate::agent::link::Link;
 use crate::agent::report::Report;
-use crate::agent::session::Link;
 
 /// Longest wait until the record says that the node drains.
 const TELL_LIMIT: Duration = Duration::from_secs(1);

@@ -14,8 +14,8 @@ use echo_proto::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::agent::link::Link;
 use crate::agent::report::Report;
-use crate::agent::session::Link;
 use crate::intake::{Intake, Patience};
 
 /// Most connections at once: probes and scrapers are few. Together with the Agent service's they must leave room in the
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_node_that_serves_is_ready_without_etcd() {
-        let lost = Link::Lost { since: SystemTime::UNIX_EPOCH, cause: "etcd: refused".into() };
+        let lost = Link::Lost { since: SystemTime::UNIX_EPOCH, reason: "EtcdLost", cause: "etcd: refused".into() };
         let mut report = Report::starting();
         assert_eq!(not_ready(&report, &lost).as_deref(), Some("no config is applied yet; etcd: refused"));
         assert_eq!(not_ready(&report, &Link::Joining).as_deref(), Some("no config is applied yet"));

@@ -1,23 +1,26 @@
-//! Writes the node's answers: each new report goes into its record.
+//! Writes the node's answers: its record is claimed, and each new report goes into it.
 //!
-//! Driven by the session. A report is written inside the trace of the change that it answers, so that one change is one
+//! Driven by the session. While etcd takes no writes, it is asked again, and the lease and the watch live on. A report is written inside the trace of the change that it answers, so that one change is one
 //! trace to the last node. What did not change is not written again, but it is looked whether it still stands there: a
 //! record that somebody deletes or overwrites must not stay so until the node has something new to say.
 
 use std::convert::Infallible;
 
 use echo_proto::telemetry::context;
+use echo_proto::v1;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{Instrument as _, Span, info_span};
+use tracing::{Instrument as _, Span, info, info_span};
 
+use super::endpoints::Endpoints;
 use super::etcd::Etcd;
+use super::etcd::RETRY;
 use super::identity::Identity;
 use super::lease::Lease;
+use super::link::{Broken, Link};
 use super::register::{RegisterError, Registration, Written};
 use super::report::Report;
-use super::session::Link;
-use echo_proto::backoff::jittered;
+use echo_proto::backoff::{Backoff, jittered};
 
 /// Where the answers go.
 pub struct Answers<'a> {
@@ -31,9 +34,33 @@ pub struct Answers<'a> {
     pub identity: &'a Identity,
     /// Told of each write.
     pub link: &'a watch::Sender<Link>,
+    /// For the hint what to try.
+    pub endpoints: &'a Endpoints,
+}
+
+/// How a record is written.
+#[derive(Debug, Clone, Copy)]
+enum Write {
+    /// It may not be ours yet.
+    Claim,
+    /// It is ours.
+    Rewrite,
 }
 
 impl Answers<'_> {
+    /// Makes the record ours, with the newest report in it.
+    ///
+    /// # Errors
+    /// Another process holds it; or etcd is lost.
+    pub async fn claim(&self, report: &mut watch::Receiver<Report>) -> Result<(Report, Written), RegisterError> {
+        let said = report.borrow_and_update().clone();
+        let record = self.identity.record(&said, said.trace.clone());
+        let written = self.insist(Write::Claim, &record).await?;
+        self.link.send_replace(Link::Registered(Box::new(said.clone())));
+        info!(node = self.registration.name, lease = format!("{:x}", self.lease.id), "registered");
+        Ok((said, written))
+    }
+
     /// Writes each report that differs from the last one, which is `said`, and looks for the record once in a lease's
     /// life; returns only when it can't.
     ///
@@ -49,7 +76,7 @@ impl Answers<'_> {
             if newest != said {
                 let span = self.span(&newest);
                 let record = self.identity.record(&newest, context::of(&span));
-                written = self.registration.rewrite(self.etcd, self.lease, &record).instrument(span).await?;
+                written = self.insist(Write::Rewrite, &record).instrument(span).await?;
                 self.link.send_replace(Link::Registered(Box::new(newest.clone())));
                 said = newest;
             }
@@ -59,6 +86,25 @@ impl Answers<'_> {
                     return std::future::pending().await;
                 },
                 () = sleep(jittered(self.lease.ttl)) => self.registration.check(self.etcd, written).await?,
+            }
+        }
+    }
+
+    /// Tries a write until etcd takes it, as long as it only refuses: nothing else is lost by that.
+    async fn insist(&self, write: Write, record: &v1::NodeRecord) -> Result<Written, RegisterError> {
+        let (etcd, lease) = (self.etcd, self.lease);
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        loop {
+            let written = match write {
+                Write::Claim => self.registration.claim(etcd, lease, record).await,
+                Write::Rewrite => self.registration.rewrite(etcd, lease, record).await,
+            };
+            match written {
+                Err(RegisterError::Etcd(error)) if error.refusal().is_some() => {
+                    Broken::Etcd(error).note(self.link, self.endpoints);
+                    sleep(backoff.next_wait()).await;
+                }
+                other => return other,
             }
         }
     }

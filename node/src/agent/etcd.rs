@@ -17,6 +17,23 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest wait for the answer to such a check.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// First wait before etcd is asked again, and the longest. Half of each wait is random, and an etcd that was gone finds
+/// every node at another point of its last wait: after its return a fleet comes back spread over one to two seconds, and
+/// the last of it, with a connection that takes all its time, within five.
+pub const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// What etcd answers to a write when its database is full. The code alone does not tell: it is the same for all refusals.
+const SPACE_EXCEEDED: &str = "database space exceeded";
+
+/// Why etcd, which is there and answers, takes no writes at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its database is full.
+    NoSpace,
+    /// It is overloaded.
+    Busy,
+}
+
 /// Why etcd did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
@@ -50,6 +67,29 @@ pub enum EtcdError {
         /// What etcd said, if anything.
         reason: String,
     },
+}
+
+impl EtcdError {
+    /// Whether etcd is well but for that it takes no writes: the connection and the lease are good.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let Self::Call { source, .. } = self else { return None };
+        match &**source {
+            etcd_client::Error::GRpcStatus(status) if status.code() == tonic::Code::ResourceExhausted => {
+                let full = status.message().contains(SPACE_EXCEEDED);
+                Some(if full { Refusal::NoSpace } else { Refusal::Busy })
+            }
+            _ => None,
+        }
+    }
+
+    /// The same as the condition `Registered` tells it.
+    pub fn reason(&self) -> &'static str {
+        match self.refusal() {
+            Some(Refusal::NoSpace) => "NoSpace",
+            Some(Refusal::Busy) => "EtcdBusy",
+            None => "EtcdLost",
+        }
+    }
 }
 
 /// A client and where it goes.

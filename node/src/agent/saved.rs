@@ -1,7 +1,6 @@
 //! The last good config in the state directory, so that a node can start while etcd is gone.
 //!
-//! Used by the applier. It belongs to one node of one pool of one cluster, whose key stands in its first line; the rest is
-//! an assignment as in etcd, read by the same rules. A damaged or foreign file is as good as none.
+//! Used by the applier. It is an assignment as in etcd, read by the same rules. A damaged file is as good as none.
 
 use std::sync::Arc;
 
@@ -11,34 +10,27 @@ use echo_proto::v1;
 use tokio::task::spawn_blocking;
 
 use super::assignment::{Assignment, Offer};
-use super::state_dir::{StateDir, StateDirError};
+use super::state_dir::{CONFIG, StateDir, StateDirError};
 
-/// Name of the file.
-const CONFIG: &str = "config";
-/// Largest file that is read, in bytes: what the codec takes, and a line for the key.
-const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64 + 1024;
+/// Largest config that is read, in bytes: what the codec takes, and the end of a line.
+const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
 
 /// The file of one node.
 #[derive(Debug, Clone)]
 pub struct SavedConfig {
     dir: Arc<StateDir>,
-    key: String,
 }
 
 impl SavedConfig {
-    /// The file in `dir` of the node whose record is at `key`.
-    pub fn new(dir: Arc<StateDir>, key: String) -> Self {
-        Self { dir, key }
+    /// The file in `dir`.
+    pub fn new(dir: Arc<StateDir>) -> Self {
+        Self { dir }
     }
 
-    /// What was saved, if it is this node's and valid.
+    /// What was saved, if it is valid.
     pub async fn load(&self, node: &NodeId) -> Option<Assignment> {
         let text = self.blocking(|dir| dir.read(CONFIG, MAX_BYTES)).await.flatten()?;
-        let (key, json) = text.split_once('\n')?;
-        if key.strip_prefix("key ") != Some(&self.key) {
-            return None;
-        }
-        let saved = Assignment::read(json.as_bytes(), node).ok()?;
+        let saved = Assignment::read(text.as_bytes(), node).ok()?;
         saved.stable.plan.is_ok().then_some(saved)
     }
 
@@ -50,8 +42,8 @@ impl SavedConfig {
         let v1::RevisionRef { uid, n, digest } = offer.revision.clone();
         let stable = v1::AssignedRevision { n, digest, config: Some(offer.config.clone()) };
         let assignment = v1::Assignment { uid, stable: Some(stable), ..Default::default() };
-        let text = format!("key {}\n{}\n", self.key, codec::to_json(&assignment));
-        self.blocking(move |dir| dir.replace(CONFIG, text.as_bytes())).await.unwrap_or(Ok(()))
+        let text = codec::to_json(&assignment) + "\n";
+        self.blocking(move |dir| dir.replace(CONFIG, &text)).await.unwrap_or(Ok(()))
     }
 
     /// Removes what was saved.

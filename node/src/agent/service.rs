@@ -12,15 +12,17 @@ use echo_proto::v1::agent_server::{Agent, AgentServer};
 use echo_proto::{FILE_DESCRIPTOR_SET, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::files;
 use super::identity::Identity;
-use super::report::{REGISTERED, Report, wrong};
-use super::session::Link;
+use super::link::Link;
+use super::report::Report;
 use crate::intake::{Connection, Intake, Patience};
 use crate::live::Counters;
 use crate::metrics::Rate;
@@ -130,15 +132,16 @@ impl Agent for AgentService {
         &self,
         _request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let mut report = self.report.borrow().clone();
-        if let Link::Lost { since, cause } = &*self.link.borrow() {
-            report.set(wrong(REGISTERED, "EtcdLost", cause.clone(), *since));
-        }
-        let node = self.identity.node(&report, self.figures());
+        // Read by the kernel, file by file: not on the thread of the control side.
+        let files = spawn_blocking(files::figures).await.unwrap_or_default();
+        let (mut report, link) = (self.report.borrow().clone(), self.link.borrow().clone());
+        link.condition().into_iter().for_each(|condition| report.set(condition));
         Ok(Response::new(v1::GetStatusResponse {
-            node: Some(node),
+            node: Some(self.identity.node(&report, self.figures())),
             time: Some(SystemTime::now().into()),
-            ..Default::default()
+            open_files: files.open,
+            max_files: files.max,
+            registered: matches!(link, Link::Registered(_)),
         }))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use echo_proto::keys::Keys;
 use echo_proto::v1;
@@ -17,35 +17,18 @@ use tracing::{info, warn};
 
 use super::answer::Answers;
 use super::endpoints::Endpoints;
-use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
+use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError, RETRY};
 use super::identity::Identity;
-use super::lease::{self, Lease, LeaseError};
-use super::register::{HeldByOther, RegisterError, Registration, Written};
+use super::lease::{self, Lease};
+use super::link::{Broken, Link};
+use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
 use super::watch::{Assigned, Watcher};
 use echo_proto::backoff::Backoff;
 
-/// First wait before etcd is tried again, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// A session that lasted so long was a good one: the next loss is tried from the first wait again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
-
-/// How the node stands with etcd.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Link {
-    /// Not registered yet.
-    Joining,
-    /// The record is there; this is what it says.
-    Registered(Box<Report>),
-    /// etcd does not answer, or the registration is gone.
-    Lost {
-        /// When it was noticed.
-        since: SystemTime,
-        /// Why, and what to try.
-        cause: String,
-    },
-}
 
 /// How a session ends.
 #[derive(Debug, Default)]
@@ -85,17 +68,6 @@ pub struct Session {
     expired: Counter<u64>,
 }
 
-/// Why a session broke off.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error(transparent)]
-    Etcd(#[from] EtcdError),
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-}
-
 impl Session {
     /// A session that is not connected yet.
     pub fn new(
@@ -113,7 +85,7 @@ impl Session {
         let (assignment, intent) = (keys.assignment(pool), keys.intent(pool, id));
         let watcher = Watcher::new(assignment, intent, reread, cells.assigned, cells.intents);
         let (link, report, endpoints) = (cells.link, cells.report, Endpoints::new(endpoints));
-        let before = state_dir.as_ref().and_then(|dir| dir.registered()).filter(|b| b.key == registration.key);
+        let before = state_dir.as_ref().and_then(|dir| dir.registered());
         let lease = None;
         Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease, before, expired }
     }
@@ -140,12 +112,15 @@ impl Session {
             match self.session().await {
                 Ok(never) => match never {},
                 Err(Broken::Register(RegisterError::Held(held))) => return held,
-                Err(broken) => self.lost(&broken),
+                Err(broken) => broken.note(&self.link, &self.endpoints),
             }
             if began.elapsed() >= GOOD_SESSION {
                 backoff.reset();
             }
-            sleep(backoff.next_wait()).await;
+            // Any other member may be well.
+            if self.endpoints.advance() {
+                sleep(backoff.next_wait()).await;
+            }
         }
     }
 
@@ -153,47 +128,50 @@ impl Session {
     async fn session(&mut self) -> Result<Infallible, Broken> {
         let etcd = Etcd::connect(self.endpoints.current()).await?;
         self.revoke_predecessor(&etcd).await?;
-        let (lease, said, written) = self.register(&etcd).await?;
-        self.link.send_replace(Link::Registered(Box::new(said.clone())));
-        let (registration, identity, link) = (&self.registration, &*self.identity, &self.link);
-        let answers = Answers { etcd: &etcd, lease: &lease, registration, identity, link };
-        let lease_kept = async { lease::keep_alive(&etcd, &lease).await.map_err(Broken::from) };
-        let watched = async { self.watcher.run(&etcd).await.map_err(Broken::from) };
-        let answered = async { answers.write((said, written), &mut self.report).await.map_err(Broken::from) };
-        tokio::try_join!(lease_kept, watched, answered).map(|(never, _, _)| never)
-    }
-
-    /// Claims the record, under the lease from before the loss if that still lives.
-    async fn register(&mut self, etcd: &Etcd) -> Result<(Lease, Report, Written), Broken> {
         loop {
-            let lease = match self.lease.clone() {
-                Some(lease) if lease::lives(etcd, &lease).await? => lease,
-                Some(_) => {
-                    self.lease = None;
-                    self.expired.add(1, &[]);
-                    continue;
-                }
-                None => self.new_lease(etcd).await?,
-            };
-            let said = self.report.borrow_and_update().clone();
-            let record = self.identity.record(&said, said.trace.clone());
-            match self.registration.claim(etcd, &lease, &record).await {
-                Ok(written) => {
-                    info!(node = self.registration.name, lease = format!("{:x}", lease.id), "registered");
-                    return Ok((lease, said, written));
-                }
-                Err(RegisterError::Held(held)) => self.wait_for(etcd, &lease, &held).await?,
-                Err(other) => return Err(other.into()),
+            let lease = self.living_lease(&etcd).await?;
+            match self.live(&etcd, &lease).await {
+                Err(Broken::Register(RegisterError::Held(held))) => self.wait_for(&etcd, &lease, held).await?,
+                other => return other,
             }
         }
+    }
+
+    /// The lease from before the loss, if that still lives.
+    async fn living_lease(&mut self, etcd: &Etcd) -> Result<Lease, Broken> {
+        if let Some(lease) = self.lease.clone() {
+            if lease::lives(etcd, &lease).await? {
+                return Ok(lease);
+            }
+            self.lease = None;
+            self.expired.add(1, &[]);
+        }
+        self.new_lease(etcd).await
+    }
+
+    /// Registers and stays so, until something breaks.
+    async fn live(&mut self, etcd: &Etcd, lease: &Lease) -> Result<Infallible, Broken> {
+        let (registration, identity, link, endpoints) =
+            (&self.registration, &*self.identity, &self.link, &self.endpoints);
+        let answers = Answers { etcd, lease, registration, identity, link, endpoints };
+        let (report, watcher) = (&mut self.report, &mut self.watcher);
+        let lease_kept = async { lease::keep_alive(etcd, lease).await.map_err(Broken::from) };
+        let registered = async {
+            // Who has the id serves at its addresses: nothing is looked for before it is ours.
+            let said = answers.claim(report).await?;
+            let watched = async { watcher.run(etcd).await.map_err(Broken::from) };
+            let answered = async { answers.write(said, report).await.map_err(Broken::from) };
+            tokio::try_join!(watched, answered)
+        };
+        tokio::try_join!(lease_kept, registered).map(|(never, _)| never)
     }
 
     async fn new_lease(&mut self, etcd: &Etcd) -> Result<Lease, Broken> {
         let lease = lease::grant(etcd, self.ttl).await?;
         self.lease = Some(lease.clone());
         if let Some(dir) = self.state_dir.clone() {
-            let (key, id, incarnation) = (self.registration.key.clone(), lease.id, self.identity.incarnation.clone());
-            let kept = spawn_blocking(move || dir.keep(&key, id, &incarnation)).await;
+            let (id, incarnation) = (lease.id, self.identity.incarnation.clone());
+            let kept = spawn_blocking(move || dir.keep(id, &incarnation)).await;
             if let Ok(Err(error)) = kept {
                 warn!(%error, "after a crash, this node's next start will wait for its registration to run out");
             }
@@ -202,8 +180,9 @@ impl Session {
     }
 
     /// The id is held by a process that may be dead: its lease tells within its TTL.
-    async fn wait_for(&mut self, etcd: &Etcd, lease: &Lease, held: &HeldByOther) -> Result<(), Broken> {
-        warn!(reason = %held, "waiting for that registration to run out");
+    async fn wait_for(&mut self, etcd: &Etcd, lease: &Lease, held: HeldByOther) -> Result<(), Broken> {
+        info!("the node's id is held; waiting for that registration to run out");
+        Broken::Register(held.into()).note(&self.link, &self.endpoints);
         self.watcher.withhold();
         // Our own would run out meanwhile.
         self.lease = None;
@@ -220,25 +199,6 @@ impl Session {
             self.before = None;
         }
         Ok(())
-    }
-
-    fn lost(&mut self, broken: &Broken) {
-        self.endpoints.advance();
-        let cause = match broken {
-            Broken::Etcd(_) | Broken::Lease(LeaseError::Etcd(_)) | Broken::Register(RegisterError::Etcd(_)) => {
-                format!("{broken}; {}", self.endpoints.hint())
-            }
-            _ => broken.to_string(),
-        };
-        // Said once for each loss, not for each try.
-        if !matches!(*self.link.borrow(), Link::Lost { .. }) {
-            warn!(reason = cause, "not registered; serving on, trying again");
-        }
-        self.link.send_if_modified(|link| {
-            let since = if let Link::Lost { since, .. } = link { *since } else { SystemTime::now() };
-            *link = Link::Lost { since, cause };
-            true
-        });
     }
 
     /// Takes the record away, so that nobody waits for the lease to run out.

@@ -1,7 +1,10 @@
-//! What survives a restart of a node: which lease its record had, and the last good config ([`super::saved`]).
+//! What survives a restart of a node: whose directory it is, which lease its record had, and the last good config
+//! ([`super::saved`]).
 //!
-//! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock). Writes are whole
-//! or not at all: a new file is synced, then renamed over the old one. A damaged file is as good as none.
+//! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock),
+//! and to one node for ever: each file but the lock begins with the node's name, and a directory of another node is not
+//! touched. Writes are whole or not at all: a new file is synced, then renamed over the old one. A damaged file is as good
+//! as none.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -9,11 +12,17 @@ use std::path::{Path, PathBuf};
 
 use echo_proto::ids::Incarnation;
 
+use super::owner::Owner;
+
 /// Locked as long as the process lives; holds its pid, for people.
 const LOCK: &str = "lock";
 /// The last registration.
 const REGISTRATION: &str = "registration";
-/// Largest registration or lock file that is read, in bytes.
+/// Nothing but the owner: it is there from the first start on.
+const IDENTITY: &str = "identity";
+/// The last good config.
+pub const CONFIG: &str = "config";
+/// Largest registration or lock file, and longest name of an owner, that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 
 /// Why the directory can't be used.
@@ -26,6 +35,14 @@ pub enum StateDirError {
         dir: PathBuf,
         /// Who has it, as far as is known.
         pid: String,
+    },
+    /// It is another node's.
+    #[error("state directory {} belongs to {owner}; choose another --state-dir, or remove it if that node is gone for good", .dir.display())]
+    BelongsTo {
+        /// Which directory.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: Owner,
     },
     /// The file system refuses.
     #[error("state directory: {action} {}: {source}", .path.display())]
@@ -42,8 +59,6 @@ pub enum StateDirError {
 /// A registration that was made under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
-    /// Key of the record.
-    pub key: String,
     /// Lease that holds it.
     pub lease: i64,
     /// The life of the process that made it.
@@ -54,34 +69,26 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct StateDir {
     dir: PathBuf,
+    owner: Owner,
     _lock: File,
 }
 
 impl StateDir {
-    /// Makes the directory if need be, and locks it.
+    /// Makes the directory if need be, locks it, and marks it as the owner's.
     ///
     /// # Errors
-    /// Another process has it, or the file system refuses.
-    pub fn open(dir: &Path) -> Result<Self, StateDirError> {
+    /// Another process has it, it is another node's, or the file system refuses.
+    pub fn open(dir: &Path, owner: Owner) -> Result<Self, StateDirError> {
         fs::create_dir_all(dir).map_err(|e| refused("create", dir, e))?;
-        let path = dir.join(LOCK);
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut lock = open.map_err(|e| refused("open", &path, e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                // Only for the message: without it the process is unknown.
-                let _ = lock.take(MAX_BYTES).read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() };
-                return Err(StateDirError::InUse { dir: dir.to_owned(), pid });
-            }
-            Err(TryLockError::Error(e)) => return Err(refused("lock", &path, e)),
+        let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)? };
+        let owners = [IDENTITY, REGISTRATION, CONFIG].map(|name| dir.owner_of(name));
+        if let Some(owner) = owners.iter().flatten().find(|owner| **owner != dir.owner) {
+            return Err(StateDirError::BelongsTo { dir: dir.dir, owner: owner.clone() });
         }
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(|e| refused("write", &path, e))?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        if let [None, ..] = owners {
+            dir.replace(IDENTITY, "")?;
+        }
+        Ok(dir)
     }
 
     /// The registration of the process before this one, if it can be read.
@@ -89,32 +96,42 @@ impl StateDir {
         let text = self.read(REGISTRATION, MAX_BYTES)?;
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let lease = i64::from_str_radix(field("lease")?, 16).ok()?;
-        Some(Registered { key: field("key")?.to_owned(), lease, incarnation: field("incarnation")?.to_owned() })
+        Some(Registered { lease, incarnation: field("incarnation")?.to_owned() })
     }
 
     /// Keeps a registration. The lease is written as etcdctl shows it.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn keep(&self, key: &str, lease: i64, incarnation: &Incarnation) -> Result<(), StateDirError> {
-        let text = format!("key {key}\nlease {lease:x}\nincarnation {}\n", incarnation.as_str());
-        self.replace(REGISTRATION, text.as_bytes())
+    pub fn keep(&self, lease: i64, incarnation: &Incarnation) -> Result<(), StateDirError> {
+        self.replace(REGISTRATION, &format!("lease {lease:x}\nincarnation {}\n", incarnation.as_str()))
     }
 
-    /// A file of the directory, if it is there, is text, and has at most `max` bytes.
+    /// What a file of this node holds, if it is there, is text, and has at most `max` bytes.
     pub fn read(&self, name: &str, max: u64) -> Option<String> {
         let mut text = String::new();
+        let max = max + MAX_BYTES;
         let read = File::open(self.dir.join(name)).ok()?.take(max + 1).read_to_string(&mut text).ok()?;
-        (read as u64 <= max).then_some(text)
+        let (owner, rest) = text.split_once('\n')?;
+        (read as u64 <= max && Owner::read(owner)? == self.owner).then(|| rest.to_owned())
     }
 
-    /// Puts a file into the directory, in place of the one of this name.
+    /// Whose file it is, if that can be read.
+    fn owner_of(&self, name: &str) -> Option<Owner> {
+        let mut head = Vec::new();
+        File::open(self.dir.join(name)).ok()?.take(MAX_BYTES).read_to_end(&mut head).ok()?;
+        Owner::read(std::str::from_utf8(head.split(|byte| *byte == b'\n').next()?).ok()?)
+    }
+
+    /// Puts a file of this node into the directory, in place of the one of this name.
     ///
     /// # Errors
     /// The file system refuses; the old file is still there.
-    pub fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateDirError> {
+    pub fn replace(&self, name: &str, content: &str) -> Result<(), StateDirError> {
         let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}.new")));
-        let written = File::create(&new).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+        let text = format!("{}\n{content}", self.owner.written());
+        let written =
+            File::create(&new).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
         written.map_err(|e| refused("write", &new, e))?;
         fs::rename(&new, &path).map_err(|e| refused("rename", &new, e))?;
         // The rename itself lasts only once the directory is synced.
@@ -136,6 +153,26 @@ impl StateDir {
     fn sync(&self) -> Result<(), StateDirError> {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|e| refused("sync", &self.dir, e))
     }
+}
+
+/// Locks the directory for this process.
+fn lock(dir: &Path) -> Result<File, StateDirError> {
+    let path = dir.join(LOCK);
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut lock = open.map_err(|e| refused("open", &path, e))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Only for the message: without it the process is unknown.
+            let _ = lock.take(MAX_BYTES).read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() };
+            return Err(StateDirError::InUse { dir: dir.to_owned(), pid });
+        }
+        Err(TryLockError::Error(e)) => return Err(refused("lock", &path, e)),
+    }
+    lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(|e| refused("write", &path, e))?;
+    Ok(lock)
 }
 
 fn refused(action: &'static str, path: &Path, source: io::Error) -> StateDirError {
@@ -162,27 +199,49 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn owner(node: &str) -> Owner {
+        Owner { cluster: "c".parse().unwrap(), pool: "p".parse().unwrap(), node: node.parse().unwrap() }
+    }
+
     #[test]
     fn one_process_at_a_time() {
         let scratch = Scratch::new();
-        let first = StateDir::open(&scratch.0).unwrap();
-        let error = StateDir::open(&scratch.0).unwrap_err().to_string();
+        let first = StateDir::open(&scratch.0, owner("n")).unwrap();
+        let error = StateDir::open(&scratch.0, owner("n")).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
         drop(first);
-        assert!(StateDir::open(&scratch.0).is_ok());
+        assert!(StateDir::open(&scratch.0, owner("n")).is_ok());
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_node_from_its_first_start() {
+        let scratch = Scratch::new();
+        drop(StateDir::open(&scratch.0, owner("n")).unwrap());
+        let refused = || StateDir::open(&scratch.0, owner("other")).map(drop).map_err(|e| e.to_string());
+        let whose = format!("state directory {} belongs to node n of pool p in cluster c;", scratch.0.display());
+        assert!(refused().unwrap_err().starts_with(&whose));
+        assert!(StateDir::open(&scratch.0, owner("n")).is_ok(), "the refused one changed nothing");
+        // A damaged identity is none; what else is there tells whose it is.
+        fs::write(scratch.0.join(IDENTITY), "\u{0}").unwrap();
+        for (name, max) in [(CONFIG, 10_000), (REGISTRATION, 0)] {
+            StateDir::open(&scratch.0, owner("n")).unwrap().replace(name, &"é".repeat(max)).unwrap();
+            fs::remove_file(scratch.0.join(IDENTITY)).unwrap();
+            assert!(refused().unwrap_err().starts_with(&whose), "{name}");
+            fs::remove_file(scratch.0.join(name)).unwrap();
+        }
+        assert_eq!(refused(), Ok(()), "nobody's");
     }
 
     #[test]
     fn a_registration_is_kept_and_damage_is_none() {
         let scratch = Scratch::new();
-        let dir = StateDir::open(&scratch.0).unwrap();
+        let dir = StateDir::open(&scratch.0, owner("n")).unwrap();
         assert_eq!(dir.registered(), None);
         let incarnation = Incarnation::random();
-        dir.keep("/echo/v1/c/nodes/p/n", 0x326c_11aa, &incarnation).unwrap();
-        let kept = dir.registered().unwrap();
-        assert_eq!((kept.key.as_str(), kept.lease), ("/echo/v1/c/nodes/p/n", 0x326c_11aa));
-        assert_eq!(kept.incarnation, incarnation.as_str());
-        for garbage in ["", "lease x\nkey a\nincarnation b\n", "\u{0}\u{1}", "lease 1\n"] {
+        dir.keep(0x326c_11aa, &incarnation).unwrap();
+        let kept = Registered { lease: 0x326c_11aa, incarnation: incarnation.as_str().to_owned() };
+        assert_eq!(dir.registered(), Some(kept));
+        for garbage in ["", "node c/p/n\nlease x\nincarnation b\n", "\u{0}\u{1}", "lease 1\nincarnation b\n"] {
             fs::write(scratch.0.join(REGISTRATION), garbage).unwrap();
             assert_eq!(dir.registered(), None, "{garbage:?}");
         }

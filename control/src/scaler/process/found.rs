@@ -65,11 +65,12 @@ fn command_line(launcher: &Launcher, pid: u32) -> Option<Record> {
     let words: Vec<&str> = bytes.split(|byte| *byte == 0).filter_map(|word| std::str::from_utf8(word).ok()).collect();
     let value = |flag: &str| words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('='));
     let index = value("--id")?.strip_prefix("node-")?.parse().ok().filter(|i| (1..=MAX_PER_HOST).contains(i))?;
-    let ours = launcher.node_dir(index);
+    let pool = value("--pool")?.parse().ok()?;
+    let ours = launcher.node_dir(index, &pool);
     (value("--state-dir").map(OsStr::new) == Some(ours.as_os_str())).then_some(())?;
     Some(Record {
         index,
-        pool: value("--pool")?.parse().ok()?,
+        pool,
         cluster: value("--cluster")?.to_owned(),
         etcd: value("--etcd")?.split(',').map(str::to_owned).collect(),
         pid,

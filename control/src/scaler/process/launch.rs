@@ -66,8 +66,9 @@ impl Launcher {
         self.state_dir.join("nodes")
     }
 
-    pub(super) fn node_dir(&self, index: u32) -> PathBuf {
-        self.nodes_dir().join(format!("node-{index}"))
+    /// A directory belongs to one node: the same index in another pool is another one.
+    pub(super) fn node_dir(&self, index: u32, pool: &PoolName) -> PathBuf {
+        self.nodes_dir().join(format!("node-{index}")).join(pool.as_str())
     }
 
     pub(super) fn logs_dir(&self) -> PathBuf {
@@ -77,7 +78,7 @@ impl Launcher {
     /// Starts the node of this index and remembers it.
     pub(super) fn launch(&self, index: u32, pool: &PoolName) -> Result<(Handle, Child), LaunchError> {
         let failed = |path: PathBuf| |cause| LaunchError { path, cause };
-        let directory = self.node_dir(index);
+        let directory = self.node_dir(index, pool);
         fs::create_dir_all(&directory).map_err(failed(directory))?;
         let logs = self.logs_dir();
         let log = log::open(&logs, index).and_then(|log| Ok((log.try_clone()?, log))).map_err(failed(logs))?;
@@ -140,7 +141,7 @@ impl Launcher {
             format!("--grpc={}", SocketAddr::new(ip, self.grpc_port)),
             format!("--http={}", SocketAddr::new(ip, self.http_port)),
             format!("--etcd={}", self.etcd.join(",")),
-            format!("--state-dir={}", self.node_dir(index).display()),
+            format!("--state-dir={}", self.node_dir(index, pool).display()),
             format!("--lease-ttl={}s", self.lease_ttl.as_secs()),
         ];
         arguments.extend(self.drain_deadline.map(|d| format!("--drain-deadline={}ms", d.as_millis())));

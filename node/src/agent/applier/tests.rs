@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::agent::report;
 use crate::agent::state_dir::StateDir;
-use crate::agent::state_dir::tests::Scratch;
+use crate::agent::state_dir::tests::{Scratch, owner};
 use crate::live::LiveOptions;
 
 /// Longest wait for anything here.
@@ -178,26 +178,21 @@ async fn only_a_deletion_closes_the_listeners() {
 #[tokio::test]
 async fn a_start_without_etcd_serves_what_was_good() {
     let scratch = Scratch::new();
-    let dir = Arc::new(StateDir::open(&scratch.0).unwrap());
-    let saved = |key: &str| Some(SavedConfig::new(Arc::clone(&dir), key.into()));
-    let (mut before, _) = applier(saved("nodes/edge/node-1"));
+    let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());
+    let saved = || Some(SavedConfig::new(Arc::clone(&dir)));
+    let (mut before, _) = applier(saved());
     before.take(value(&stable(1, 0))).await;
     before.keep().await;
     before.end().await;
 
-    let (mut after, report) = applier(saved("nodes/edge/node-1"));
+    let (mut after, report) = applier(saved());
     after.fall_back().await;
     assert!(applied(1)(&report.borrow()) && report.borrow().phase == NodePhase::Ready);
     after.take(Assigned::Absent).await;
     assert_eq!(report.borrow().phase, NodePhase::Ready, "a wiped etcd deletes nothing");
 
-    let (mut other, report) = applier(saved("nodes/edge/node-2"));
-    other.fall_back().await;
-    assert_eq!(report.borrow().phase, NodePhase::Starting, "another node's");
-    other.end().await;
-
     after.take(Assigned::Deleted).await;
-    let (mut late, report) = applier(saved("nodes/edge/node-1"));
+    let (mut late, report) = applier(saved());
     late.fall_back().await;
     assert_eq!(report.borrow().phase, NodePhase::Starting, "a deleted pool's config is forgotten");
     late.end().await;
@@ -207,8 +202,8 @@ async fn a_start_without_etcd_serves_what_was_good() {
 #[tokio::test]
 async fn a_start_that_finds_no_readable_assignment_serves_what_was_good() {
     let scratch = Scratch::new();
-    let dir = Arc::new(StateDir::open(&scratch.0).unwrap());
-    let saved = || Some(SavedConfig::new(Arc::clone(&dir), "nodes/edge/node-1".into()));
+    let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());
+    let saved = || Some(SavedConfig::new(Arc::clone(&dir)));
     let (mut before, _) = applier(saved());
     before.take(value(&stable(1, 0))).await;
     before.keep().await;

@@ -11,6 +11,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus as Served;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::super::report::REGISTERED;
 use super::*;
 use crate::live::{Live, LiveOptions};
 use crate::settings::{Args, Settings};
@@ -39,9 +40,13 @@ impl Bench {
         Self { report, link, channel, _live: live }
     }
 
-    async fn node(&self) -> v1::Node {
+    async fn status(&self) -> v1::GetStatusResponse {
         let mut client = AgentClient::new(self.channel.clone());
-        client.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().node.unwrap()
+        client.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner()
+    }
+
+    async fn node(&self) -> v1::Node {
+        self.status().await.node.unwrap()
     }
 }
 
@@ -61,12 +66,25 @@ async fn a_node_tells_who_it_is_and_how_it_stands() {
 }
 
 #[tokio::test]
+async fn a_node_tells_its_files_its_clock_and_whether_it_is_registered() {
+    let bench = Bench::start().await;
+    let status = bench.status().await;
+    assert!(status.open_files > 3 && status.open_files < status.max_files, "{status:?}");
+    let skew = SystemTime::now().duration_since(status.time.unwrap().try_into().unwrap()).unwrap();
+    assert!(skew < Duration::from_secs(60), "{skew:?}");
+    assert!(!status.registered);
+    bench.link.send_replace(Link::Registered(Box::new(Report::starting())));
+    assert!(bench.status().await.registered);
+}
+
+#[tokio::test]
 async fn a_lost_etcd_is_told() {
     let bench = Bench::start().await;
-    bench.link.send_replace(Link::Lost { since: SystemTime::UNIX_EPOCH, cause: "refused".into() });
+    bench.link.send_replace(Link::Lost { since: SystemTime::UNIX_EPOCH, reason: "NoSpace", cause: "refused".into() });
     let conditions = bench.node().await.status.unwrap().conditions;
-    let told: Vec<_> = conditions.iter().map(|c| (c.r#type.as_str(), c.status, c.message.as_str())).collect();
-    assert_eq!(told, [(REGISTERED, false, "refused")]);
+    let told: Vec<_> =
+        conditions.iter().map(|c| (c.r#type.as_str(), c.status, c.reason.as_str(), c.message.as_str())).collect();
+    assert_eq!(told, [(REGISTERED, false, "NoSpace", "refused")]);
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+//! Whether the kernel holds the clock of this host for synchronised: the condition `ClockSynchronized`.
+//!
+//! One task, spawned by [`crate::app`]. It reads what a time daemon has told the kernel, and never sets anything. Where
+//! the kernel does not let it look, as in some containers, it says nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use echo_proto::backoff::jittered;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::report::{CLOCK_SYNCHRONIZED, Report};
+
+/// How often the kernel is asked, a tenth more or less.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the kernel tells of the clock.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    synchronized: bool,
+    /// How far off it may be, as the kernel estimates.
+    max_error: Duration,
+}
+
+/// Keeps the condition true.
+///
+/// # Errors
+/// None: it ends with the process.
+pub async fn watch(report: watch::Sender<Report>) -> Result<(), Infallible> {
+    loop {
+        match sample() {
+            Ok(clock) => {
+                report.send_if_modified(|report| tell(clock, report));
+            }
+            Err(error) => {
+                debug!(%error, "the kernel does not tell whether the clock is synchronised");
+                return std::future::pending().await;
+            }
+        }
+        sleep(jittered(INTERVAL)).await;
+    }
+}
+
+/// Sets or takes back the condition; whether that changed anything. It is said once: the estimate grows by the minute,
+/// and would have the record rewritten as often.
+fn tell(clock: Clock, report: &mut Report) -> bool {
+    let told = report.conditions.iter().any(|c| c.r#type == CLOCK_SYNCHRONIZED);
+    if told != clock.synchronized {
+        return false;
+    }
+    if clock.synchronized {
+        report.clear(&[CLOCK_SYNCHRONIZED]);
+    } else {
+        let off = clock.max_error.as_secs_f32();
+        let message =
+            format!("the host's clock is not synchronised (it may be {off:.1} s off); run chrony or ntpd there");
+        report.warn(CLOCK_SYNCHRONIZED, "Unsynchronized", message);
+    }
+    true
+}
+
+fn sample() -> io::Result<Clock> {
+    // SAFETY: all fields are numbers, for which zero is a value; mode 0 sets nothing.
+    let mut kernel: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `kernel` is writable and of the type that the call fills.
+    let state = unsafe { libc::adjtimex(&raw mut kernel) };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let synchronized = state != libc::TIME_ERROR && kernel.status & libc::STA_UNSYNC == 0;
+    let max_error = Duration::from_micros(u64::try_from(kernel.maxerror).unwrap_or_default());
+    Ok(Clock { synchronized, max_error })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const OFF: Clock = Clock { synchronized: false, max_error: Duration::from_millis(1500) };
+    const ON: Clock = Clock { synchronized: true, max_error: Duration::ZERO };
+
+    #[test]
+    fn a_clock_that_nobody_sets_is_told_once() {
+        let mut report = Report::starting();
+        assert!(!tell(ON, &mut report), "nothing to say");
+        assert!(tell(OFF, &mut report));
+        let told = &report.conditions[0];
+        assert_eq!((told.r#type.as_str(), told.reason.as_str()), (CLOCK_SYNCHRONIZED, "Unsynchronized"));
+        assert!(told.message.contains("1.5 s off"), "{told:?}");
+        assert!(!tell(Clock { max_error: INTERVAL, ..OFF }, &mut report), "no news");
+        assert!(tell(ON, &mut report) && report.conditions.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_kernel_is_asked_at_once() {
+        let Ok(clock) = sample() else { return };
+        let (cell, mut report) = watch::channel(Report::starting());
+        tokio::spawn(watch(cell));
+        if !clock.synchronized {
+            report.wait_for(|report| !report.conditions.is_empty()).await.unwrap();
+        }
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Answers without etcd, from what this process knows.
 
+use std::time::SystemTime;
+
 use echo_proto::v1;
 use tonic::{Request, Response, Status};
 use v1::cluster_server::Cluster;
@@ -22,6 +24,7 @@ impl Cluster for Api {
             etcd_endpoints: self.about.etcd.clone(),
             scaler: self.about.scaler.to_owned(),
             start_time: Some(self.about.started.into()),
+            time: Some(SystemTime::now().into()),
         }))
     }
 

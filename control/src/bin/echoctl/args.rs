@@ -3,16 +3,15 @@
 //! Read by `main`. Each verb's own flags and examples stand in its file. It must do no I/O; wrong usage ends in clap
 //! with exit code 2.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use echo_proto::codec;
 
-use crate::connect::Server;
-use crate::{apply, cordon, delete, describe, drain, get, rollout, scale, up, version};
-
-/// Where `echoctl up` serves.
-pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+use crate::server::Servers;
+use crate::{apply, completion, config, cordon, delete, describe, drain, get, help, rollout, scale, up, version};
 
 /// The admin command line of an echo cluster.
 #[derive(Debug, Parser)]
@@ -25,16 +24,31 @@ pub(crate) struct Cli {
 }
 
 /// Flags of every verb.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Control to talk to.
-    #[arg(long, global = true, env = "ECHO_SERVER", default_value = DEFAULT_SERVER, value_name = "URL")]
-    #[arg(help_heading = "Global options")]
-    pub(crate) server: Server,
-    /// Longest wait, as in 10s or 1m: for an answer (10s unless given), or for a rollout's end (no limit unless given).
-    #[arg(long, global = true, env = "ECHO_TIMEOUT", value_parser = duration, value_name = "TIME")]
-    #[arg(help_heading = "Global options")]
+    /// Control to talk to [default: http://127.0.0.1:7400]; several with commas: the next one where one is away.
+    #[arg(long, global = true, env = "ECHO_SERVER", value_name = "URL")]
+    pub(crate) server: Option<Servers>,
+    /// Context of the config file to use, instead of the current one.
+    #[arg(long, global = true, env = "ECHO_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The config file [default: ~/.config/echo/config.yaml].
+    #[arg(long, global = true, env = "ECHOCTL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Longest wait, as in 10s or 1m: for an answer [default: 10s], or where a command waits for an end, for that.
+    #[arg(long, global = true, env = "ECHO_TIMEOUT", value_parser = timeout, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
+    #[arg(skip)]
+    pub(crate) given: Given,
+}
+
+/// Which of the flags were typed, and not taken from the environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given {
+    pub(crate) server: bool,
+    pub(crate) context: bool,
+    pub(crate) timeout: bool,
 }
 
 /// What can be asked for.
@@ -67,6 +81,23 @@ pub(crate) enum Verb {
     Rollout(rollout::Args),
     /// Tell the versions of this command and of control.
     Version(version::Args),
+    /// Name control planes, and choose which one is meant.
+    Config(config::verbs::Args),
+    /// Print the script by which a shell completes this command line.
+    Completion(completion::Args),
+}
+
+impl Cli {
+    /// Reads the command line; help and wrong usage end the process.
+    pub(crate) fn read() -> Self {
+        let mut command = help::command();
+        let matches = command.get_matches_mut();
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let given = Given { server: typed("server"), context: typed("context"), timeout: typed("timeout") };
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
+        cli.global.given = given;
+        cli
+    }
 }
 
 impl Verb {
@@ -85,7 +116,17 @@ impl Verb {
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
             Self::Version(_) => "echoctl version",
+            Self::Config(args) => args.span(),
+            Self::Completion(_) => "echoctl completion",
         }
+    }
+}
+
+/// A duration that can be waited for; a value parser for clap.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected a duration longer than 0s".to_owned()),
+        time => Ok(time),
     }
 }
 
@@ -97,10 +138,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_grammar_is_sound() {
-        Cli::command().debug_assert();
+        help::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_is_a_duration_that_can_be_waited_for() {
+        assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(timeout("5").is_err_and(|told| told.contains("such as 10s")));
+        assert!(timeout("0s").is_err_and(|told| told.contains("longer than 0s")));
     }
 }

@@ -4,22 +4,24 @@
 //! asked to follow.
 
 use std::error::Error as _;
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::time::Duration;
 
 use echo_proto::telemetry::rpc::{ClientLayer, Traced};
+use echo_proto::v1;
 use echo_proto::v1::cluster_client::ClusterClient;
 use echo_proto::v1::events_client::EventsClient;
 use echo_proto::v1::nodes_client::NodesClient;
 use echo_proto::v1::pools_client::PoolsClient;
-use tonic::transport::{self, Endpoint, Uri};
+use tokio::time::timeout;
+use tonic::transport;
 use tonic::{Code, Status};
 use tower::ServiceBuilder;
 
 use crate::args::Global;
+use crate::context::Context;
 use crate::failure::Failure;
+use crate::server::{Server, Servers};
 
 /// Longest wait for an answer where `--timeout` names none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,35 +35,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// What carries the calls.
 pub(crate) type Channel = Traced<transport::Channel>;
 
-/// Address of a control, as `http://host:port`.
-#[derive(Debug, Clone)]
-pub(crate) struct Server(Endpoint, String);
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let url = url.trim_end_matches('/');
-        let uri: Uri = url.parse().map_err(|e| format!("{e}; expected http://HOST:PORT"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err("https is not supported by this version; use http://HOST:PORT".to_owned()),
-            _ => return Err("expected http://HOST:PORT".to_owned()),
-        }
-        if uri.port_u16().is_none() || uri.path() != "/" {
-            return Err("expected http://HOST:PORT".to_owned());
-        }
-        Ok(Self(Endpoint::from(uri), url.to_owned()))
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.1)
-    }
-}
-
 /// A connected control.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
@@ -70,17 +43,62 @@ pub(crate) struct Control {
     pub(crate) events: EventsClient<Channel>,
     pub(crate) cluster: ClusterClient<Channel>,
     server: Server,
+    /// It, and those that may stand in for it.
+    servers: Servers,
     timeout: Duration,
 }
 
 impl Control {
-    /// Connects to the control of the command line.
+    /// Connects to the control that the command line, the environment or the config file names.
     ///
     /// # Errors
-    /// Nobody listens there, or not in time.
+    /// The config file is broken, or nobody answers.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Failure> {
-        let timeout = global.timeout.unwrap_or(ANSWER_TIMEOUT);
-        Self::open(&global.server, timeout).await
+        Self::of(&Context::resolve(global)?).await
+    }
+
+    /// Connects to the first control of a context that answers. Nothing but a question is sent to one that is passed
+    /// over, so that no change is made twice.
+    ///
+    /// # Errors
+    /// None answers, or not in time.
+    pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
+        let timeout = context.timeout.unwrap_or(ANSWER_TIMEOUT);
+        let mut causes = Vec::new();
+        for server in context.servers.iter() {
+            let opened = Self::open(server, timeout).await;
+            let answering = match opened {
+                Ok(control) if context.servers.are_several() => control.answering().await,
+                opened => opened,
+            };
+            match answering {
+                Ok(control) => return Ok(Self { servers: context.servers.clone(), ..control }),
+                Err(Failure::NoControl { cause, .. }) => causes.push(cause),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::NoControl { server: context.servers.to_string(), cause: causes.join("; ") })
+    }
+
+    /// Turns to another server, where there are several and one answers.
+    pub(crate) async fn turn(&mut self) {
+        if self.servers.are_several() {
+            let (servers, timeout) = (self.servers.clone(), Some(self.timeout));
+            if let Ok(control) = Box::pin(Self::of(&Context { servers, timeout, ..Context::default() })).await {
+                *self = control;
+            }
+        }
+    }
+
+    /// Whether it answers at all: a stopped process still has its connections accepted.
+    async fn answering(mut self) -> Result<Self, Failure> {
+        let limit = CONNECT_TIMEOUT.min(self.timeout);
+        let cause = match timeout(limit, self.cluster.get_info(v1::GetInfoRequest {})).await {
+            Ok(Ok(_)) => return Ok(self),
+            Ok(Err(status)) => status.message().to_owned(),
+            Err(_) => format!("no answer within {limit:?}"),
+        };
+        Err(Failure::NoControl { server: self.server.to_string(), cause })
     }
 
     /// Connects to `server`; each of its answers may take `timeout`.
@@ -88,7 +106,8 @@ impl Control {
     /// # Errors
     /// Nobody listens there, or not in time.
     pub(crate) async fn open(server: &Server, timeout: Duration) -> Result<Self, Failure> {
-        let endpoint = (server.0.clone())
+        let endpoint = server
+            .endpoint()
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .timeout(timeout)
             .http2_keep_alive_interval(KEEP_ALIVE)
@@ -104,8 +123,14 @@ impl Control {
             events: EventsClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             cluster: ClusterClient::new(channel),
             server: server.clone(),
+            servers: server.clone().into(),
             timeout,
         })
+    }
+
+    /// Where it is.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Longest wait for one of its answers.
@@ -149,21 +174,8 @@ pub(crate) fn io_cause(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_server_is_a_url_with_or_without_its_scheme() {
-        let read = |text: &str| text.parse::<Server>().map(|s| s.to_string());
-        assert_eq!(read("http://127.0.0.1:7400").unwrap(), "http://127.0.0.1:7400");
-        assert_eq!(read("127.0.0.1:7400").unwrap(), "http://127.0.0.1:7400");
-        assert_eq!(read("http://[::1]:7400/").unwrap(), "http://[::1]:7400");
-        assert!(read("https://control:7400").unwrap_err().contains("not supported by this version"));
-        for bad in ["", "http://", "http://control", "ftp://control:1", "http://control:7400/path", "a b:1"] {
-            assert!(read(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn causes_are_plain_words() {

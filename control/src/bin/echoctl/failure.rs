@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use echo_proto::telemetry::TelemetryError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::connect::io_cause;
 use crate::output;
 
 /// Exit code of wrong usage; clap's own too.
@@ -26,6 +28,12 @@ pub(crate) enum Failure {
     /// A file can't be read.
     #[error("cannot read {name}: {cause}")]
     File { name: String, cause: String },
+    /// A file can't be written.
+    #[error("cannot write {name}: {cause}")]
+    Unwritable { name: String, cause: String },
+    /// The config file is wrong, or does not hold what was asked for.
+    #[error("{0}")]
+    Config(String),
     /// Documents with mistakes; nothing was sent.
     #[error("{0}")]
     Mistakes(Mistakes),
@@ -76,6 +84,8 @@ impl Failure {
         match self {
             Self::Usage(_) => "usage",
             Self::File { .. } => "file",
+            Self::Unwritable { .. } => "unwritable",
+            Self::Config(_) => "config",
             Self::Mistakes(_) => "mistakes",
             Self::NoControl { .. } => "no_control",
             Self::Lost { .. } => "lost",
@@ -91,6 +101,11 @@ impl Failure {
             Self::Telemetry(_) => "telemetry",
             Self::Partly => "partly",
         }
+    }
+
+    /// What a write that failed means.
+    pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
+        Self::Unwritable { name: path.display().to_string(), cause: io_cause(error) }
     }
 
     /// Tells the person on stderr.

@@ -2,7 +2,8 @@
 //!
 //! Used by `get --watch`, `rollout status` and `up`. Every watch of the contract begins with the whole state, or with a
 //! BOOKMARK after what the caller knew, so that its first message is an answer, which must come in time. It must give up
-//! in the end, and at once on an answer that will not change.
+//! in the end, and at once on an answer that will not change. Where there are several servers, it goes on with the
+//! first that answers.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub(crate) async fn follow<M, R>(
             tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
         }
         tokio::time::sleep(backoff.next_wait()).await;
+        control.turn().await;
     }
 }
 

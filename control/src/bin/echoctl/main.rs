@@ -9,7 +9,10 @@ mod apply;
 mod args;
 mod author;
 mod chosen;
+mod completion;
+mod config;
 mod connect;
+mod context;
 mod cordon;
 mod delete;
 mod describe;
@@ -17,20 +20,22 @@ mod documents;
 mod drain;
 mod dry_run;
 mod failure;
+mod files;
 mod follow;
 mod get;
+mod help;
 mod intent;
 mod object;
 mod output;
 mod rollout;
 mod scale;
+mod server;
 mod target;
 mod up;
 mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use echo_proto::ids::random_hex;
 use echo_proto::telemetry::{self, Identity, Logs};
 use tracing::Instrument as _;
@@ -40,7 +45,7 @@ use cordon::Wish;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     // Everything runs on the main thread: `up` must start its children from it (see up/children.rs).
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -75,7 +80,7 @@ async fn traced(cli: Cli) -> Result<(), Failure> {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
-        Verb::Up(args) => up::run(args).await,
+        Verb::Up(args) => up::run(&cli.global, args).await,
         Verb::Apply(args) => apply::run(&cli.global, args).await,
         Verb::Get(args) => get::run(&cli.global, args).await,
         Verb::Describe(args) => describe::run(&cli.global, args).await,
@@ -87,5 +92,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
         Verb::Version(args) => version::run(&cli.global, args).await,
+        Verb::Config(args) => config::verbs::run(&cli.global, &args),
+        Verb::Completion(args) => completion::run(&args),
     }
 }

@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::args::duration;
+use crate::args::{Global, duration};
 use crate::failure::Failure;
 use crate::output::console::Console;
 use cluster::Cluster;
@@ -95,14 +95,17 @@ struct Began {
 ///
 /// # Errors
 /// Something is missing or taken, or a part did not come up; all that was started is ended then.
-pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    if global.given.server || global.given.context {
+        return Err(Failure::Usage("`up` starts a control of its own; --listen says where".to_owned()));
+    }
     let began = Began { wall: SystemTime::now(), monotonic: Instant::now() };
     let mut signals = Signals::new()?;
     let console = Console::new();
     let settings = tokio::select! {
         biased;
         () = signals.stop() => return Ok(()),
-        settings = Settings::check(args) => settings?,
+        settings = Settings::check(global, args) => settings?,
     };
     let mut cluster = Cluster::new(settings, began, &console)?;
     let outcome = tokio::select! {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::args::Global;
 use crate::connect::Control;
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{Format, document, print};
 
@@ -35,41 +36,55 @@ enum Form {
     Yaml,
 }
 
+/// Who answered, and how it came to be asked.
+struct Answer {
+    info: v1::GetInfoResponse,
+    server: String,
+    origin: String,
+}
+
 /// Tells the versions.
 ///
 /// # Errors
 /// Control is away; the client's version was printed then.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
-    let server = if args.client { Ok(None) } else { ask(global).await.map(Some) };
-    let (info, failure) = match server {
-        Ok(info) => (info, None),
+    let answer = if args.client { Ok(None) } else { ask(global).await.map(Some) };
+    let (answer, failure) = match answer {
+        Ok(answer) => (answer, None),
         Err(failure) => (None, Some(failure)),
     };
-    print(&text(info.as_ref(), args.output))?;
+    print(&text(answer.as_ref(), args.output))?;
     failure.map_or(Ok(()), Err)
 }
 
-async fn ask(global: &Global) -> Result<v1::GetInfoResponse, Failure> {
-    let mut control = Control::connect(global).await?;
+async fn ask(global: &Global) -> Result<Answer, Failure> {
+    let context = Context::resolve(global)?;
+    let mut control = Control::of(&context).await?;
     match control.cluster.get_info(v1::GetInfoRequest {}).await {
-        Ok(response) => Ok(response.into_inner()),
+        Ok(response) => {
+            let (server, origin) = (control.server().to_string(), context.origin.to_string());
+            Ok(Answer { info: response.into_inner(), server, origin })
+        }
         Err(status) => Err(control.explain(status)),
     }
 }
 
-fn text(info: Option<&v1::GetInfoResponse>, form: Option<Form>) -> String {
+fn text(answer: Option<&Answer>, form: Option<Form>) -> String {
     if let Some(form) = form {
         let mut tree = json!({"clientVersion": VERSION});
-        if let (Some(info), Some(tree)) = (info, tree.as_object_mut()) {
-            tree.insert("server".to_owned(), codec::to_value(info));
+        if let (Some(answer), Some(tree)) = (answer, tree.as_object_mut()) {
+            tree.insert("address".to_owned(), answer.server.clone().into());
+            tree.insert("addressFrom".to_owned(), answer.origin.clone().into());
+            tree.insert("server".to_owned(), codec::to_value(&answer.info));
         }
         return document(&tree, if form == Form::Json { Format::Json } else { Format::Yaml });
     }
     let mut text = format!("Client Version: {VERSION}\n");
-    if let Some(info) = info {
+    if let Some(Answer { info, server, origin }) = answer {
         let leader = if info.leader.is_empty() { "none" } else { &info.leader };
         text += &format!(
-            "Server Version: {}\nCluster:        {}\nInstance:       {}\nLeader:         {leader}\n",
+            "Server Version: {}\nAddress:        {server} (from {origin})\nCluster:        {}\nInstance:       {}\n\
+             Leader:         {leader}\n",
             info.version, info.cluster, info.instance
         );
     }

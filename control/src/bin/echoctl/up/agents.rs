@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
 use super::procfs::Process;
-use crate::connect::{Control, Server};
+use crate::connect::Control;
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
+use crate::server::Server;
 
 /// Longest wait for control's list.
 const LIST: Duration = Duration::from_millis(300);

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::state::write_whole;
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use crate::files::write_whole;
 
 /// The kernel may name a port that another part of the cluster has chosen; so often it is asked again.
 const TRIES: usize = 16;
@@ -48,7 +48,7 @@ impl Ports {
     /// The file can't be written.
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = format!("{:#}\n", Value::Object(self.0.clone()));
-        write_whole(path, &text)
+        write_whole(path, &text).map_err(|e| Failure::unwritable(path, &e))
     }
 }
 

@@ -10,7 +10,6 @@ use super::nodes::{Serving, this_run};
 use super::probes::{self, Probed};
 use super::programs::own_name;
 use super::start::{self, Standing};
-use crate::args::DEFAULT_SERVER;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
@@ -62,7 +61,7 @@ async fn lists(control: &mut Control) -> Result<(Vec<v1::Node>, Vec<v1::Pool>), 
 /// This command as it reaches this cluster from another terminal.
 fn client(cluster: &Cluster<'_>) -> Result<String, Failure> {
     let server = start::server(cluster.settings.listen)?.to_string();
-    let flag = if server == DEFAULT_SERVER { String::new() } else { format!(" --server {server}") };
+    let flag = if server == cluster.settings.usual_server { String::new() } else { format!(" --server {server}") };
     Ok(own_name() + &flag)
 }
 

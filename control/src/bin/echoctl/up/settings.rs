@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::codec;
@@ -11,10 +12,13 @@ use echo_proto::ids::ClusterName;
 use echo_proto::v1;
 
 use super::ports::{Ports, check_free};
-use super::state::{StateDir, default_root, write_whole};
+use super::state::{StateDir, default_root};
 use super::{Args, control, etcd, programs};
+use crate::args::Global;
+use crate::context::Context;
 use crate::documents::{parse_pools, read_pools};
 use crate::failure::Failure;
+use crate::files::write_whole;
 
 /// The pool of a fresh state dir, where no file is named.
 const DEFAULT_POOL: &str = include_str!("default-pool.yaml");
@@ -39,6 +43,10 @@ pub(super) struct Settings {
     pub(super) pool: v1::Pool,
     /// `--pool` was given.
     pub(super) pool_given: bool,
+    /// Where a command without --server goes; empty where nowhere.
+    pub(super) usual_server: String,
+    /// Longest wait until everything serves, where one was given.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -46,7 +54,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first of these that is not to be had, with the way out.
-    pub(super) async fn check(args: Args) -> Result<Self, Failure> {
+    pub(super) async fn check(global: &Global, args: Args) -> Result<Self, Failure> {
         check_flags(&args)?;
         let given = args.pool.as_deref().map(one_pool).transpose()?;
         let pool_given = given.is_some();
@@ -71,8 +79,21 @@ impl Settings {
             etcd::check(&etcd_urls).await?;
         }
         let pool = bootstrap_pool(given, &state.pool_file())?;
-        let settings =
-            Self { args, state, control_program, node_program, etcd, etcd_urls, listen, http, pool, pool_given };
+        let usual_server = Context::resolve(global).map(|context| context.servers.to_string()).unwrap_or_default();
+        let settings = Self {
+            args,
+            state,
+            control_program,
+            node_program,
+            etcd,
+            etcd_urls,
+            listen,
+            http,
+            pool,
+            pool_given,
+            usual_server,
+            timeout: global.timeout,
+        };
         control::check(&settings)?;
         Ok(settings)
     }
@@ -138,7 +159,8 @@ fn bootstrap_pool(given: Option<v1::Pool>, file: &Path) -> Result<v1::Pool, Fail
             pools.pop().unwrap_or_default()
         }
     };
-    write_whole(file, &codec::yaml(&codec::to_human_value(&pool)))?;
+    let text = codec::yaml(&codec::to_human_value(&pool));
+    write_whole(file, &text).map_err(|e| Failure::unwritable(file, &e))?;
     Ok(pool)
 }
 

@@ -13,12 +13,13 @@ use super::cluster::Cluster;
 use super::etcd;
 use super::nodes::{self, Serving};
 use crate::author::author;
-use crate::connect::{Control, Server};
+use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::Object as _;
 use crate::object::source::{Filter, Source as _};
+use crate::server::Server;
 
-/// Longest wait until everything serves.
+/// Longest wait until everything serves, unless --timeout names one.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Between two questions whether something is there.
 const POLL: Duration = Duration::from_millis(10);
@@ -38,7 +39,7 @@ pub(super) struct Standing {
 /// # Errors
 /// A part ended, can't be started, or is not ready in time.
 pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> {
-    let by = Instant::now() + DEADLINE;
+    let by = Instant::now() + cluster.settings.timeout.unwrap_or(DEADLINE);
     start_etcd(cluster, by).await?;
     cluster.control.start(&cluster.children)?;
     let server = server(cluster.settings.listen)?;
@@ -77,7 +78,8 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let logs = cluster.settings.state.logs();
-    let late = |_| Err(Failure::Up(format!("{what} is not ready after {DEADLINE:?}; logs are in {}", logs.display())));
+    let waited = cluster.began.monotonic.elapsed().as_secs();
+    let late = |_| Err(Failure::Up(format!("{what} is not ready after {waited} s; logs are in {}", logs.display())));
     cluster.while_alive(async { timeout_at(by, work).await.unwrap_or_else(late) }).await
 }
 

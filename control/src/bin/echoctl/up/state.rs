@@ -121,21 +121,6 @@ pub(super) fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Writes a file whole or not at all: whenever the power fails, the old text is there or the new one.
-///
-/// # Errors
-/// It can't be written.
-pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let new = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(|e| Failure::Up(format!("cannot write {}: {}", path.display(), io_cause(&e))))
-}
-
 /// The last `lines` of what a log holds from byte `from` on, indented; empty if there is none.
 pub(super) fn tail(path: &Path, from: u64, lines: usize) -> String {
     let read = || -> io::Result<Vec<u8>> {
@@ -172,22 +157,6 @@ mod tests {
         assert!(told.contains(&format!("in use by pid {}", std::process::id())), "{told}");
         drop(held);
         StateDir::open(&root).unwrap();
-        std::fs::remove_dir_all(&root).unwrap();
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole() {
-        let root = scratch("whole");
-        std::fs::create_dir_all(&root).unwrap();
-        let file = root.join("pool.yaml");
-        for text in ["a longer text", "a text"] {
-            write_whole(&file, text).unwrap();
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
-        }
-        // A new text that can't be written leaves the old one.
-        std::fs::create_dir(file.with_extension("new")).unwrap();
-        assert!(write_whole(&file, "no").unwrap_err().to_string().starts_with("cannot write "));
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a text");
         std::fs::remove_dir_all(&root).unwrap();
     }
 

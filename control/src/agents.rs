@@ -11,6 +11,7 @@ use echo_proto::telemetry::rpc::ClientLayer;
 use echo_proto::v1;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
 use v1::agent_client::AgentClient;
@@ -23,6 +24,8 @@ const TURN_DEADLINE: Duration = Duration::from_millis(700);
 pub(crate) const IN_FLIGHT: usize = 64;
 /// Largest answer: a status names at most 64 listeners and 8 conditions.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// Lists do not wait for an Agent again that was late within this time: one dead node must not slow each of them.
+const LATE_FOR: Duration = Duration::from_secs(3);
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
 const MAX_CHANNELS: usize = 1_024;
 
@@ -31,11 +34,13 @@ const MAX_CHANNELS: usize = 1_024;
 pub(crate) struct Agents {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
     permits: Arc<Semaphore>,
+    /// Who did not answer a list, and when.
+    late: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { channels: Arc::default(), permits: Arc::new(Semaphore::new(IN_FLIGHT)) }
+        Self { channels: Arc::default(), permits: Arc::new(Semaphore::new(IN_FLIGHT)), late: Arc::default() }
     }
 }
 
@@ -45,8 +50,15 @@ impl Agents {
         let mut asked = JoinSet::new();
         for (place, node) in nodes.iter().enumerate() {
             let Some(status) = node.status.as_ref().filter(|s| s.sync() != v1::SyncState::Lost) else { continue };
+            if self.was_late(&status.agent_address) {
+                continue;
+            }
             let (agents, address) = (self.clone(), status.agent_address.clone());
-            asked.spawn(async move { (place, agents.ask(&address).await.and_then(|status| status.live)) });
+            asked.spawn(async move {
+                let answer = agents.ask(&address).await;
+                agents.note(address, answer.is_some());
+                (place, answer.and_then(|answer| answer.node?.status?.live))
+            });
         }
         while let Some(answer) = asked.join_next().await {
             if let Ok((place, Some(live))) = answer
@@ -58,7 +70,7 @@ impl Agents {
     }
 
     /// What the Agent at this address says of its node; `None` if it does not answer in time.
-    pub(crate) async fn ask(&self, address: &str) -> Option<v1::NodeStatus> {
+    pub(crate) async fn ask(&self, address: &str) -> Option<v1::GetStatusResponse> {
         if address.is_empty() {
             return None;
         }
@@ -68,7 +80,27 @@ impl Agents {
         let client = AgentClient::new(ServiceBuilder::new().layer(ClientLayer).service(channel));
         let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
         let answer = tokio::time::timeout(DEADLINE, client.get_status(v1::GetStatusRequest {})).await;
-        answer.ok()?.ok()?.into_inner().node?.status
+        Some(answer.ok()?.ok()?.into_inner())
+    }
+
+    /// Whether an Agent was late so short a time ago that a list need not wait for it again.
+    fn was_late(&self, address: &str) -> bool {
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.get(address).is_some_and(|at| at.elapsed() < LATE_FOR)
+    }
+
+    fn note(&self, address: String, answered: bool) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            late.remove(&address);
+            return;
+        }
+        if late.len() >= MAX_CHANNELS {
+            late.retain(|_, at| at.elapsed() < LATE_FOR);
+        }
+        if late.len() < MAX_CHANNELS {
+            late.insert(address, Instant::now());
+        }
     }
 
     fn channel(&self, address: &str) -> Option<Channel> {
@@ -90,7 +122,6 @@ impl Agents {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tokio::time::Instant;
 
     #[tokio::test]
     async fn no_number_of_dead_agents_holds_a_caller_up() {
@@ -100,8 +131,12 @@ mod tests {
         let status = Some(v1::NodeStatus { agent_address, ..Default::default() });
         let mut nodes = vec![v1::Node { status, ..Default::default() }; 8 * IN_FLIGHT];
         let begun = Instant::now();
-        Agents::default().fill(&mut nodes).await;
+        let agents = Agents::default();
+        agents.fill(&mut nodes).await;
         // Without a limit on the wait for a turn it is 8 x 300 ms.
         assert!(begun.elapsed() < DEADLINE * 6, "{:?}", begun.elapsed());
+        let again = Instant::now();
+        agents.fill(&mut nodes).await;
+        assert!(again.elapsed() < DEADLINE, "who was late is not waited for again: {:?}", again.elapsed());
     }
 }

@@ -85,7 +85,7 @@ async fn ask(agents: &Agents, questions: &[Question]) -> Vec<Verdict> {
     for question in questions.iter().cloned() {
         let agents = agents.clone();
         asked.spawn(async move {
-            let told = agents.ask(&question.address).await;
+            let told = agents.ask(&question.address).await.and_then(|answer| answer.node?.status);
             let answer = match told.filter(|status| status.incarnation == question.incarnation) {
                 Some(status) => Answer::Alive(Box::new(echo_proto::v1::NodeStatus { live: None, ..status })),
                 None => Answer::Silent,

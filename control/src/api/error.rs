@@ -4,6 +4,7 @@
 //! Mistakes in a pool go out whole, as google.rpc.BadRequest; every error has a stable reason, as google.rpc.ErrorInfo.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use echo_proto::codec::{FieldError, FieldErrors};
 use echo_proto::ids::PoolName;
@@ -15,6 +16,9 @@ use crate::store::StoreError;
 
 /// Whose reasons they are, as google.rpc.ErrorInfo has it.
 const DOMAIN: &str = "echo.v1";
+
+/// What a caller should wait while etcd is overloaded, as google.rpc.RetryInfo tells it.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +99,9 @@ impl ApiError {
 
     fn code(&self) -> Code {
         match self {
-            Self::Store(StoreError::Unavailable { .. }) | Self::Starting | Self::Stopping => Code::Unavailable,
+            Self::Store(StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::NoLeader { .. })
+            | Self::Starting
+            | Self::Stopping => Code::Unavailable,
             // Not Unavailable: clients may repeat such a call by themselves.
             Self::Store(StoreError::Unconfirmed { .. }) => Code::Unknown,
             Self::Store(StoreError::Compacted | StoreError::Future) => Code::OutOfRange,
@@ -105,7 +111,9 @@ impl ApiError {
             Self::NotFound(_) => Code::NotFound,
             Self::Conflict(_) | Self::Contended(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
-            Self::Slow(_) | Self::SlowList(_) | Self::Crowded(_) => Code::ResourceExhausted,
+            Self::Store(StoreError::Full { .. }) | Self::Slow(_) | Self::SlowList(_) | Self::Crowded(_) => {
+                Code::ResourceExhausted
+            }
         }
     }
 }
@@ -119,6 +127,9 @@ impl From<ApiError> for Status {
             details.extend(newer.map(|newer| ("resourceVersion".to_owned(), newer.to_string())));
         }
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, details);
+        if let ApiError::Store(StoreError::Busy { .. }) = &error {
+            details.set_retry_info(Some(RETRY_DELAY));
+        }
         if let ApiError::Fields(FieldErrors(errors)) = error {
             let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
             details.set_bad_request(errors.into_iter().map(violation).collect::<Vec<_>>());
@@ -149,6 +160,19 @@ mod tests {
         assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists those that exist");
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("not_found", DOMAIN));
+    }
+
+    #[test]
+    fn what_etcd_refuses_for_now_is_told_apart_from_what_needs_an_operator() {
+        let of = |error| Status::from(ApiError::Store(error));
+        let busy = of(StoreError::Busy { endpoints: "http://e".into(), cause: "too many requests".into() });
+        assert_eq!(busy.code(), Code::Unavailable);
+        assert_eq!(busy.get_details_retry_info().unwrap().retry_delay, Some(RETRY_DELAY));
+        let full = of(StoreError::Full { endpoints: "http://e".into() });
+        assert_eq!(
+            (full.code(), full.get_details_error_info().unwrap().reason.as_str()),
+            (Code::ResourceExhausted, "etcd_full")
+        );
     }
 
     #[test]

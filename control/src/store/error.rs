@@ -36,6 +36,30 @@ pub enum StoreError {
         /// etcd's reason.
         cause: String,
     },
+    /// etcd's space is used up: it takes no change.
+    #[error(
+        "etcd at {endpoints} is full and takes no change (NOSPACE): compact and defragment it, then run `etcdctl alarm disarm`"
+    )]
+    Full {
+        /// The addresses tried.
+        endpoints: String,
+    },
+    /// etcd has more to do than it can, and did not begin with this.
+    #[error("etcd at {endpoints} is overloaded ({cause}); try again in a moment")]
+    Busy {
+        /// The addresses tried.
+        endpoints: String,
+        /// etcd's words.
+        cause: String,
+    },
+    /// Too few members of etcd reach each other; it did not begin with this.
+    #[error(
+        "etcd at {endpoints} has no leader: too few of its members run, or reach each other; try again when they do"
+    )]
+    NoLeader {
+        /// The addresses tried.
+        endpoints: String,
+    },
     /// The revision asked for is compacted: list again.
     #[error("etcd compacted the revision that was asked for; list again")]
     Compacted,
@@ -67,6 +91,9 @@ impl StoreError {
             Self::Unavailable { .. } => "etcd_unavailable",
             Self::Unconfirmed { .. } => "etcd_unconfirmed",
             Self::Refused { .. } => "etcd_refused",
+            Self::Full { .. } => "etcd_full",
+            Self::Busy { .. } => "etcd_busy",
+            Self::NoLeader { .. } => "etcd_no_leader",
             Self::Compacted => "etcd_compacted",
             Self::Future => "etcd_future_revision",
             Self::TooLarge { .. } => "etcd_answer_too_large",
@@ -84,7 +111,7 @@ impl StoreError {
 
     /// Whether trying again may help.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Unconfirmed { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Unconfirmed { .. } | Self::Busy { .. } | Self::NoLeader { .. })
     }
 
     /// The same of a change that was sent.
@@ -100,6 +127,8 @@ impl StoreError {
         match error {
             etcd_client::Error::GRpcStatus(status) => match status.code() {
                 Code::OutOfRange => Self::out_of_range(endpoints, status.message()),
+                Code::ResourceExhausted => Self::exhausted(endpoints, operation, status.message()),
+                Code::Unavailable if status.message().contains("etcdserver: no leader") => Self::NoLeader { endpoints },
                 // Unknown: what tonic makes of a connection that breaks in the middle of a call.
                 Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
                     Self::Unavailable { endpoints, cause: root_cause(&status) }
@@ -108,6 +137,17 @@ impl StoreError {
             },
             etcd_client::Error::InvalidArgs(cause) => Self::Refused { endpoints, operation, cause },
             other => Self::Unavailable { endpoints, cause: other.to_string() },
+        }
+    }
+
+    /// Two faults share this code, and only their texts differ, which are part of etcd's API.
+    fn exhausted(endpoints: String, operation: &'static str, text: &str) -> Self {
+        if text.contains("database space exceeded") {
+            Self::Full { endpoints }
+        } else if text.contains("too many requests") {
+            Self::Busy { endpoints, cause: text.to_owned() }
+        } else {
+            Self::Refused { endpoints, operation, cause: text.to_owned() }
         }
     }
 
@@ -166,9 +206,14 @@ mod tests {
         assert_eq!(from(Status::out_of_range(future)), StoreError::Future);
         let large = "Error, decoded message length too large: found 70 bytes, the limit is: 64 bytes";
         assert_eq!(from(Status::out_of_range(large)).label(), "etcd_answer_too_large");
-        assert!(from(Status::unavailable("etcdserver: no leader")).is_unavailable());
-        let refused = from(Status::resource_exhausted("mvcc: database space exceeded"));
-        assert_eq!(refused.to_string(), "etcd at http://e:1 refused to get: mvcc: database space exceeded");
+        let leaderless = from(Status::unavailable("etcdserver: no leader"));
+        assert!(leaderless.is_unavailable() && leaderless.label() == "etcd_no_leader");
+        let full = from(Status::resource_exhausted("etcdserver: mvcc: database space exceeded"));
+        assert!(!full.is_unavailable() && full.to_string().contains("etcdctl alarm disarm"), "{full}");
+        let busy = from(Status::resource_exhausted("etcdserver: too many requests"));
+        assert!(busy.is_unavailable() && busy.clone().unconfirmed() == busy, "etcd did not begin with it: {busy}");
+        let refused = from(Status::permission_denied("no"));
+        assert_eq!(refused.to_string(), "etcd at http://e:1 refused to get: no");
         assert_eq!(refused.label(), "etcd_refused");
         let gone = from(Status::unavailable("x")).to_string();
         assert!(gone.starts_with("cannot reach etcd at http://e:1; is it running?"), "{gone}");

@@ -4,14 +4,19 @@
 CARGO ?= cargo
 # Options for `echoctl up`, as in: make up ARGS="--nodes 5".
 ARGS ?=
+# Of `make chaos`: how long, and which faults; empty: others at each run.
+MINUTES ?= 10
+SEED ?=
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help up test bench lint build
+.PHONY: help up test chaos cells bench lint build
 
 help:
 	@echo 'make up      a whole cluster on this machine; Ctrl-C ends it   (ARGS="--nodes 5")'
 	@echo 'make test    all tests, with real processes and a real etcd'
+	@echo 'make chaos   random kills and stops under traffic for ten minutes   (MINUTES=10, SEED=)'
+	@echo 'make cells   what was seen when each process and each link was killed, stopped or cut'
 	@echo 'make bench   the figures of the README, measured here and now'
 	@echo 'make lint    format, clippy, licences and sources of the dependencies'
 	@echo 'make build   release binaries in $(TARGET)/release'
@@ -30,6 +35,18 @@ test:
 	@.ci/setup test
 	$(CARGO) build --workspace --locked --bins
 	$(CARGO) test --workspace --locked
+
+# Random kills and stops of random processes under checked traffic; SEED repeats a run.
+chaos:
+	@.ci/setup test
+	$(CARGO) build --workspace --locked --bins
+	MINUTES=$(MINUTES) SEED=$(SEED) $(CARGO) test -p echo-tests --locked --test chaos the_cluster -- --nocapture
+
+# The table of what is cut, killed and stopped, and what was seen.
+cells:
+	@.ci/setup test
+	$(CARGO) build --workspace --locked --bins
+	$(CARGO) test -p echo-tests --locked --test partition --test survival --test survival_hosts -- --nocapture | grep '^cell: '
 
 bench:
 	@.ci/setup run

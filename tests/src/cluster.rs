@@ -21,10 +21,15 @@ const LEASE_TTL: &str = "2s";
 
 /// A pool of `replicas` nodes with one TCP and one UDP echo, on any free port.
 pub fn pool_file(replicas: u32) -> String {
+    pool_on(replicas, 0)
+}
+
+/// A pool of `replicas` nodes with one TCP and one UDP echo on this port.
+pub fn pool_on(replicas: u32, port: u16) -> String {
     format!(
         "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  template:\n    listeners:\n    \
-         - {{name: echo-tcp, protocol: TCP, port: 0, service: {{echo: {{}}}}}}\n    \
-         - {{name: echo-udp, protocol: UDP, port: 0, service: {{echo: {{}}}}}}\n"
+         - {{name: echo-tcp, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n    \
+         - {{name: echo-udp, protocol: UDP, port: {port}, service: {{echo: {{}}}}}}\n"
     )
 }
 
@@ -112,11 +117,19 @@ impl Cluster {
     }
 
     /// The process id of a node, from the scaler's own file.
+    ///
+    /// # Panics
+    /// When the scaler knows no such node.
+    #[track_caller]
     pub fn node_pid(&self, node: &str) -> u32 {
-        let path = self.dir.join(format!("nodes/{node}.json"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        self.known_pid(node).unwrap_or_else(|| panic!("the scaler knows no {node}"))
+    }
+
+    /// The same, if the scaler knows such a node.
+    pub fn known_pid(&self, node: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(self.dir.join(format!("nodes/{node}.json"))).ok()?;
         let value: Value = serde_json::from_str(&text).expect("the scaler writes JSON");
-        value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("the scaler notes the pid")
+        value["pid"].as_u64()?.try_into().ok()
     }
 
     fn wait_ready(&self) {

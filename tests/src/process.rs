@@ -125,6 +125,17 @@ pub fn alive(process: u32) -> bool {
     state.is_some_and(|state| state != 'Z')
 }
 
+/// Living processes whose command line names this folder: all that a test started in it.
+pub fn naming(dir: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("there is /proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let names_it = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&*dir.to_string_lossy())
+    };
+    pids.filter(names_it).filter(|pid| alive(*pid)).collect()
+}
+
 /// Kills a process that is not our child, as an outsider would.
 pub fn kill_pid(process: u32, signal: Signal) {
     let _ = kill(pid(process), signal);

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use echo_probe::pattern;
+use serde_json::Value;
 
+use crate::cluster::{bound, name};
 use crate::lab::Party;
 
 pub use faults::Faults;
@@ -39,6 +41,13 @@ pub struct Target {
     pub tcp: SocketAddr,
     /// Its UDP echo.
     pub udp: SocketAddr,
+}
+
+impl Target {
+    /// The nodes of a list, with the listeners of [`crate::cluster::pool_on`].
+    pub fn all(nodes: &[Value]) -> Vec<Self> {
+        nodes.iter().map(|n| Self { node: name(n), tcp: bound(n, "echo-tcp"), udp: bound(n, "echo-udp") }).collect()
+    }
 }
 
 /// Running traffic.

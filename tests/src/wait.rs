@@ -22,6 +22,21 @@ pub fn eventually<T, E: Display>(what: &str, deadline: Duration, mut check: impl
     }
 }
 
+/// Looks for this long that `check` stays `Ok`.
+///
+/// # Panics
+/// When it once is not, with the error.
+#[track_caller]
+pub fn throughout<E: Display>(duration: Duration, mut check: impl FnMut() -> Result<(), E>) {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        if let Err(error) = check() {
+            panic!("not for {duration:?}, after {:?}: {error}", start.elapsed());
+        }
+        pause();
+    }
+}
+
 /// `Ok` if `holds`, else `message`: for use in [`eventually`].
 ///
 /// # Errors
@@ -30,7 +45,8 @@ pub fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), Strin
     if holds { Ok(()) } else { Err(message()) }
 }
 
-#[allow(clippy::disallowed_methods)] // The pause between two looks; what is waited for is the condition.
-fn pause() {
+/// Between two looks at what a test waits for.
+#[allow(clippy::disallowed_methods)] // What is waited for is the condition.
+pub fn pause() {
     std::thread::sleep(INTERVAL);
 }

@@ -5,11 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use echo_tests::lab::net::Net;
+use echo_tests::lab::net::{Net, TTL};
 use echo_tests::lab::{self, cut, heal};
 use echo_tests::wait::ensure;
 use echo_tests::{client, eventually};
 
+/// Until a state shows that follows from a cut: the lease's end, and control's question to the Agent.
+const SHOWN: Duration = Duration::from_secs(15);
 /// Until an operator is told that control is out of reach.
 const TOLD: Duration = Duration::from_secs(15);
 /// Until all is well after a link was mended: the kernel's own waits between repeated packets are the most of it.
@@ -18,6 +20,45 @@ const MENDED: Duration = Duration::from_secs(20);
 const TAKEOVER: Duration = Duration::from_secs(7);
 /// Between a wish to know who leads and the answer.
 const LOOK: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_node_without_etcd_serves_on_and_is_called_stale() {
+    lab::run("a_node_without_etcd_serves_on_and_is_called_stale", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let node = &net.nodes[0].host;
+        cut(node, &net.etcd_host);
+        let stale = net.wait_sync(0, "node-a", &["STALE"], TTL + SHOWN);
+        assert_eq!(net.sync(0, "node-b").unwrap(), "SYNCED");
+        heal(node, &net.etcd_host);
+        let synced = net.wait_sync(0, "node-a", &["SYNCED"], MENDED);
+        traffic.stop().assert_clean();
+        println!("cell: node-etcd cut | traffic goes on; STALE after {stale:.1?}; SYNCED {synced:.1?} after the heal");
+    });
+}
+
+#[test]
+fn a_link_that_is_cut_one_way_is_cut() {
+    lab::run("a_link_that_is_cut_one_way_is_cut", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let (node, etcd) = (&net.nodes[0].host, &net.etcd_host);
+        // The node hears etcd, and etcd does not hear the node.
+        node.cut_towards(etcd);
+        let deaf = net.wait_sync(0, "node-a", &["STALE"], TTL + SHOWN);
+        node.heal_towards(etcd);
+        net.wait_sync(0, "node-a", &["SYNCED"], MENDED);
+        // And the other way round: the heartbeats arrive, but their answers do not.
+        etcd.cut_towards(node);
+        let mute = net.wait_sync(0, "node-a", &["STALE"], TTL + SHOWN);
+        etcd.heal_towards(node);
+        let synced = net.wait_sync(0, "node-a", &["SYNCED"], MENDED);
+        traffic.stop().assert_clean();
+        println!(
+            "cell: node-etcd cut one way | traffic goes on; STALE after {deaf:.1?} (towards etcd), {mute:.1?} (from etcd); SYNCED {synced:.1?} after the heal"
+        );
+    });
+}
 
 #[test]
 fn a_leader_without_etcd_is_succeeded() {

@@ -3,19 +3,19 @@
 //! Used through [`super::run`]. The namespace belongs to the second process, and that one hangs on a lifeline of the
 //! first: nothing is left of either.
 
-use std::io::Read as _;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
 
 use crate::tools;
 
 /// Set in the process that has the network.
 const INSIDE: &str = "ECHO_TEST_LAB";
 
-/// How a line begins that goes into the table of what was cut, killed and stopped.
-const CELL: &str = "cell: ";
+/// How the lines begin that are for whoever runs the tests: cells of the table, and the course of a long run.
+const TOLD: [&str; 2] = ["cell: ", "chaos: "];
 
 /// Runs `body` in a network of its own: loopback with all ports free, and nothing else. `test` is the name of the
-/// calling test, which is run again there; the cells that it prints are printed here.
+/// calling test, which is run again there; what it tells ([`TOLD`]) is told here.
 ///
 /// # Panics
 /// When the test fails there, or no namespace is to be had.
@@ -25,25 +25,35 @@ pub fn run(test: &str, body: impl FnOnce()) {
         super::ip("link set lo up");
         return body();
     }
-    let output = again(&namespace_flags(), test);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    stdout.lines().filter(|line| line.starts_with(CELL)).for_each(|line| println!("{line}"));
-    assert!(output.status.success(), "{test} failed in its own network:\n{stdout}{stderr}");
+    let mut child = again(&namespace_flags(), test);
+    let stderr = child.stderr.take().map(|mut stderr| std::thread::spawn(move || all(&mut stderr)));
+    let mut printed = String::new();
+    for line in BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+        if TOLD.iter().any(|told| line.starts_with(told)) {
+            println!("{line}");
+        }
+        printed.push_str(&line);
+        printed.push('\n');
+    }
+    let said = stderr.and_then(|stderr| stderr.join().ok()).unwrap_or_default();
+    let status = child.wait().expect("a child can be waited for");
+    assert!(status.success(), "{test} failed in its own network, {status}:\n{printed}{said}");
     // A misspelt name would run no test, and pass.
-    assert!(stdout.contains("1 passed"), "no test is called {test}");
+    assert!(printed.contains("1 passed"), "no test is called {test}");
 }
 
-fn again(flags: &[&str], test: &str) -> Output {
+/// Its standard input is its lifeline: it ends when this process does.
+fn again(flags: &[&str], test: &str) -> Child {
     let mut command = Command::new(tools::foreign("unshare"));
     command.args(flags).arg("--").arg(std::env::current_exe().expect("a running test has a path"));
     command.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
-    // wait_with_output would close the lifeline at once.
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
-    let lifeline = child.stdin.take();
-    let output = child.wait_with_output().expect("the test's output can be read");
-    drop(lifeline);
-    output
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("unshare runs")
+}
+
+fn all(from: &mut impl std::io::Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = from.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// How this machine lets us have a network namespace.

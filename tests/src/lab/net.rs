@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Lab, Party};
-use crate::cluster::{READY, bound, name, text};
+use crate::cluster::{READY, name, pool_on, text};
 use crate::traffic::{Target, Traffic};
 use crate::wait::{ensure, eventually};
 use crate::{Echoctl, Etcd, Process, tools};
 
 /// Of the nodes' leases: short enough to watch it end.
 pub const TTL: Duration = Duration::from_secs(2);
-const POOL: &str = "apiVersion: echo/v1\nkind: Pool\nmetadata: {name: default}\nspec:\n  replicas: 2\n  template:\n    listeners:\n    \
-    - {name: echo-tcp, protocol: TCP, port: 7007, service: {echo: {}}}\n    \
-    - {name: echo-udp, protocol: UDP, port: 7007, service: {echo: {}}}\n";
+const PORT: u16 = 7007;
 
 /// The running cluster.
 #[derive(Debug)]
@@ -43,17 +41,34 @@ pub struct Member {
     pub process: Process,
     /// Its host.
     pub host: Party,
+    dir: PathBuf,
+    etcd: String,
+    command: fn(&Party, &Path) -> Command,
+}
+
+impl Member {
+    /// Starts it.
+    fn start(host: Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Self {
+        let process = spawn(&host, dir, etcd, command);
+        Self { process, host, dir: dir.to_owned(), etcd: etcd.to_owned(), command }
+    }
+
+    /// Starts it again, after its end.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = spawn(&self.host, &self.dir, &self.etcd, self.command);
+    }
 }
 
 impl Net {
     /// Starts all, and waits until both nodes serve. Only within [`super::run`].
     pub fn start() -> Self {
         let (mut lab, dir) = (Lab::new(), tools::scratch("lab"));
-        std::fs::write(dir.join("pool.yaml"), POOL).expect("can write a pool file");
+        std::fs::write(dir.join("pool.yaml"), pool_on(2, PORT)).expect("can write a pool file");
         let etcd_host = lab.party("etcd");
         let etcd = etcd_host.within(|| Etcd::start_on(&dir, etcd_host.address));
-        let controls = ["control-a", "control-b"].map(|name| start(lab.party(name), &dir, etcd.url(), control));
-        let nodes = ["node-a", "node-b"].map(|name| start(lab.party(name), &dir, etcd.url(), node));
+        let controls = ["control-a", "control-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), control));
+        let nodes = ["node-a", "node-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), node));
         let client = lab.party("client");
         let net = Self { etcd, etcd_host, controls: controls.into(), nodes: nodes.into(), client, dir };
         net.wait_synced(0);
@@ -128,8 +143,7 @@ impl Net {
     /// Traffic from the client to both nodes.
     pub fn traffic(&self) -> Traffic {
         let nodes = self.nodes_by(0).expect("control tells its nodes");
-        let target = |n| Target { node: name(n), tcp: bound(n, "echo-tcp"), udp: bound(n, "echo-udp") };
-        Traffic::start(Some(&self.client), &nodes.iter().map(target).collect::<Vec<_>>())
+        Traffic::start(Some(&self.client), &Target::all(&nodes))
     }
 
     /// Applies a change through a control, and waits until both nodes run it.
@@ -137,7 +151,8 @@ impl Net {
     pub fn apply_a_change(&self, control: usize) -> Duration {
         let limit = 20_000 - u32::try_from(self.changes(control)).expect("few revisions");
         let file = self.dir.join("changed.yaml");
-        std::fs::write(&file, format!("{POOL}    limits: {{maxConnections: {limit}}}\n")).expect("can write a file");
+        std::fs::write(&file, format!("{}    limits: {{maxConnections: {limit}}}\n", pool_on(2, PORT)))
+            .expect("can write a file");
         let start = Instant::now();
         self.echoctl(control, |echoctl| echoctl.ok(&format!("apply -f {} --now", file.display())));
         self.echoctl(control, |echoctl| echoctl.ok("rollout status pool/default"));
@@ -161,12 +176,11 @@ impl Drop for Net {
     }
 }
 
-fn start(host: Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Member {
-    let mut command = command(&host, dir);
+fn spawn(host: &Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Process {
+    let mut command = command(host, dir);
     command.args(["--etcd", etcd, "--insecure", "--lifeline"]);
     command.args(["--grpc", &format!("{}:7400", host.address), "--http", &format!("{}:7480", host.address)]);
-    let process = host.within(|| Process::start(&host.name, dir, command));
-    Member { process, host }
+    host.within(|| Process::start(&host.name, dir, command))
 }
 
 fn control(_: &Party, dir: &Path) -> Command {

@@ -1,0 +1,79 @@
+//! How much of the machine the processes hold, so that a leak shows.
+//!
+//! Used by the chaos run, before and after.
+
+use std::fmt;
+use std::path::Path;
+
+use echo_tests::Cluster;
+
+/// More open files than before that are no leak: connections that end, telemetry that is being read.
+const FILES: usize = 16;
+/// More memory than before that is no leak, in KiB: allocators keep what a busy time needed.
+const MEMORY: usize = 32 * 1024;
+
+/// The most that any of them holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Census {
+    node_files: usize,
+    node_memory: usize,
+    control_files: usize,
+    control_memory: usize,
+}
+
+impl Census {
+    /// Looks at control and its nodes.
+    pub(super) fn take(cluster: &Cluster, nodes: u32) -> Self {
+        let control = cluster.control.pid();
+        let pids: Vec<u32> = (1..=nodes).map(|number| cluster.node_pid(&format!("node-{number}"))).collect();
+        Self {
+            node_files: pids.iter().map(|pid| files(*pid)).max().unwrap_or_default(),
+            node_memory: pids.iter().map(|pid| memory(*pid)).max().unwrap_or_default(),
+            control_files: files(control),
+            control_memory: memory(control),
+        }
+    }
+
+    /// That nothing holds more than before.
+    #[track_caller]
+    pub(super) fn assert_not_grown(&self, before: &Self) {
+        let files = self.node_files <= before.node_files + FILES && self.control_files <= before.control_files + FILES;
+        let memory =
+            self.node_memory <= before.node_memory + MEMORY && self.control_memory <= before.control_memory + MEMORY;
+        assert!(files && memory, "{before} before, {self} after");
+    }
+}
+
+impl fmt::Display for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node_files, node_memory, control_files, control_memory } = self;
+        let (node, control) = (node_memory / 1024, control_memory / 1024);
+        write!(f, "a node {node_files} files, {node} MiB, control {control_files} files, {control} MiB")
+    }
+}
+
+/// That no log below the folder tells of a panic.
+pub(super) fn assert_no_panic(dir: &Path) {
+    for entry in std::fs::read_dir(dir).expect("a folder can be read").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            assert_no_panic(&path);
+        } else if path.extension().is_some_and(|extension| extension == "log") {
+            let text = std::fs::read(&path).expect("a log can be read");
+            let text = String::from_utf8_lossy(&text);
+            let panic = text.lines().find(|line| line.contains("panicked at"));
+            assert_eq!(panic, None, "{}", path.display());
+        }
+    }
+}
+
+fn files(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// In KiB.
+fn memory(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}

@@ -159,7 +159,8 @@ impl Drop for Cluster {
     }
 }
 
-fn spawn_control(dir: &Path, etcd: &str, address: SocketAddr, env: &[(String, String)]) -> Process {
+/// Starts a control with the process scaler; its pool file is `pool.yaml` in `dir`.
+pub fn spawn_control(dir: &Path, etcd: &str, address: SocketAddr, env: &[(String, String)]) -> Process {
     let mut command = Command::new(tools::ours("echo-control"));
     command.envs(env.iter().cloned());
     command.args(["--grpc", &address.to_string(), "--http", "127.0.0.1:0", "--etcd", etcd, "--scaler", "process"]);

@@ -149,7 +149,12 @@ impl Scripted {
 
     /// How many calls of this kind there were.
     pub fn calls(&self, call: Call) -> usize {
-        self.shared.script(|script| script.count(Some(call)))
+        self.shared.script(|script| script.count(call))
+    }
+
+    /// How many calls met a fault.
+    pub fn faults_met(&self) -> usize {
+        self.shared.script(|script| script.met())
     }
 
     /// The most calls that came in any one second since `since`, heartbeats aside.

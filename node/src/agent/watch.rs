@@ -46,6 +46,8 @@ struct Followed {
     seen: i64,
     /// Revision of its last change; 0 where there is no value.
     changed: i64,
+    /// Its value then: another history may have changed the key at the same revision.
+    value: Option<Arc<[u8]>>,
     /// Up to where its history was known when it was last found to differ.
     differed: Option<i64>,
 }
@@ -74,11 +76,20 @@ enum Compared {
     Foreign,
 }
 
+/// The revision of a key's last change, and its value since.
+type Change<'a> = (i64, &'a [u8]);
+
 /// Both keys at one revision.
 struct Listed {
     cluster: u64,
     revision: i64,
     values: Vec<KeyValue>,
+}
+
+impl Listed {
+    fn find(&self, key: &str) -> Option<&KeyValue> {
+        self.values.iter().find(|kv| kv.key() == key.as_bytes())
+    }
 }
 
 impl Watcher {
@@ -90,7 +101,7 @@ impl Watcher {
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
     ) -> Self {
-        let followed = |key| Followed { key, seen: 0, changed: 0, differed: None };
+        let followed = |key| Followed { key, seen: 0, changed: 0, value: None, differed: None };
         Self { assignment: followed(assignment), intent: followed(intent), reread, cluster: None, assigned, intents }
     }
 
@@ -142,8 +153,7 @@ impl Watcher {
         let Some(cluster) = self.cluster else { return Compared::Foreign };
         let mut compared = if cluster == listed.cluster { Compared::Same } else { Compared::Foreign };
         for followed in [&mut self.assignment, &mut self.intent] {
-            let found = listed.values.iter().find(|kv| kv.key() == followed.key.as_bytes());
-            compared = compared.max(followed.compare(listed.revision, found.map_or(0, KeyValue::mod_revision)));
+            compared = compared.max(followed.compare(listed.revision, listed.find(&followed.key).map(change)));
         }
         if compared == Compared::Foreign {
             warn!(revision = listed.revision, "etcd is another one, or was restored: reading everything again");
@@ -153,16 +163,15 @@ impl Watcher {
 
     /// Takes what is there as the start of a history.
     fn take(&mut self, listed: Listed) {
-        let find = |key: &str| listed.values.iter().find(|kv| kv.key() == key.as_bytes());
         self.cluster = Some(listed.cluster);
         for followed in [&mut self.assignment, &mut self.intent] {
             (followed.seen, followed.differed) = (listed.revision, None);
-            followed.changed = find(&followed.key).map_or(0, KeyValue::mod_revision);
+            followed.hold(listed.find(&followed.key).map(change));
         }
         // First: a node that an operator drained must not open its sockets.
-        self.intents.send_replace(find(&self.intent.key).and_then(intent));
-        let assignment = find(&self.assignment.key);
-        self.assigned.send_replace(assignment.map_or(Assigned::Absent, |kv| Assigned::Value(kv.value().into())));
+        self.intents.send_replace(listed.find(&self.intent.key).and_then(intent));
+        let assignment = self.assignment.value.clone();
+        self.assigned.send_replace(assignment.map_or(Assigned::Absent, Assigned::Value));
     }
 
     /// Takes events until it is time to read the keys again; gives the watch back, unless it has ended.
@@ -203,12 +212,12 @@ impl Watcher {
     fn events(&mut self, message: &WatchResponse) {
         for kv in message.events().iter().filter_map(|event| event.kv()) {
             // A deletion has no version. The event's own type would panic on one that it does not know.
-            let there = kv.version() > 0;
-            if self.assignment.news(kv, there) {
-                let value = if there { Assigned::Value(kv.value().into()) } else { Assigned::Deleted };
-                self.assigned.send_replace(value);
-            } else if self.intent.news(kv, there) {
-                self.intents.send_replace(Some(kv).filter(|_| there).and_then(intent));
+            let found = Some(kv).filter(|kv| kv.version() > 0);
+            if self.assignment.news(kv, found) {
+                let assignment = self.assignment.value.clone();
+                self.assigned.send_replace(assignment.map_or(Assigned::Deleted, Assigned::Value));
+            } else if self.intent.news(kv, found) {
+                self.intents.send_replace(found.and_then(intent));
             }
         }
     }
@@ -227,13 +236,15 @@ impl Watcher {
 }
 
 impl Followed {
-    /// Compares the key's last change, `found` (0 where there is no value) at etcd's `revision`, with what is known.
-    fn compare(&mut self, revision: i64, found: i64) -> Compared {
+    /// Compares the key's value, as found at etcd's `revision`, with what is known.
+    fn compare(&mut self, revision: i64, found: Option<Change<'_>>) -> Compared {
+        let changed = found.map_or(0, |(changed, _)| changed);
+        let known = changed == self.changed && found.map(|(_, value)| value) == self.value.as_deref();
         // In one history nothing goes back, and no change up to `seen` is unknown.
-        if revision < self.seen || (found != self.changed && (1..=self.seen).contains(&found)) {
+        if revision < self.seen || (!known && (1..=self.seen).contains(&changed)) {
             return Compared::Foreign;
         }
-        if found == self.changed {
+        if known {
             (self.seen, self.differed) = (revision, None);
             return Compared::Same;
         }
@@ -242,15 +253,25 @@ impl Followed {
         if told_nothing { Compared::Foreign } else { Compared::Newer }
     }
 
-    /// Whether `kv` is a change of this key that was not seen before; notes it.
-    fn news(&mut self, kv: &KeyValue, there: bool) -> bool {
+    /// Notes the key's value; `None`: there is none.
+    fn hold(&mut self, found: Option<Change<'_>>) {
+        self.changed = found.map_or(0, |(changed, _)| changed);
+        self.value = found.map(|(_, value)| value.into());
+    }
+
+    /// Whether `kv` is a change of this key that was not seen before; notes it and the value `found` in it.
+    fn news(&mut self, kv: &KeyValue, found: Option<&KeyValue>) -> bool {
         if kv.key() != self.key.as_bytes() || kv.mod_revision() <= self.seen {
             return false;
         }
         self.seen = kv.mod_revision();
-        self.changed = if there { kv.mod_revision() } else { 0 };
+        self.hold(found.map(change));
         true
     }
+}
+
+fn change(kv: &KeyValue) -> Change<'_> {
+    (kv.mod_revision(), kv.value())
 }
 
 /// Whether a watch was canceled for a compaction only.

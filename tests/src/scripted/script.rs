@@ -66,6 +66,8 @@ struct Rule {
 pub(super) struct Script {
     rules: Vec<Rule>,
     calls: Vec<(Instant, Call)>,
+    /// Calls that met a fault.
+    met: usize,
 }
 
 impl Script {
@@ -83,6 +85,7 @@ impl Script {
         let met = self.rules.iter().position(|rule| rule.call.is_none_or(|wanted| wanted == call))?;
         let rule = self.rules.get_mut(met)?;
         let fault = rule.fault;
+        self.met += 1;
         if let Some(left) = &mut rule.left {
             *left -= 1;
         }
@@ -90,9 +93,14 @@ impl Script {
         Some(fault)
     }
 
-    /// How many calls of this kind there were; `None`: of any.
-    pub(super) fn count(&self, call: Option<Call>) -> usize {
-        self.calls.iter().filter(|(_, made)| call.is_none_or(|wanted| wanted == *made)).count()
+    /// How many calls met a fault.
+    pub(super) fn met(&self) -> usize {
+        self.met
+    }
+
+    /// How many calls of this kind there were.
+    pub(super) fn count(&self, call: Call) -> usize {
+        self.calls.iter().filter(|(_, made)| *made == call).count()
     }
 
     /// The most calls within any one second since `since`, heartbeats aside.

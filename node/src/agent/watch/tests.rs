@@ -29,18 +29,21 @@ fn history_goes_on_only_in_the_same_cluster_and_forward() {
     assert_eq!(watcher.compare(&listed(8, 12)), Compared::Foreign, "another cluster");
 }
 
+const VALUE: &[u8] = b"value";
+
 /// A key whose last change, at revision 15, is known, as is all up to revision 20.
 fn followed() -> Followed {
-    Followed { key: "assignments/p".into(), seen: 20, changed: 15, differed: None }
+    Followed { key: "assignments/p".into(), seen: 20, changed: 15, value: Some(VALUE.into()), differed: None }
 }
 
 #[test]
 fn a_silent_watch_is_found_out() {
-    for found in [0, 25] {
+    for found in [None, Some((25, VALUE))] {
         let mut followed = followed();
         assert_eq!(followed.compare(30, found), Compared::Newer, "deleted, or changed, and nobody said so");
         assert_eq!((followed.seen, followed.changed), (20, 15), "its history is asked for from there");
-        (followed.seen, followed.changed) = (25, found);
+        followed.seen = 25;
+        followed.hold(found);
         assert_eq!(followed.compare(40, found), Compared::Same, "now it was told");
         assert_eq!(followed.seen, 40);
     }
@@ -49,9 +52,15 @@ fn a_silent_watch_is_found_out() {
 #[test]
 fn a_restored_backup_is_found_out_though_its_revisions_have_passed_ours() {
     for found in [7, 14, 16, 20] {
-        assert_eq!(followed().compare(100, found), Compared::Foreign, "{found}: our history has no such change");
+        assert_eq!(
+            followed().compare(100, Some((found, VALUE))),
+            Compared::Foreign,
+            "{found}: our history has no such change"
+        );
     }
+    assert_eq!(followed().compare(100, Some((15, VALUE))), Compared::Same);
+    assert_eq!(followed().compare(100, Some((15, b"another"))), Compared::Foreign, "nor this value at that revision");
     let mut gone = followed();
-    assert_eq!(gone.compare(100, 0), Compared::Newer, "it may have been deleted");
-    assert_eq!(gone.compare(101, 0), Compared::Foreign, "but history does not tell so");
+    assert_eq!(gone.compare(100, None), Compared::Newer, "it may have been deleted");
+    assert_eq!(gone.compare(101, None), Compared::Foreign, "but history does not tell so");
 }

@@ -1,0 +1,144 @@
+//! Whatever etcd does, a real control tells the truth about it, does not storm it, and leads again by itself.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "wire/led.rs"]
+mod led;
+
+use std::time::Duration;
+
+use echo_tests::cluster::name;
+use echo_tests::eventually;
+use echo_tests::scripted::{Call, Fault};
+use echo_tests::wait::ensure;
+
+use led::{LEADER, Led, POOL};
+
+/// What control is told at once, and a node that has to start.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// A watch is dead after 10 s of silence; then the same.
+const AFTER_SILENCE: Duration = Duration::from_secs(20);
+
+/// How many nodes the stored pool wants.
+fn replicas(led: &Led) -> u64 {
+    let pool: serde_json::Value = serde_json::from_str(&led.etcd.value(POOL)).unwrap();
+    pool.pointer("/spec/replicas").and_then(serde_json::Value::as_u64).unwrap()
+}
+
+#[test]
+fn a_lost_leader_key_is_won_again() {
+    let led = Led::start();
+    led.etcd.change(|store| store.delete(LEADER));
+    led.drives(2, AT_ONCE);
+    assert!(!led.etcd.value(LEADER).is_empty());
+    // With every lease at once, also those of its nodes.
+    let leader = led.etcd.value(LEADER);
+    led.etcd.lose_leases();
+    eventually("another term", AT_ONCE, || {
+        let next = led.etcd.value(LEADER);
+        ensure(!next.is_empty() && next != leader, || next)
+    });
+    led.has_nodes(2, AT_ONCE);
+    led.drives(1, AT_ONCE);
+    led.was_well();
+}
+
+#[test]
+fn a_watch_that_says_nothing_is_found_out() {
+    let led = Led::start();
+    led.etcd.silence_watches();
+    led.drives(2, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
+fn a_change_behind_a_compaction_is_found() {
+    let led = Led::start();
+    let other = led.etcd.value(POOL).replace("\"default\"", "\"other\"").replace("\"replicas\":1", "\"replicas\":0");
+    led.etcd.compact_behind_watches(|store| store.put("/echo/v1/default/pools/other", &other));
+    eventually("the other pool is listed", AT_ONCE, || {
+        let pools: Vec<_> = led.items("get pools")?.iter().map(name).collect();
+        ensure(pools == ["default", "other"], || format!("{pools:?}"))
+    });
+    led.drives(2, AT_ONCE);
+    led.was_well();
+}
+
+#[test]
+fn an_overloaded_etcd_is_named_and_left_in_peace() {
+    let led = Led::start();
+    led.etcd.fault(Call::Txn, Fault::TooManyRequests);
+    let refused = led.run("scale pool/default --replicas 2");
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("too many requests"), "{}", refused.stderr);
+    assert_eq!(replicas(&led), 1);
+    led.etcd.heal();
+    led.drives(2, AT_ONCE);
+    led.was_well();
+}
+
+#[test]
+fn a_full_disk_of_etcd_is_named_and_reads_go_on() {
+    let led = Led::start();
+    led.etcd.set_no_space(true);
+    let refused = led.run("scale pool/default --replicas 2");
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("space"), "{}", refused.stderr);
+    assert_eq!(led.items("get nodes").unwrap().len(), 1);
+    led.etcd.set_no_space(false);
+    led.drives(2, AT_ONCE);
+    led.was_well();
+}
+
+#[test]
+fn slow_answers_are_waited_for_and_too_slow_ones_are_told() {
+    let led = Led::start();
+    led.etcd.fault_all(Fault::Late(Duration::from_millis(500)));
+    led.drives(2, AFTER_SILENCE);
+    led.etcd.heal();
+    led.etcd.fault(Call::Txn, Fault::Silence);
+    let late = led.run("scale pool/default --replicas 3");
+    assert_eq!(late.code, 1, "{}", late.stdout);
+    assert!(late.stderr.contains("may be stored or not"), "{}", late.stderr);
+    led.etcd.heal();
+    led.drives(1, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_not_called_done_nor_undone() {
+    let led = Led::start();
+    led.etcd.fault_next(1, Call::Txn, Fault::AnswerLost);
+    let unsure = led.run("scale pool/default --replicas 2");
+    assert_eq!((led.etcd.faults_met(), unsure.code), (1, 1), "{}", unsure.stdout);
+    assert!(unsure.stderr.contains("may be stored or not"), "{}", unsure.stderr);
+    // It was.
+    assert_eq!(replicas(&led), 2);
+    led.has_nodes(2, AT_ONCE);
+    let again = led.run("scale pool/default --replicas 2");
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    led.was_well();
+}
+
+#[test]
+fn a_member_without_a_leader_is_outlived() {
+    let led = Led::start();
+    led.etcd.lose_leader();
+    let refused = led.run("scale pool/default --replicas 2");
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("etcd"), "{}", refused.stderr);
+    led.etcd.heal();
+    led.drives(2, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
+fn a_restored_backup_is_followed() {
+    let led = Led::start();
+    let backup = led.etcd.backup();
+    led.drives(2, AT_ONCE);
+    led.etcd.restore(&backup);
+    assert_eq!(replicas(&led), 1);
+    led.has_nodes(1, AFTER_SILENCE);
+    led.drives(2, AFTER_SILENCE);
+    led.was_well();
+}

@@ -10,14 +10,12 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use echo_proto::telemetry::Metrics;
-use echo_proto::v1;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::agent::applier::Applier;
+use crate::agent::applier::{Applier, Inbox, Own};
 use crate::agent::clock;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
@@ -29,6 +27,7 @@ use crate::agent::service::AgentService;
 use crate::agent::session::{Cells, Session};
 use crate::agent::state_dir::StateDir;
 use crate::agent::watch::Assigned;
+use crate::drain::Wish;
 use crate::health::Health;
 use crate::live::{Live, LiveOptions, ShardFailure};
 use crate::metrics;
@@ -60,9 +59,9 @@ pub struct App {
     session: Option<Session>,
     agent: (TcpListener, AgentService),
     health: (TcpListener, Health),
-    assigned: watch::Receiver<Assigned>,
-    intents: watch::Receiver<Option<v1::Intent>>,
-    drain_deadline: Option<Duration>,
+    inbox: Inbox,
+    /// Tells the applier to drain, and to end.
+    leave: watch::Sender<Option<Wish>>,
     /// Ours, and locked, as long as the node is.
     _state_dir: Option<Arc<StateDir>>,
 }
@@ -87,6 +86,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (link_cell, link) = watch::channel(Link::Joining);
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let (intents_cell, intents) = watch::channel(None);
+    let (leave, left) = watch::channel(None);
+    let inbox = Inbox { assigned, intents, leave: left, link: link.clone() };
     let meter = metrics.meter();
     critical.spawn("clock", clock::watch(report_cell.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
@@ -95,7 +96,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
     let health = Health { report: report.clone(), link, metrics };
     let saved = state_dir.clone().map(SavedConfig::new);
-    let mut applier = Applier::new(live, settings.id.clone(), settings.pool.clone(), report_cell, saved);
+    let mut applier = Applier::new(live, own(&settings, &identity), report_cell, saved);
     if let Some(file) = file {
         applier.serve(&file.plan, file.revision).await?;
     }
@@ -115,11 +116,19 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
         session,
         agent: (grpc, service),
         health: (http, health),
-        assigned,
-        intents,
-        drain_deadline: settings.drain_deadline,
+        inbox,
+        leave,
         _state_dir: state_dir,
     })
+}
+
+fn own(settings: &Settings, identity: &Identity) -> Own {
+    Own {
+        node: settings.id.clone(),
+        pool: settings.pool.clone(),
+        incarnation: identity.incarnation.clone(),
+        drain_deadline: settings.drain_deadline,
+    }
 }
 
 async fn failed(failure: impl Future<Output = ShardFailure>) -> Result<(), ShardFailure> {

@@ -16,11 +16,13 @@
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
 //! | `service` | echo, discard, greet: what to do with bytes |
+//! | `flows` | who sends datagrams, and when the last one came |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
 
 mod accept;
 pub mod counters;
+pub(crate) mod flows;
 pub(crate) mod gate;
 #[allow(unsafe_code)]
 mod mmsg;

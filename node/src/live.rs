@@ -18,7 +18,7 @@ use std::time::Duration;
 use echo_proto::ids::ListenerName;
 use echo_proto::spec::{Plan, Protocol};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
@@ -27,8 +27,8 @@ pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 use threads::{STEP_TIMEOUT, Threads};
 
-/// How often `wait_idle` looks.
-const IDLE_POLL: Duration = Duration::from_millis(5);
+/// How often it is worth to look whether anything is still open.
+pub const IDLE_POLL: Duration = Duration::from_millis(5);
 
 /// How to start.
 #[derive(Debug, Clone, Copy)]
@@ -75,12 +75,13 @@ impl Live {
     /// A thread or its event queue could not be had.
     pub fn start(options: LiveOptions) -> Result<Self, StartError> {
         let gate = Arc::new(Gate::default());
+        let counters = Counters::new(options.shards.get());
         Ok(Self {
             address: options.address,
-            threads: Threads::start(options.shards, &gate)?,
+            threads: Threads::start(counters.flows(), &gate)?,
             gate,
             files: files::raise_limit(),
-            counters: Counters::new(options.shards.get()),
+            counters,
             sockets: Vec::new(),
         })
     }
@@ -108,7 +109,7 @@ impl Live {
             finished.push(done);
         }
         self.threads.all(finished).await?;
-        Ok(self.sockets.iter().map(Socket::bound).collect())
+        Ok(self.bound())
     }
 
     /// First step: every shard takes its new sockets, and says that it is ready.
@@ -176,19 +177,34 @@ impl Live {
         orders
     }
 
-    /// Closes every listening and UDP socket, after taking what is queued; open connections go on. A later
-    /// [`Self::apply`] opens them again.
+    /// Closes the TCP listeners, after taking what is queued; open connections and UDP go on. A later [`Self::apply`]
+    /// opens them again.
+    pub async fn close_tcp(&mut self) {
+        self.close(|socket| socket.protocol == Protocol::Tcp).await;
+    }
+
+    /// As [`Self::close_tcp`], UDP sockets as well.
     pub async fn close_listeners(&mut self) {
-        let deadline = Instant::now() + STEP_TIMEOUT;
-        let mut closed = Vec::with_capacity(self.threads.count());
-        for shard in 0..self.threads.count() {
-            let (done, finished) = oneshot::channel();
-            // A shard that is gone, or stuck, is reported by `failure`.
-            let _ = self.threads.order(shard, Order::Close(done), deadline).await;
-            closed.push(finished);
+        self.close(|_| true).await;
+    }
+
+    async fn close(&mut self, which: impl Fn(&Socket) -> bool) {
+        let closed: Vec<_> = self.sockets.extract_if(.., |socket| which(socket)).map(|socket| socket.id).collect();
+        self.threads.order_all(|done| Order::Close(closed.clone(), done)).await;
+    }
+
+    /// Closes every open connection; returns how many.
+    pub async fn cut(&mut self) -> u64 {
+        let open = self.connections();
+        if open > 0 {
+            self.threads.order_all(Order::Cut).await;
         }
-        self.sockets.clear();
-        let _ = self.threads.all(closed).await;
+        open
+    }
+
+    /// What is served, in the order of the plan.
+    pub fn bound(&self) -> Vec<Bound> {
+        self.sockets.iter().map(Socket::bound).collect()
     }
 
     /// TCP connections open now.
@@ -196,13 +212,10 @@ impl Live {
         self.gate.open()
     }
 
-    /// Waits until no connection is open, for `deadline` at most; returns how many are left.
-    pub async fn wait_idle(&self, deadline: Duration) -> u64 {
-        let end = Instant::now() + deadline;
-        while self.connections() > 0 && Instant::now() < end {
-            sleep(IDLE_POLL).await;
-        }
-        self.connections()
+    /// How long no datagram has come; `None` if none ever did, or no socket is there for any.
+    pub fn udp_idle(&self) -> Option<Duration> {
+        let served = self.sockets.iter().any(|socket| socket.protocol == Protocol::Udp);
+        served.then(|| self.counters.udp_idle()).flatten()
     }
 
     /// Closes what is open and ends the shards; a stuck one is left to the end of the process.

@@ -5,75 +5,111 @@
 
 mod attempt;
 mod fallback;
+mod leave;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_proto::ids::{NodeId, PoolName};
-use echo_proto::spec::{DEFAULT_DRAIN_DEADLINE, Plan};
+use echo_proto::ids::{Incarnation, NodeId, PoolName};
+use echo_proto::spec::{DrainPlan, Plan};
 use echo_proto::v1::{self, NodePhase};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::assignment::{Assignment, cut};
 use super::decide::{Decision, Held, Role};
+use super::link::Link;
 use super::report::{ASSIGNED, CONFIG_READABLE, Report};
 use super::saved::SavedConfig;
 use super::watch::Assigned;
+use crate::drain::Wish;
 use crate::live::{ApplyError, Live};
 use echo_proto::backoff::Backoff;
 use fallback::Fallback;
+use leave::Doors;
 
 /// First wait before a refused `stable` is tried again, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Whom an applier works for.
+#[derive(Debug)]
+pub struct Own {
+    /// The node's id.
+    pub node: NodeId,
+    /// Its pool.
+    pub pool: PoolName,
+    /// This life of it.
+    pub incarnation: Incarnation,
+    /// How long its drains may take, whatever the config says.
+    pub drain_deadline: Option<Duration>,
+}
+
+/// The cells that an applier follows.
+#[derive(Debug)]
+pub struct Inbox {
+    /// What the leader assigned.
+    pub assigned: watch::Receiver<Assigned>,
+    /// What an operator wants of this node.
+    pub intents: watch::Receiver<Option<v1::Intent>>,
+    /// That the process is to end.
+    pub leave: watch::Receiver<Option<Wish>>,
+    /// How the node stands with etcd.
+    pub link: watch::Receiver<Link>,
+}
 
 /// Owns the doorway and says how it stands.
 #[derive(Debug)]
 pub struct Applier {
     live: Live,
-    node: NodeId,
-    pool: PoolName,
+    own: Own,
     held: Held,
     report: watch::Sender<Report>,
     current: Option<Assignment>,
     backoff: Backoff,
     retry: Option<Instant>,
-    drain_deadline: Duration,
+    /// Where the node is in its life, but for a drain.
+    stands: NodePhase,
+    doors: Doors,
+    /// As the newest config that was served has it.
+    drain_plan: DrainPlan,
     fallback: Option<Fallback>,
 }
 
 impl Applier {
     /// An applier that serves nothing yet.
-    pub fn new(
-        live: Live,
-        node: NodeId,
-        pool: PoolName,
-        report: watch::Sender<Report>,
-        saved: Option<SavedConfig>,
-    ) -> Self {
-        let backoff = Backoff::new(RETRY.0, RETRY.1);
-        let drain_deadline = DEFAULT_DRAIN_DEADLINE;
-        let held = Held::default();
-        let fallback = saved.map(Fallback::new);
-        Self { live, node, pool, held, report, current: None, backoff, retry: None, drain_deadline, fallback }
+    pub fn new(live: Live, own: Own, report: watch::Sender<Report>, saved: Option<SavedConfig>) -> Self {
+        Self {
+            live,
+            own,
+            held: Held::default(),
+            report,
+            current: None,
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            retry: None,
+            stands: NodePhase::Starting,
+            doors: Doors::default(),
+            drain_plan: DrainPlan::default(),
+            fallback: saved.map(Fallback::new),
+        }
     }
 
-    /// Follows the assignment until `stop`; what is being applied then is finished first.
-    pub async fn run(mut self, mut assigned: watch::Receiver<Assigned>, mut stop: oneshot::Receiver<()>) -> Self {
-        loop {
-            let retry = self.retry;
+    /// Follows its cells until the node has drained and is to end; what is being applied then is finished first.
+    pub async fn run(mut self, mut inbox: Inbox) -> Self {
+        while !self.doors.left {
+            let (retry, look) = (self.retry, self.doors.look_at);
             let (fall_back, keep) = self.fallback.as_ref().map_or((None, None), |f| (f.use_at, f.keep_at));
             tokio::select! {
                 biased;
-                _ = &mut stop => return self,
-                changed = assigned.changed() => {
-                    if changed.is_err() {
-                        // Whoever fills the cell is gone; what is served goes on until the process is told to stop.
-                        let _ = stop.await;
-                        return self;
+                () = changed(&mut inbox.leave) => self.leave(&mut inbox),
+                () = changed(&mut inbox.intents) => self.heed(&mut inbox).await,
+                () = at(look) => {}
+                () = changed(&mut inbox.assigned) => {
+                    // An intent that was there before the assignment goes before it.
+                    if inbox.intents.has_changed().unwrap_or(false) {
+                        self.heed(&mut inbox).await;
                     }
-                    let assigned = assigned.borrow_and_update().clone();
+                    let assigned = inbox.assigned.borrow_and_update().clone();
                     self.take(assigned).await;
                 }
                 () = at(retry) => {
@@ -83,7 +119,9 @@ impl Applier {
                 () = at(fall_back) => self.fall_back().await,
                 () = at(keep) => self.keep().await,
             }
+            self.look(&inbox.link).await;
         }
+        self
     }
 
     /// Serves a plan that no assignment names, as `--config` does.
@@ -96,21 +134,13 @@ impl Applier {
         Ok(())
     }
 
-    /// The doorway, for who ends it.
-    pub fn live(&mut self) -> &mut Live {
-        &mut self.live
-    }
-
-    /// How long open connections may go on in a drain, as the newest config says.
-    pub fn drain_deadline(&self) -> Duration {
-        self.drain_deadline
-    }
-
     /// Changes what is said, without a change of what is served.
-    pub fn say(&self, change: impl FnOnce(&mut Report)) {
+    fn say(&self, change: impl FnOnce(&mut Report)) {
         self.report.send_if_modified(|report| {
             let before = report.clone();
             change(report);
+            report.phase = self.stands;
+            self.doors.say(report);
             *report != before
         });
     }
@@ -125,11 +155,13 @@ impl Applier {
             Assigned::Unknown => {}
             // Who has this node's id serves at its addresses.
             Assigned::Withheld => self.no_fallback(),
-            Assigned::Value(json) => match Assignment::read(&json, &self.node) {
+            Assigned::Value(json) => match Assignment::read(&json, &self.own.node) {
                 Ok(assignment) => {
                     self.no_fallback();
-                    self.say(|report| report.clear(&[CONFIG_READABLE, ASSIGNED]));
                     self.current = Some(assignment);
+                    self.doors.pool_gone = false;
+                    self.rethink();
+                    self.say(|report| report.clear(&[CONFIG_READABLE, ASSIGNED]));
                     self.backoff.reset();
                     self.settle(true).await;
                 }
@@ -146,6 +178,10 @@ impl Applier {
         self.retry = None;
         // A refused `next` leads to `stable`, and there it ends.
         while let Decision::Apply(role, offer) = self.held.decide(&assignment) {
+            // Applied when the node serves again; what is wrong with it can be told now.
+            if self.doors.drain.is_some() && offer.plan.is_ok() {
+                break;
+            }
             let trace = if first { assignment.trace.as_ref() } else { None };
             if self.attempt(role, offer, &assignment, trace).await {
                 self.backoff.reset();
@@ -162,23 +198,22 @@ impl Applier {
     async fn unreadable(&mut self, cause: String) {
         let stands = self.stands().await;
         warn!(reason = cause, serving = stands, "the assignment can't be read; going by the last one that could be");
-        let nothing = self.held.applied.is_none();
+        if self.held.applied.is_none() {
+            self.stands = NodePhase::Rejected;
+        }
         self.say(|report| {
             report.warn(CONFIG_READABLE, "Garbage", format!("the assignment can't be read: {cause}"));
             report.trace = None;
-            if nothing {
-                report.phase = NodePhase::Rejected;
-            }
         });
     }
 
     /// The key is not there, but no deletion was seen: the pool was never made, or etcd lost it.
     async fn absent(&mut self) {
         if !self.stands().await {
-            info!(pool = %self.pool, "the pool does not exist; waiting for it");
+            info!(pool = %self.own.pool, "the pool does not exist; waiting for it");
             return self.no_pool();
         }
-        warn!(pool = %self.pool, "the assignment is missing though nobody deleted it; serving on");
+        warn!(pool = %self.own.pool, "the assignment is missing though nobody deleted it; serving on");
         let message = "the assignment key is missing, though it was not deleted; serving on".to_owned();
         self.say(|report| {
             report.warn(ASSIGNED, "KeyMissing", message);
@@ -196,14 +231,15 @@ impl Applier {
 
     async fn deleted(&mut self) {
         self.no_fallback();
-        info!(pool = %self.pool, "the pool was deleted; closing its listeners, open connections go on");
-        self.live.close_listeners().await;
+        info!(pool = %self.own.pool, "the pool was deleted");
+        (self.current, self.retry, self.doors.pool_gone) = (None, None, true);
         self.forget().await;
-        self.no_pool();
+        self.rethink();
     }
 
     fn no_pool(&mut self) {
         (self.held, self.current, self.retry) = (Held::default(), None, None);
+        self.stands = NodePhase::NoPool;
         self.say(|report| report.emptied(NodePhase::NoPool));
     }
 }
@@ -213,6 +249,13 @@ async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits for news in a cell; for ever, if whoever fills it is gone.
+async fn changed<T>(cell: &mut watch::Receiver<T>) {
+    if cell.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

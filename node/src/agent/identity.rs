@@ -88,6 +88,8 @@ impl Identity {
             rejection: report.rejection.clone(),
             listeners: report.listeners.clone(),
             conditions: report.told_conditions(),
+            drain: report.drain.clone(),
+            cordoned_by: report.cordoned_by.clone(),
             ..Default::default()
         }
     }

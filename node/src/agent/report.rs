@@ -1,6 +1,6 @@
 //! What a node has to say of itself: phase, what it serves, what it refused.
 //!
-//! Written by the applier (and by the drain at the end) into a cell; the session puts it into etcd, health and the Agent
+//! Written by the applier into a cell; the session puts it into etcd, health and the Agent
 //! service read it. Two equal reports mean that nothing has to be written.
 
 use std::time::SystemTime;
@@ -43,6 +43,10 @@ pub struct Report {
     pub listeners: Vec<v1::BoundListener>,
     /// Only those that are not as they should be, the worst first; [`Self::told_conditions`] has what follows from the rest.
     pub conditions: Vec<v1::Condition>,
+    /// Set while the node drains, and once an operator has drained it.
+    pub drain: Option<v1::DrainStatus>,
+    /// Who cordoned it; empty: nobody.
+    pub cordoned_by: String,
     /// The change that this answers.
     pub trace: Option<v1::TraceContext>,
 }
@@ -56,6 +60,8 @@ impl Report {
             rejection: None,
             listeners: Vec::new(),
             conditions: Vec::new(),
+            drain: None,
+            cordoned_by: String::new(),
             trace: None,
         }
     }
@@ -99,8 +105,12 @@ impl Report {
     pub fn not_ready(&self) -> Option<String> {
         let worst = self.conditions.first().map(|c| c.message.clone());
         let reason = match self.phase {
-            v1::NodePhase::Ready => return None,
-            v1::NodePhase::Draining => "draining".to_owned(),
+            v1::NodePhase::Ready if self.cordoned_by.is_empty() => return None,
+            v1::NodePhase::Ready => format!("cordoned by {}; `echoctl uncordon` takes that back", self.cordoned_by),
+            v1::NodePhase::Draining => match &self.drain {
+                Some(drain) => format!("draining: {}", drain.reason),
+                None => "draining".to_owned(),
+            },
             v1::NodePhase::Drained => "drained; `echoctl undrain` lets it serve again".to_owned(),
             v1::NodePhase::NoPool => "the pool does not exist; apply it with `echoctl apply -f FILE`".to_owned(),
             v1::NodePhase::Rejected => match &self.rejection {
@@ -225,5 +235,8 @@ mod tests {
         assert_eq!(report.not_ready().as_deref(), Some(told));
         report.phase = v1::NodePhase::Ready;
         assert_eq!(report.not_ready(), None);
+        report.cordoned_by = "ann".into();
+        let told = "cordoned by ann; `echoctl uncordon` takes that back";
+        assert_eq!(report.not_ready().as_deref(), Some(told));
     }
 }

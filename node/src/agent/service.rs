@@ -90,6 +90,7 @@ impl AgentService {
 
     fn figures(&self) -> v1::LiveFigures {
         let total = self.counters.snapshot().total;
+        let udp = self.counters.udp_flows();
         v1::LiveFigures {
             connections: u32::try_from(total.active).unwrap_or(u32::MAX),
             connections_accepted: total.accepted,
@@ -98,8 +99,8 @@ impl AgentService {
             transmitted_bytes: total.transmitted_bytes,
             received_packets: total.received_packets,
             transmitted_packets: total.transmitted_packets,
-            udp_flows: 0,
-            udp_flows_capped: false,
+            udp_flows: udp.flows,
+            udp_flows_capped: udp.capped,
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
         }
     }

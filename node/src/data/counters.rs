@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use echo_proto::ids::ListenerName;
 use echo_proto::spec::Protocol;
 
+use super::flows::{self, Flows, Moment};
+pub use super::flows::{FlowCount, MAX_FLOWS};
 use super::slot::Slot;
 
 /// Listeners that are remembered by themselves, so that a series does not break when one returns. Beyond, those that
@@ -18,7 +21,7 @@ const MAX_REMEMBERED: usize = 256;
 /// Reads the counters of all shards; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Counters {
-    shards: usize,
+    flows: Arc<[Arc<Flows>]>,
     known: Arc<Mutex<Known>>,
 }
 
@@ -85,7 +88,22 @@ pub struct Counts {
 
 impl Counters {
     pub(crate) fn new(shards: usize) -> Self {
-        Self { shards, known: Arc::default() }
+        Self { flows: (0..shards).map(|_| Arc::default()).collect(), known: Arc::default() }
+    }
+
+    /// Where a shard notes who sends datagrams, by shard.
+    pub(crate) fn flows(&self) -> &[Arc<Flows>] {
+        &self.flows
+    }
+
+    /// UDP sources of the last 10 s.
+    pub fn udp_flows(&self) -> FlowCount {
+        flows::count(&self.flows, Moment::now())
+    }
+
+    /// How long no datagram has come; `None` if none ever did.
+    pub fn udp_idle(&self) -> Option<Duration> {
+        flows::idle(&self.flows, Moment::now())
     }
 
     /// Everything counted until now.
@@ -111,7 +129,7 @@ impl Counters {
     pub(crate) fn slots(&self, identity: Identity) -> Vec<Arc<Slot>> {
         let mut known = self.lock();
         let slots =
-            known.listeners.entry(identity).or_insert_with(|| (0..self.shards).map(|_| Arc::default()).collect());
+            known.listeners.entry(identity).or_insert_with(|| self.flows.iter().map(|_| Arc::default()).collect());
         let slots = slots.clone();
         known.forget_beyond(MAX_REMEMBERED);
         slots

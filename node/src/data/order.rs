@@ -21,8 +21,10 @@ pub(crate) type SocketId = u64;
 pub(crate) enum Order {
     /// Serve this from now on, and nothing else.
     Change(Change),
-    /// Take what is queued, then close all listening and UDP sockets; dropped once it is done.
-    Close(oneshot::Sender<()>),
+    /// Take what is queued, then close these listening and UDP sockets; dropped once it is done.
+    Close(Vec<SocketId>, oneshot::Sender<()>),
+    /// Close every open connection; dropped once they are gone.
+    Cut(oneshot::Sender<()>),
     /// Close everything and end.
     Stop,
 }

@@ -14,9 +14,10 @@ use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 
 use super::accept;
+use super::flows::Flows;
 use super::gate::Gate;
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
@@ -36,18 +37,20 @@ pub(super) struct Shard {
     pub(super) read_buffer: RefCell<Box<[u8]>>,
     pub(super) batch: RefCell<Batch>,
     pub(super) connections: Table,
+    pub(super) flows: Arc<Flows>,
     pub(super) idle_timeout: Cell<Duration>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
 }
 
 impl Shard {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, flows: Arc<Flows>) -> Self {
         Self {
             gate,
             read_buffer: RefCell::new(vec![0; READ_BUFFER].into()),
             batch: RefCell::new(Batch::new()),
             connections: Table::default(),
+            flows,
             idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
             limits_changed: Notify::new(),
         }
@@ -82,8 +85,13 @@ impl Listener {
 ///
 /// # Errors
 /// In words: a task that must not end has ended.
-pub(crate) fn run(runtime: &LocalRuntime, gate: Arc<Gate>, orders: mpsc::Receiver<Order>) -> Result<(), String> {
-    let shard = Rc::new(Shard::new(gate));
+pub(crate) fn run(
+    runtime: &LocalRuntime,
+    gate: Arc<Gate>,
+    flows: Arc<Flows>,
+    orders: mpsc::Receiver<Order>,
+) -> Result<(), String> {
+    let shard = Rc::new(Shard::new(gate, flows));
     let mut tasks = JoinSet::new();
     runtime.block_on(async {
         let sweeping = Rc::clone(&shard);
@@ -116,8 +124,15 @@ impl Chief {
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => return Ok(()),
                     Some(Order::Change(change)) => self.change(change).await?,
-                    Some(Order::Close(done)) => {
-                        self.close(|_| true).await?;
+                    Some(Order::Close(which, done)) => {
+                        self.close(|id| which.contains(&id)).await?;
+                        drop(done);
+                    }
+                    Some(Order::Cut(done)) => {
+                        self.shard.connections.end_all();
+                        while !self.shard.connections.is_empty() {
+                            yield_now().await;
+                        }
                         drop(done);
                     }
                 },

@@ -104,6 +104,17 @@ impl Table {
         }
     }
 
+    /// Ends all; the tasks end by themselves, later.
+    pub(super) fn end_all(&self) {
+        self.0.borrow().used.iter().flatten().for_each(|(_, task)| task.iter().for_each(AbortHandle::abort));
+    }
+
+    /// Whether no connection is open.
+    pub(super) fn is_empty(&self) -> bool {
+        // The last one that leaves takes all places with it.
+        self.0.borrow().used.is_empty()
+    }
+
     /// Moves the clock on by `ran` and ends what was idle for `limit`. The tasks end by themselves, later.
     fn sweep(&self, ran: Duration, limit: Duration) {
         let places = &mut *self.0.borrow_mut();
@@ -177,7 +188,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn time_that_the_shard_slept_is_nobodys_idleness() {
-        let shard = Rc::new(Shard::new(Arc::default()));
+        let shard = Rc::new(Shard::new(Arc::default(), Arc::default()));
         shard.idle_timeout.set(MS(1_600));
         let (_, activity) = shard.connections.enter();
         let sweeping = sweep(Rc::clone(&shard));

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_panics_is_counted_and_leaves_the_shard_to_the_others() {
-        let shard = Rc::new(Shard::new(Arc::default()));
+        let shard = Rc::new(Shard::new(Arc::default(), Arc::default()));
         shard.gate.set_limit(1);
         let slot = Arc::<Slot>::default();
         let served = Rc::new(Served { service: ServicePlan::Discard, slot: Arc::clone(&slot) });

@@ -17,6 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::flows::{Flows, Moment};
 use super::mmsg::{BATCH, Batch, Datagram, Sent};
 use super::reason::Drop;
 use super::service;
@@ -60,10 +61,10 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
 /// Answers what is queued, counts what the queue had no room for, and closes.
 pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard, mut lost: Lost) {
     let batch = &mut *shard.batch.borrow_mut();
-    answer_queued(&socket, batch, served);
+    answer_queued(&socket, batch, served, &shard.flows);
     // Between the last look into the queue and the close one more could slip in, unseen.
     if deafen(&socket).is_ok() {
-        answer_queued(&socket, batch, served);
+        answer_queued(&socket, batch, served, &shard.flows);
     }
     lost.count(&socket, served);
 }
@@ -81,10 +82,10 @@ fn deafen(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// Answers until the queue is empty. Asks the kernel itself: the runtime may not have heard of the last ones yet.
-fn answer_queued(socket: &UdpSocket, batch: &mut Batch, served: &Served) {
+fn answer_queued(socket: &UdpSocket, batch: &mut Batch, served: &Served, flows: &Flows) {
     for _ in 0..LAST_BATCHES {
         match batch.receive(socket.as_fd()) {
-            Ok(received) => serve(batch, socket, received, served),
+            Ok(received) => serve(batch, socket, received, served, flows),
             Err(_) => return,
         }
     }
@@ -96,7 +97,7 @@ fn turn(socket: &UdpSocket, served: &Served, shard: &Shard) -> io::Result<usize>
     let mut last = 0;
     for _ in 0..BATCHES_PER_TURN {
         last = receive(socket, batch)?;
-        serve(batch, socket, last, served);
+        serve(batch, socket, last, served, &shard.flows);
         if last < BATCH {
             break;
         }
@@ -123,17 +124,21 @@ fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
 }
 
 /// Answers a batch of `received` datagrams and counts it.
-fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served) {
+fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served, flows: &Flows) {
     if received == 0 {
         return;
     }
     let slot = &served.slot;
     let respond = service::datagrams(&served.service);
+    let now = Moment::now();
     let (mut bytes, mut refused) = (0, 0);
     batch.answer(|datagram| {
         bytes += datagram.bytes.len() as u64;
         match admit(&datagram) {
-            Ok(()) => respond(datagram.bytes),
+            Ok(()) => {
+                flows.source(datagram.source, now);
+                respond(datagram.bytes)
+            }
             Err(reason) => {
                 slot.dropped.add(reason, 1);
                 refused += 1;
@@ -144,6 +149,7 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
     slot.received_packets.add(received as u64);
     slot.received_bytes.add(bytes);
     slot.exchanges.add(received as u64 - refused);
+    flows.datagrams(now);
     batch.send(socket.as_fd(), |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);

@@ -1,92 +1,115 @@
-//! Leaving, with real connections.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Instant;
-
-use echo_proto::spec::{DrainPlan, LimitsPlan, ListenerPlan, Plan, Protocol, ServicePlan};
-use echo_proto::v1;
+//! What comes when, with time passed in.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::live::{Live, LiveOptions};
 
-/// Longer than any test may take.
-const LONG: Duration = Duration::from_secs(60);
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+const POLL: Duration = Duration::from_millis(5);
+const PLAN: DrainPlan = DrainPlan { lame_duck: s(20), udp_quiet: s(10), deadline: s(60) };
+const BUSY: Open = Open { listeners: true, connections: 1, udp_idle: None, told: true };
+const QUIET: Open = Open { connections: 0, ..BUSY };
 
-/// A node that serves echo, and where.
-async fn serving() -> (Applier, watch::Receiver<Report>, SocketAddr) {
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address }).unwrap();
-    let (cell, report) = watch::channel(Report::starting());
-    let mut applier = Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), cell, None);
-    let listener = ListenerPlan {
-        name: "echo-tcp".parse().unwrap(),
-        protocol: Protocol::Tcp,
-        address: None,
-        port: 0,
-        service: ServicePlan::Echo { max_read: 65_536, once: false },
-    };
-    let plan = Plan {
-        listeners: vec![listener],
-        limits: LimitsPlan { max_connections: 10, idle_timeout: LONG },
-        drain: DrainPlan::default(),
-    };
-    applier.serve(&Arc::new(plan), v1::RevisionRef::default()).await.unwrap();
-    let bound = report.borrow().listeners[0].address.parse().unwrap();
-    (applier, report, bound)
+fn drained_by_ann() -> Wish {
+    Wish { after: After::Wait, ..Wish::exit("drained by ann") }
 }
 
-/// A connection that is known to be served.
-fn connected(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    echoes(&mut stream);
-    stream
-}
-
-fn echoes(stream: &mut TcpStream) {
-    let mut back = [0; 2];
-    stream.write_all(b"hi").unwrap();
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(&back, b"hi");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_open_connection_is_waited_for() {
-    let (applier, mut report, address) = serving().await;
-    let mut stream = connected(address);
-    let link = watch::channel(Link::Joining).1;
-    let drained = tokio::spawn(drain(applier, report.clone(), link, Some(LONG)));
-    let closed = report.wait_for(|r| r.phase == NodePhase::Draining && r.listeners.is_empty());
-    timeout(LONG, closed).await.unwrap().unwrap();
-    assert!(report.borrow().not_ready().is_some());
-    assert!(TcpStream::connect(address).is_err(), "the listener is closed");
-    echoes(&mut stream);
-    assert!(!drained.is_finished());
-    drop(stream);
-    timeout(LONG, drained).await.unwrap().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_deadline_ends_what_is_left() {
-    let (applier, report, address) = serving().await;
-    let mut stream = connected(address);
-    let link = watch::channel(Link::Joining).1;
+/// A drain that closed its TCP listeners at `at`, and when it began.
+fn closing(wish: Wish) -> (Drain, Instant) {
     let began = Instant::now();
-    drain(applier, report, link, Some(Duration::from_millis(50))).await;
-    assert!(began.elapsed() >= Duration::from_millis(50));
-    assert!(stream.read(&mut [0; 1]).is_ok_and(|read| read == 0) || stream.write_all(b"x").is_err());
+    let mut drain = Drain::begin(wish, PLAN, began);
+    drain.closing();
+    (drain, began)
 }
 
-#[tokio::test]
-async fn the_record_is_told_first_but_not_for_ever() {
-    let (applier, report, _) = serving().await;
-    let said = Box::new(report.borrow().clone());
-    let (_cell, link) = watch::channel(Link::Registered(said));
+#[test]
+fn it_goes_on_accepting_for_the_lame_duck_and_waits_for_the_deadline_after_that() {
     let began = Instant::now();
-    drain(applier, report, link, Some(LONG)).await;
-    assert!(began.elapsed() >= TELL_LIMIT, "nobody wrote the record");
+    let mut drain = Drain::begin(drained_by_ann(), PLAN, began);
+    assert_eq!(drain.phase(), NodePhase::Draining);
+    assert_eq!(drain.step(QUIET, began, POLL), Step::Wait(began + s(20)), "though nobody is there yet");
+    assert_eq!(drain.step(BUSY, began + s(20), POLL), Step::CloseTcp);
+    drain.closing();
+    assert_eq!(drain.step(BUSY, began + s(79), POLL), Step::Wait(began + s(79) + POLL));
+    assert_eq!(drain.step(BUSY, began + s(80), POLL), Step::Finish);
+    drain.drained(1);
+    assert_eq!(drain.step(Open { listeners: false, ..QUIET }, began + s(80), POLL), Step::Stay);
+    let status = drain.status().unwrap();
+    assert_eq!((drain.phase(), status.stage(), status.cut_connections), (NodePhase::Drained, DrainStage::Drained, 1));
+    let lasts = status.deadline_time.unwrap().seconds - status.start_time.unwrap().seconds;
+    assert_eq!((status.reason.as_str(), status.exits, lasts), ("drained by ann", false, 80));
+}
+
+#[test]
+fn the_record_is_waited_for_but_not_for_long() {
+    let began = Instant::now();
+    let drain = Drain::begin(Wish::exit("SIGTERM"), DrainPlan::default(), began);
+    let untold = Open { told: false, ..BUSY };
+    assert_eq!(drain.step(untold, began, POLL), Step::Wait(began + POLL));
+    assert_eq!(drain.step(BUSY, began, POLL), Step::CloseTcp);
+    assert_eq!(drain.step(untold, began + TELL_LIMIT, POLL), Step::CloseTcp);
+}
+
+#[test]
+fn udp_is_answered_until_it_was_quiet_counted_from_its_last_datagram() {
+    let (drain, began) = closing(drained_by_ann());
+    let heard = |ago| Open { udp_idle: Some(s(ago)), ..QUIET };
+    assert_eq!(drain.step(heard(9), began, POLL), Step::Wait(began + POLL));
+    assert_eq!(drain.step(heard(10), began, POLL), Step::Finish, "before the drain counts");
+    assert_eq!(drain.step(QUIET, began, POLL), Step::Finish, "nor can any come");
+    assert_eq!(drain.step(heard(0), began + s(80), POLL), Step::Finish, "the deadline is for UDP as well");
+}
+
+#[test]
+fn what_serves_nothing_has_drained_at_once() {
+    let drain = Drain::begin(drained_by_ann(), PLAN, Instant::now());
+    let nothing = Open { listeners: false, told: false, ..QUIET };
+    assert_eq!(drain.step(nothing, Instant::now(), POLL), Step::Finish);
+}
+
+#[test]
+fn who_exits_says_so_first() {
+    let (mut drain, began) = closing(drained_by_ann());
+    drain.drained(0);
+    drain.revise(Wish::exit("SIGTERM"), PLAN, began + s(100));
+    let untold = Open { told: false, listeners: false, ..QUIET };
+    assert_eq!(drain.step(untold, began + s(100), POLL), Step::Wait(began + s(100) + POLL));
+    assert_eq!(drain.step(Open { told: true, ..untold }, began + s(100), POLL), Step::Exit);
+    assert_eq!(drain.step(untold, began + s(100) + TELL_LIMIT, POLL), Step::Exit);
+    assert!(drain.status().unwrap().exits);
+}
+
+#[test]
+fn a_limit_is_for_all_of_it_and_force_waits_for_nothing() {
+    let began = Instant::now();
+    let limited = |limit| Drain::begin(Wish { limit: Some(limit), ..Wish::exit("SIGTERM") }, PLAN, began);
+    assert_eq!(limited(s(5)).step(BUSY, began, POLL), Step::Wait(began + s(5)), "the lame duck is cut short");
+    assert_eq!(limited(s(5)).end(), began + s(5));
+    assert_eq!(limited(s(30)).end(), began + s(30));
+    assert_eq!(limited(Duration::MAX).end(), began + MAX_DURATION);
+
+    let mut forced = Drain::begin(Wish { force: true, limit: Some(s(5)), ..drained_by_ann() }, PLAN, began);
+    assert_eq!(forced.step(Open { told: false, ..BUSY }, began, POLL), Step::CloseTcp);
+    forced.closing();
+    assert_eq!(forced.step(BUSY, began, POLL), Step::Finish);
+}
+
+#[test]
+fn a_new_wish_holds_but_who_exits_gets_no_more_time() {
+    let (mut drain, began) = closing(Wish { limit: Some(s(30)), ..drained_by_ann() });
+    drain.revise(Wish { limit: Some(s(300)), ..drained_by_ann() }, PLAN, began + s(10));
+    assert_eq!((drain.end(), drain.stage()), (began + s(310), DrainStage::Closing));
+    drain.revise(Wish::exit("SIGTERM"), PLAN, began + s(20));
+    assert_eq!(drain.end(), began + s(100));
+    drain.revise(Wish { limit: Some(s(600)), ..Wish::exit("retired by ann") }, PLAN, began + s(30));
+    assert_eq!(drain.end(), began + s(100));
+}
+
+#[test]
+fn a_deleted_pool_leaves_no_drain_behind() {
+    let (mut drain, _) = closing(Wish { after: After::NoPool, ..Wish::exit("the pool was deleted") });
+    assert_eq!((drain.phase(), drain.status().unwrap().exits), (NodePhase::Draining, false));
+    drain.drained(0);
+    assert_eq!((drain.phase(), drain.status()), (NodePhase::NoPool, None));
 }

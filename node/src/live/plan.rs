@@ -23,7 +23,7 @@ use crate::data::socket::{Claim, Group};
 pub(super) struct Socket {
     pub(super) id: SocketId,
     name: ListenerName,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     /// As asked for; the port may be 0.
     wanted: SocketAddr,
     bound: SocketAddr,

@@ -13,11 +13,13 @@ use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant as Clock;
 
+use tokio::time::sleep;
+
 use echo_proto::codec::{self, Strictness};
 use echo_proto::{spec, v1};
 
 use super::*;
-use crate::data::counters::Counts;
+use crate::data::counters::{Counts, FlowCount};
 
 /// Time for anything to happen that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::{ApplyError, ShardFailure, StartError};
+use crate::data::flows::Flows;
 use crate::data::gate::Gate;
 use crate::data::order::Order;
 use crate::data::shard;
@@ -44,11 +44,12 @@ struct Thread {
 }
 
 impl Threads {
-    pub(super) fn start(count: NonZeroUsize, gate: &Arc<Gate>) -> Result<Self, StartError> {
+    /// One for each of `flows`, which it fills.
+    pub(super) fn start(flows: &[Arc<Flows>], gate: &Arc<Gate>) -> Result<Self, StartError> {
         let failure = watch::Sender::new(None);
-        let mut threads = Self { shards: Vec::with_capacity(count.get()), failure };
-        for shard in 0..count.get() {
-            let thread = spawn(shard, Arc::clone(gate), threads.failure.clone());
+        let mut threads = Self { shards: Vec::with_capacity(flows.len()), failure };
+        for (shard, flows) in flows.iter().enumerate() {
+            let thread = spawn(shard, Arc::clone(gate), Arc::clone(flows), threads.failure.clone());
             threads.shards.push(thread.map_err(|source| StartError { shard, source })?);
         }
         Ok(threads)
@@ -66,6 +67,19 @@ impl Threads {
             Ok(sent) => sent.map_err(|_| gone()),
             Err(_) => Err(self.stuck(shard)),
         }
+    }
+
+    /// Gives every shard an order, and waits until all have carried it out.
+    pub(super) async fn order_all(&self, order: impl Fn(oneshot::Sender<()>) -> Order) {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        let mut steps = Vec::with_capacity(self.count());
+        for shard in 0..self.count() {
+            let (done, finished) = oneshot::channel();
+            // A shard that is gone, or stuck, is reported by `failure`.
+            let _ = self.order(shard, order(done), deadline).await;
+            steps.push(finished);
+        }
+        let _ = self.all(steps).await;
     }
 
     /// Waits until every shard has dropped its side of these, which are in the order of the shards.
@@ -112,7 +126,12 @@ impl Threads {
     }
 }
 
-fn spawn(shard: usize, gate: Arc<Gate>, failure: watch::Sender<Option<ShardFailure>>) -> std::io::Result<Thread> {
+fn spawn(
+    shard: usize,
+    gate: Arc<Gate>,
+    flows: Arc<Flows>,
+    failure: watch::Sender<Option<ShardFailure>>,
+) -> std::io::Result<Thread> {
     let (orders, inbox) = mpsc::channel(ORDERS);
     let (end, ended) = oneshot::channel();
     let (started, start) = std::sync::mpsc::sync_channel(1);
@@ -124,7 +143,7 @@ fn spawn(shard: usize, gate: Arc<Gate>, failure: watch::Sender<Option<ShardFailu
             Err(e) => return drop(started.send(Err(e))),
         };
         let _ = started.send(Ok(()));
-        report(shard, &failure, || shard::run(&runtime, gate, inbox));
+        report(shard, &failure, || shard::run(&runtime, gate, flows, inbox));
         // By itself, so that connections that end with the runtime do not look as if each of them had panicked.
         report(shard, &failure, || {
             drop(runtime);
@@ -157,7 +176,7 @@ mod tests {
     use super::*;
 
     fn start() -> Threads {
-        Threads::start(NonZeroUsize::MIN, &Arc::default()).unwrap()
+        Threads::start(&[Arc::default()], &Arc::default()).unwrap()
     }
 
     #[tokio::test]

@@ -37,8 +37,8 @@ impl Applier {
     ) -> bool {
         let span = info_span!(
             "apply",
-            echo.pool = %self.pool,
-            echo.node = %self.node,
+            echo.pool = %self.own.pool,
+            echo.node = %self.own.node,
             echo.revision = offer.revision.n,
             outcome = field::Empty,
             error.r#type = field::Empty,
@@ -80,7 +80,7 @@ impl Applier {
         bound: &[Bound],
         trace: Option<v1::TraceContext>,
     ) {
-        self.drain_deadline = plan.drain.deadline;
+        (self.drain_plan, self.stands) = (plan.drain, NodePhase::Ready);
         self.keep_later();
         let listeners: Vec<_> = bound.iter().map(report::bound).collect();
         let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
@@ -88,7 +88,6 @@ impl Applier {
         self.held.acked(revision);
         let held = self.held.clone();
         self.say(|report| {
-            report.phase = NodePhase::Ready;
             (report.applied, report.rejection) = (held.applied, held.rejection);
             report.listeners = listeners;
             report.trace = trace;
@@ -108,13 +107,13 @@ impl Applier {
         warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");
         self.held.nacked(role, assignment, rejection);
         let held = self.held.clone();
+        if held.applied.is_none() {
+            self.stands = NodePhase::Rejected;
+        }
         self.say(|report| {
             // A retry that fails for the same reason is no news.
             if report.rejection != held.rejection {
                 report.trace = context::current();
-            }
-            if held.applied.is_none() {
-                report.phase = NodePhase::Rejected;
             }
             report.rejection = held.rejection;
         });

@@ -53,7 +53,7 @@ impl Applier {
     pub(super) async fn fall_back(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };
         fallback.use_at = None;
-        let Some(assignment) = fallback.saved.load(&self.node).await else { return };
+        let Some(assignment) = fallback.saved.load(&self.own.node).await else { return };
         warn!(revision = assignment.stable.revision.n, "no config from etcd; serving the one of the state directory");
         fallback.holds = Some(assignment.stable.revision.clone());
         self.current = Some(assignment);

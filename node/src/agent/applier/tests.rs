@@ -20,32 +20,42 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// An applier that runs, and the cells around it.
-struct Bench {
-    assigned: watch::Sender<Assigned>,
-    report: watch::Receiver<Report>,
-    stop: oneshot::Sender<()>,
+pub(super) struct Bench {
+    pub(super) assigned: watch::Sender<Assigned>,
+    pub(super) intents: watch::Sender<Option<v1::Intent>>,
+    pub(super) leave: watch::Sender<Option<Wish>>,
+    pub(super) report: watch::Receiver<Report>,
     task: JoinHandle<Applier>,
 }
 
 impl Bench {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let (assigned, assigned_cell) = watch::channel(Assigned::Unknown);
-        let (stop, stopped) = oneshot::channel();
+        let (intents, intents_cell) = watch::channel(None);
+        let (leave, left) = watch::channel(None);
+        let link = watch::channel(Link::Joining).1;
         let (applier, report) = applier(None);
-        let task = tokio::spawn(applier.run(assigned_cell, stopped));
-        Self { assigned, report, stop, task }
+        let inbox = Inbox { assigned: assigned_cell, intents: intents_cell, leave: left, link };
+        let task = tokio::spawn(applier.run(inbox));
+        Self { assigned, intents, leave, report, task }
     }
 
-    fn assign(&self, assignment: &v1::Assignment) {
+    pub(super) fn assign(&self, assignment: &v1::Assignment) {
         self.assigned.send_replace(value(assignment));
     }
 
-    async fn until(&mut self, what: impl FnMut(&Report) -> bool) -> Report {
+    pub(super) async fn until(&mut self, what: impl FnMut(&Report) -> bool) -> Report {
         timeout(PATIENCE, self.report.wait_for(what)).await.unwrap().unwrap().clone()
     }
 
+    /// Leaves as a signal makes it, at once.
     async fn end(self) -> Applier {
-        self.stop.send(()).unwrap();
+        self.leave.send_replace(Some(Wish { force: true, ..Wish::exit("SIGTERM") }));
+        self.left().await
+    }
+
+    /// Waits until it has drained and is to end.
+    pub(super) async fn left(self) -> Applier {
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
 }
@@ -53,10 +63,12 @@ impl Bench {
 fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
     let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: LOOPBACK }).unwrap();
     let (cell, report) = watch::channel(Report::starting());
-    (Applier::new(live, "node-1".parse().unwrap(), "edge".parse().unwrap(), cell, saved), report)
+    let (node, pool) = ("node-1".parse().unwrap(), "edge".parse().unwrap());
+    let own = Own { node, pool, incarnation: Incarnation::random(), drain_deadline: None };
+    (Applier::new(live, own, cell, saved), report)
 }
 
-fn revision(n: u32, port: u16) -> v1::AssignedRevision {
+pub(super) fn revision(n: u32, port: u16) -> v1::AssignedRevision {
     let service = v1::Service { kind: Some(v1::service::Kind::Echo(v1::EchoService::default())) };
     let listener = v1::Listener {
         name: "echo-tcp".into(),
@@ -69,11 +81,11 @@ fn revision(n: u32, port: u16) -> v1::AssignedRevision {
     v1::AssignedRevision { n, digest: Digest::of(&config).to_string(), config: Some(config) }
 }
 
-fn value(assignment: &v1::Assignment) -> Assigned {
+pub(super) fn value(assignment: &v1::Assignment) -> Assigned {
     Assigned::Value(codec::to_json(assignment).into_bytes().into())
 }
 
-fn stable(n: u32, port: u16) -> v1::Assignment {
+pub(super) fn stable(n: u32, port: u16) -> v1::Assignment {
     v1::Assignment { uid: "u".into(), rollout: 1, stable: Some(revision(n, port)), ..Default::default() }
 }
 
@@ -82,12 +94,12 @@ fn rolling(rollout: u32, from: v1::AssignedRevision, to: v1::AssignedRevision) -
     v1::Assignment { uid: "u".into(), rollout, stable, next, cut: u64::MAX, ..Default::default() }
 }
 
-fn applied(n: u32) -> impl FnMut(&Report) -> bool {
+pub(super) fn applied(n: u32) -> impl FnMut(&Report) -> bool {
     move |report| report.applied.as_ref().is_some_and(|a| a.n == n)
 }
 
 /// A port that another process holds.
-fn taken() -> (TcpListener, u16) {
+pub(super) fn taken() -> (TcpListener, u16) {
     let holder = TcpListener::bind((LOOPBACK, 0)).unwrap();
     let port = holder.local_addr().unwrap().port();
     (holder, port)
@@ -192,6 +204,7 @@ async fn a_start_without_etcd_serves_what_was_good() {
     assert_eq!(report.borrow().phase, NodePhase::Ready, "a wiped etcd deletes nothing");
 
     after.take(Assigned::Deleted).await;
+    after.look(&watch::channel(Link::Joining).1).await;
     let (mut late, report) = applier(saved());
     late.fall_back().await;
     assert_eq!(report.borrow().phase, NodePhase::Starting, "a deleted pool's config is forgotten");

@@ -8,6 +8,9 @@ use std::path::Path;
 use clap::Parser as _;
 use echo_proto::telemetry::{self, Identity, Logs};
 
+use echo_proto::v1::{self, IntentKind};
+use tokio::sync::watch;
+
 use super::*;
 use crate::agent::state_dir::tests::Scratch;
 use crate::app::build;
@@ -43,7 +46,7 @@ async fn a_drain_does_not_hide_that_a_part_of_the_node_has_ended() {
     let file = pool_file::of(&settings.source).unwrap();
     let mut app = build(settings, file, telemetry.metrics()).await.unwrap();
     let (retire, intents) = watch::channel(None);
-    app.intents = intents;
+    app.inbox.intents = intents;
     let (fuse, blown) = oneshot::channel::<()>();
     app.critical.spawn("fuse", async move {
         let _ = blown.await;
@@ -59,6 +62,7 @@ async fn a_drain_does_not_hide_that_a_part_of_the_node_has_ended() {
     retire.send_replace(Some(v1::Intent { kind: IntentKind::Retire.into(), ..Default::default() }));
     let draining = report.wait_for(|report| report.phase == v1::NodePhase::Draining && report.listeners.is_empty());
     timeout(PATIENCE, draining).await.unwrap().unwrap();
+    assert!(report.borrow().drain.as_ref().unwrap().exits);
     assert!(!running.is_finished(), "an open connection holds it");
     drop(fuse);
     let ended = timeout(PATIENCE, running).await.unwrap().unwrap();

@@ -50,7 +50,12 @@ impl Setup {
             let listener = Rc::new(Listener(RefCell::new(Rc::new(served))));
             let socket = UdpSocket::from_std(self.socket.try_clone().unwrap()).unwrap();
             let (stop, stopped) = oneshot::channel();
-            let serving = tokio::task::spawn_local(run(socket, listener, Rc::new(Shard::new(Arc::default())), stopped));
+            let serving = tokio::task::spawn_local(run(
+                socket,
+                listener,
+                Rc::new(Shard::new(Arc::default(), Arc::default())),
+                stopped,
+            ));
             act().await;
             drop(stop);
             timeout(PATIENCE, serving).await.unwrap().unwrap();
@@ -102,7 +107,7 @@ fn a_deaf_socket_leaves_datagrams_to_others_and_still_answers() {
     deafen(&narrow).unwrap();
     client.send_to(b"after", target).unwrap();
     assert_eq!(wide.recv(&mut [0; 9]).unwrap(), 5, "the socket beside it gets what is new");
-    let shard = Shard::new(Arc::default());
+    let shard = Shard::new(Arc::default(), Arc::default());
     let served = Served { service: ServicePlan::Echo { max_read: 1, once: false }, slot: Arc::default() };
     close(narrow, &served, &shard, Lost::default());
     assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (6, target), "what came before is answered");

@@ -131,11 +131,38 @@ async fn closed_listeners_open_again() {
     node.live.close_listeners().await;
     assert!(TcpStream::connect(address).is_err());
     assert!(echoes(&mut stream, b"goes on"));
-    assert_eq!(node.live.wait_idle(Duration::from_millis(1)).await, 1);
-    drop(stream);
-    assert_eq!(node.live.wait_idle(PATIENCE).await, 0);
     node.apply(&listener("echo", "TCP", address.port(), "{echo: {}}")).await.unwrap();
     assert!(echoes(&mut connect(address), b"open again"));
+    assert!(echoes(&mut stream, b"goes on"));
+}
+
+#[tokio::test]
+async fn tcp_closes_without_udp() {
+    let mut node = Node::serving(&format!("{ECHO}, {}", ECHO.replace("TCP", "UDP").replace("echo,", "udp,"))).await;
+    let (tcp, udp) = (node.address("echo"), node.address("udp"));
+    let client = udp_client("127.0.0.1:0");
+    assert_eq!(node.live.udp_idle(), None);
+    node.live.close_tcp().await;
+    assert!(TcpStream::connect(tcp).is_err());
+    client.send_to(b"still there", udp).unwrap();
+    assert_eq!(client.recv_from(&mut [0; 16]).unwrap(), (11, udp));
+    assert!(node.live.udp_idle().unwrap() < PATIENCE);
+    assert_eq!(node.live.counters().udp_flows(), FlowCount { flows: 1, capped: false });
+    assert_eq!(node.live.bound().iter().map(|b| b.address).collect::<Vec<_>>(), [udp]);
+    node.live.close_listeners().await;
+    assert_eq!((node.live.udp_idle(), node.live.bound().len()), (None, 0), "nothing can come any more");
+}
+
+#[tokio::test]
+async fn a_cut_closes_every_connection_and_nothing_else() {
+    let mut node = Node::serving(ECHO).await;
+    let mut open: Vec<_> = (0..20).map(|_| node.connect("echo")).collect();
+    assert!(open.iter_mut().all(|stream| echoes(stream, b"hello")));
+    assert_eq!(node.live.cut().await, 20);
+    assert!(open.iter_mut().all(|stream| read_to_end(stream).is_empty()));
+    assert_eq!((node.live.connections(), node.live.cut().await), (0, 0));
+    assert_eq!(node.counts("echo").ended["stopped"], 20);
+    assert!(echoes(&mut node.connect("echo"), b"next"));
 }
 
 #[tokio::test]

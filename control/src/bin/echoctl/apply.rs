@@ -56,19 +56,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let mut applied = Vec::new();
     let mut refused = false;
     for pool in pools {
-        let request = v1::ApplyRequest {
-            pool: Some(pool.clone()),
-            dry_run: args.dry_run.any(),
-            now: args.now,
-            author: author(),
-            message: args.message.clone(),
-        };
-        let answer = control.pools.apply(request).await.map_err(|status| control.explain(status));
+        let how = How { dry_run: args.dry_run.any(), now: args.now, message: &args.message };
+        let answer = send(&mut control, &pool, how).await;
         let Some(response) = one_of_several(&pool.path(), answer)? else {
             refused = true;
             continue;
         };
-        let response = response.into_inner();
         if is_table(format) {
             print(&line(&pool.path(), outcome(response.outcome()), &args.dry_run))?;
         }
@@ -78,6 +71,31 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         show(&applied, format)?;
     }
     if refused { Err(Failure::Partly) } else { Ok(()) }
+}
+
+/// How pools are applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How<'a> {
+    /// Everything is checked, nothing stored.
+    pub(crate) dry_run: bool,
+    pub(crate) now: bool,
+    pub(crate) message: &'a str,
+}
+
+/// Asks control to apply one pool.
+///
+/// # Errors
+/// Control is away or refuses.
+pub(crate) async fn send(control: &mut Control, pool: &v1::Pool, how: How<'_>) -> Result<v1::ApplyResponse, Failure> {
+    let request = v1::ApplyRequest {
+        pool: Some(pool.clone()),
+        dry_run: how.dry_run,
+        now: how.now,
+        author: author(),
+        message: how.message.to_owned(),
+    };
+    let answer = control.pools.apply(request).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| control.explain(status))
 }
 
 fn is_table(format: Format) -> bool {
@@ -92,7 +110,8 @@ fn show(pools: &[v1::Pool], format: Format) -> Result<(), Failure> {
     }
 }
 
-fn outcome(outcome: ApplyOutcome) -> &'static str {
+/// What was done, in kubectl's words.
+pub(crate) fn outcome(outcome: ApplyOutcome) -> &'static str {
     match outcome {
         ApplyOutcome::Created => "created",
         ApplyOutcome::Unchanged => "unchanged",

@@ -11,7 +11,9 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use echo_proto::codec;
 
 use crate::server::Servers;
-use crate::{apply, completion, config, cordon, delete, describe, drain, get, help, rollout, scale, up, version};
+use crate::{
+    apply, backup, completion, config, cordon, delete, describe, diff, drain, get, help, rollout, scale, up, version,
+};
 
 /// The admin command line of an echo cluster.
 #[derive(Debug, Parser)]
@@ -62,6 +64,12 @@ pub(crate) enum Verb {
     Get(get::Args),
     /// Tell all about nodes, pools, revisions or events.
     Describe(describe::Args),
+    /// Show what applying a file would change; exit 1 if anything.
+    Diff(diff::Args),
+    /// Write all pools to a file.
+    Backup(backup::BackupArgs),
+    /// Create or change the pools of a backup.
+    Restore(backup::RestoreArgs),
     /// Delete pools, or retire nodes.
     Delete(delete::Args),
     /// Take nodes out of load balancing; they serve on.
@@ -108,6 +116,9 @@ impl Verb {
             Self::Apply(_) => "echoctl apply",
             Self::Get(_) => "echoctl get",
             Self::Describe(_) => "echoctl describe",
+            Self::Diff(_) => "echoctl diff",
+            Self::Backup(_) => "echoctl backup",
+            Self::Restore(_) => "echoctl restore",
             Self::Delete(_) => "echoctl delete",
             Self::Cordon(_) => "echoctl cordon",
             Self::Uncordon(_) => "echoctl uncordon",

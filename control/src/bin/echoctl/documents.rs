@@ -1,6 +1,6 @@
 //! Pools from files: every document of every file, read and checked before anything is done with one.
 //!
-//! Used by `apply` and `up`. It must report all mistakes of all files at once.
+//! Used by the verbs that read pool files, and by those that write them. It must report all mistakes of all files at once.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -36,6 +36,13 @@ pub(crate) fn parse_pools(name: &str, text: &str) -> Result<Vec<v1::Pool>, Failu
     let mut reader = Reader::default();
     reader.text(name, text);
     reader.finish()
+}
+
+/// The pool as a file holds it: without what belongs to the cluster that it was taken from.
+pub(crate) fn as_file(pool: &v1::Pool) -> v1::Pool {
+    let meta = pool.metadata.clone().unwrap_or_default();
+    let metadata = v1::ObjectMeta { name: meta.name, labels: meta.labels, ..Default::default() };
+    v1::Pool { metadata: Some(metadata), status: None, ..pool.clone() }
 }
 
 /// Collects pools and mistakes.

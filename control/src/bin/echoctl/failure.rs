@@ -18,6 +18,8 @@ use crate::output;
 
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;
+/// Exit code of a `diff` that can't tell.
+const EXIT_NO_DIFF: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,12 @@ pub(crate) enum Failure {
     /// The config file is wrong, or does not hold what was asked for.
     #[error("{0}")]
     Config(String),
+    /// What `diff` looked for; it was printed.
+    #[error("the file and the cluster differ")]
+    Differs,
+    /// `diff` can't tell.
+    #[error("{0}")]
+    NoDiff(Box<Failure>),
     /// Documents with mistakes; nothing was sent.
     #[error("{0}")]
     Mistakes(Mistakes),
@@ -86,6 +94,8 @@ impl Failure {
             Self::File { .. } => "file",
             Self::Unwritable { .. } => "unwritable",
             Self::Config(_) => "config",
+            Self::Differs => "differs",
+            Self::NoDiff(failure) => failure.label(),
             Self::Mistakes(_) => "mistakes",
             Self::NoControl { .. } => "no_control",
             Self::Lost { .. } => "lost",
@@ -118,7 +128,12 @@ impl Failure {
         match self {
             // The reader of our output has seen enough: `echoctl get nodes | head -1`.
             Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            Self::Partly => {}
+            // As diff(1) and kubectl: 1 means a difference, hence trouble is more.
+            Self::NoDiff(failure) => {
+                failure.report();
+                return ExitCode::from(EXIT_NO_DIFF);
+            }
+            Self::Partly | Self::Differs => {}
             _ => self.tell(),
         }
         if matches!(self, Self::Usage(_)) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }

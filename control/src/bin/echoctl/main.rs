@@ -8,6 +8,7 @@
 mod apply;
 mod args;
 mod author;
+mod backup;
 mod chosen;
 mod completion;
 mod config;
@@ -16,6 +17,7 @@ mod context;
 mod cordon;
 mod delete;
 mod describe;
+mod diff;
 mod documents;
 mod drain;
 mod dry_run;
@@ -84,6 +86,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Apply(args) => apply::run(&cli.global, args).await,
         Verb::Get(args) => get::run(&cli.global, args).await,
         Verb::Describe(args) => describe::run(&cli.global, args).await,
+        Verb::Diff(args) => diff::run(&cli.global, args).await,
+        Verb::Backup(args) => backup::backup(&cli.global, args).await,
+        Verb::Restore(args) => backup::restore(&cli.global, args).await,
         Verb::Delete(args) => delete::run(&cli.global, args).await,
         Verb::Cordon(args) => cordon::run(&cli.global, args, Wish::Cordon).await,
         Verb::Uncordon(args) => cordon::run(&cli.global, args, Wish::Uncordon).await,

@@ -18,6 +18,14 @@ const ONE_ROW: (&str, &str) = ("\x1b[?7l", "\x1b[?7h");
 /// Characters of a full progress bar.
 const BAR: usize = 20;
 
+/// Colours of a terminal, by their ANSI codes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Cyan = 36,
+}
+
 /// Standard output, as long work uses it.
 #[derive(Debug)]
 pub(crate) struct Console {
@@ -68,6 +76,11 @@ impl Console {
         if self.terminal && !self.shown.take().is_empty() {
             self.write("\n");
         }
+    }
+
+    /// A part that stands out by its colour.
+    pub(crate) fn coloured(&self, colour: Colour, text: &str) -> String {
+        if self.colour { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
     }
 
     /// What the eye should find.

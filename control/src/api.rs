@@ -6,6 +6,7 @@
 
 mod cluster;
 mod conflict;
+mod diagnose;
 mod error;
 mod events;
 mod nodes;

@@ -11,6 +11,7 @@ pub mod events;
 mod follow;
 mod lease_file;
 mod list;
+mod probe;
 mod tail;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ pub use self::error::StoreError;
 pub use self::follow::{Follow, Update};
 pub use self::lease_file::LeaseFile;
 pub use self::list::{MAX_PAGE, Page, prefix_end};
+pub use self::probe::Member;
 pub use self::tail::{Delta, Tail};
 use echo_proto::backoff::Backoff;
 
@@ -56,12 +58,8 @@ impl Store {
     /// # Errors
     /// An endpoint that is no URL.
     pub async fn new(cluster: &ClusterName, endpoints: &[String]) -> Result<Self, StoreError> {
-        let options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_DEADLINE)
-            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-            .with_require_leader(true);
         let named = endpoints.join(",");
-        let client = Client::connect(endpoints, Some(options)).await;
+        let client = Client::connect(endpoints, Some(options())).await;
         let client = client.map_err(|e| StoreError::from_etcd(&named, "connect", e))?;
         Ok(Self { client, keys: Keys::new(cluster), endpoints: named })
     }
@@ -162,6 +160,13 @@ impl Store {
         let cause = format!("no answer within {} s", REQUEST_DEADLINE.as_secs());
         StoreError::Unavailable { endpoints: self.endpoints.clone(), cause }
     }
+}
+
+fn options() -> ConnectOptions {
+    ConnectOptions::new()
+        .with_connect_timeout(CONNECT_DEADLINE)
+        .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+        .with_require_leader(true)
 }
 
 /// A client span by OpenTelemetry's database conventions.

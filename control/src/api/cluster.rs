@@ -1,6 +1,6 @@
 //! The Cluster service: the control plane about itself.
 //!
-//! Answers without etcd, from what this process knows.
+//! Answers without etcd too: from what this process knows, and from whoever answers it.
 
 use std::time::SystemTime;
 
@@ -29,6 +29,6 @@ impl Cluster for Api {
     }
 
     async fn diagnose(&self, _: Request<v1::DiagnoseRequest>) -> Result<Response<v1::DiagnoseResponse>, Status> {
-        Err(Status::unimplemented("Cluster/Diagnose"))
+        Ok(Response::new(v1::DiagnoseResponse { findings: self.diagnosis().await }))
     }
 }

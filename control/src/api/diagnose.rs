@@ -1,0 +1,85 @@
+//! Cluster/Diagnose: looks for what is wrong, or soon will be.
+//!
+//! Part of the Cluster service. It asks etcd, the leader and the Agents, all at once and each with a deadline, and must
+//! answer also when none of them does: that is when it is needed. The answer is bounded, the worst first where it is cut.
+
+mod clock;
+mod control;
+mod etcd;
+mod files;
+mod finding;
+mod nodes;
+mod ports;
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use echo_proto::v1::Finding;
+use tokio::time::Instant;
+
+use self::finding::warning;
+use super::Api;
+
+/// Most findings of one answer.
+const MAX_FINDINGS: usize = 200;
+/// Most nodes that are asked.
+const MAX_NODES: usize = 500;
+/// Longest time for the nodes; etcd and the leader have shorter ones.
+const NODES_DEADLINE: Duration = Duration::from_secs(8);
+
+impl Api {
+    /// What was found, of everything that was looked at.
+    pub(super) async fn diagnosis(&self) -> Vec<Finding> {
+        let (etcd, control, nodes) =
+            tokio::join!(etcd::look(&self.store, &self.about.etcd), control::look(self), self.look_at_nodes());
+        bounded([etcd, control, nodes].concat())
+    }
+
+    async fn look_at_nodes(&self) -> Vec<Finding> {
+        let nodes = self.view.read(|state| {
+            let fleets = state.pools.iter().map(|(name, pool)| (name, &pool.fleet));
+            fleets.flat_map(|(name, fleet)| fleet.iter().map(|node| (name.clone(), node.clone()))).collect::<Vec<_>>()
+        });
+        let asked = nodes.get(..MAX_NODES).unwrap_or(&nodes);
+        let seen = nodes::ask(&self.agents, asked, Instant::now() + NODES_DEADLINE).await;
+        let mut findings = nodes::judge(&seen, nodes.len());
+        findings.extend(self.view.read(|state| ports::judge(&seen, state)));
+        findings
+    }
+}
+
+/// Another version than this control's; a fleet is upgraded node by node, so that it is no error.
+fn version(object: &str, version: &str) -> Option<Finding> {
+    let ours = echo_proto::VERSION;
+    let text = format!("it runs version {version}, this control {ours}");
+    (version != ours).then(|| warning("VersionSkew", object, text, "finish the upgrade; control goes first"))
+}
+
+/// The worst first where there are too many, and how many more there are.
+fn bounded(mut findings: Vec<Finding>) -> Vec<Finding> {
+    if findings.len() <= MAX_FINDINGS {
+        return findings;
+    }
+    findings.sort_by_key(|finding| Reverse(finding.severity));
+    let more = findings.len() - MAX_FINDINGS;
+    findings.truncate(MAX_FINDINGS);
+    let text = format!("{more} findings more");
+    findings.push(warning("Truncated", "cluster", text, "mend those above, then ask again"));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::finding::{error, ok};
+    use super::*;
+
+    #[test]
+    fn an_answer_is_bounded_and_keeps_the_worst() {
+        let mut findings = vec![ok("A", "x", "fine"); MAX_FINDINGS];
+        findings.push(error("B", "x", "bad", "mend it"));
+        assert_eq!(bounded(findings.clone()).len(), MAX_FINDINGS + 1);
+        let kept = bounded(findings);
+        assert_eq!(kept.first().map(|f| f.check.as_str()), Some("B"));
+        assert_eq!(kept.last().map(|f| f.message.as_str()), Some("1 findings more"));
+    }
+}

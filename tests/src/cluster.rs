@@ -147,7 +147,9 @@ impl Drop for Cluster {
             return;
         }
         // The nodes end with control's lifeline; then nobody writes to the folder any more.
-        let nodes: Vec<u32> = self.nodes().unwrap_or_default().iter().map(|n| self.node_pid(&name(n))).collect();
+        let names = self.nodes().unwrap_or_default().iter().map(name).collect::<Vec<_>>();
+        let spawned = names.iter().filter(|name| self.dir.join(format!("nodes/{name}.json")).exists());
+        let nodes: Vec<u32> = spawned.map(|name| self.node_pid(name)).collect();
         self.control.signal(Signal::SIGKILL);
         self.control.cut_lifeline();
         self.retired.clear();

@@ -1,8 +1,9 @@
 //! A private, real etcd, and `etcdctl` for what an outsider would read and write.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -19,6 +20,7 @@ pub struct Etcd {
     url: String,
     peer: String,
     dir: PathBuf,
+    args: Vec<String>,
 }
 
 impl Etcd {
@@ -29,9 +31,20 @@ impl Etcd {
 
     /// Starts one on this address and waits until it answers.
     pub fn start_on(dir: &Path, address: Ipv4Addr) -> Self {
+        Self::start_with(dir, address, &[])
+    }
+
+    /// Starts one that [`Self::fill`] fills within a second.
+    pub fn start_small(dir: &Path) -> Self {
+        Self::start_with(dir, own_loopback_address(), &["--quota-backend-bytes=2097152"])
+    }
+
+    fn start_with(dir: &Path, address: Ipv4Addr, args: &[&str]) -> Self {
         let url = format!("http://{address}:{}", free_port(address));
         let peer = format!("http://{address}:{}", free_port(address));
-        let etcd = Self { process: spawn(dir, &url, &peer), url, peer, dir: dir.to_owned() };
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let process = spawn(dir, &url, &peer, &args);
+        let etcd = Self { process, url, peer, dir: dir.to_owned(), args };
         etcd.wait_ready();
         etcd
     }
@@ -44,13 +57,75 @@ impl Etcd {
     /// Kills it as a crash would; its data stays.
     pub fn kill(&mut self) {
         self.process.kill();
+        // What was killed is the shell that waits for it; it may itself still be about to go.
+        for url in [&self.url, &self.peer] {
+            let address = url.trim_start_matches("http://");
+            eventually("etcd has let go of its ports", READY, || match TcpListener::bind(address) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => Err(error),
+                _ => Ok(()),
+            });
+        }
     }
 
     /// Starts it again on the same data and ports.
     pub fn restart(&mut self) {
-        self.process.kill();
-        self.process = spawn(&self.dir, &self.url, &self.peer);
+        self.kill();
+        self.process = spawn(&self.dir, &self.url, &self.peer, &self.args);
         self.wait_ready();
+    }
+
+    /// A backup of all it holds; returns the file.
+    pub fn save(&self) -> PathBuf {
+        let file = self.dir.join("backup.db");
+        self.etcdctl(&["snapshot", "save", &file.display().to_string()]);
+        file
+    }
+
+    /// Kills it and starts it again on a backup, as an operator would after a disaster.
+    pub fn restore(&mut self, backup: &Path) {
+        self.kill();
+        let data = self.dir.join("etcd-data");
+        std::fs::remove_dir_all(&data).expect("can remove etcd's data");
+        let (peer, cluster) = (self.peer.clone(), format!("default={}", self.peer));
+        let (backup, data) = (backup.display().to_string(), data.display().to_string());
+        let to = ["--data-dir", &data, "--initial-advertise-peer-urls", &peer, "--initial-cluster", &cluster];
+        self.etcdctl(&[&["snapshot", "restore", &backup], &to[..]].concat());
+        self.restart();
+    }
+
+    /// Kills it and starts it again on nothing.
+    pub fn wipe(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.dir.join("etcd-data")).expect("can remove etcd's data");
+        self.restart();
+    }
+
+    /// Forgets all history.
+    pub fn compact(&self) {
+        let status = self.etcdctl(&["get", "any", "-w", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status).expect("etcdctl writes JSON");
+        self.etcdctl(&["compact", &status["header"]["revision"].to_string()]);
+    }
+
+    /// Fills it up to its quota: from then on it takes no writes.
+    pub fn fill(&self) {
+        let ballast = "x".repeat(100_000);
+        for i in 0.. {
+            let output = self.run(&["put", &format!("ballast/{i}"), &ballast]);
+            if !output.status.success() {
+                let cause = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(cause.contains("database space exceeded"), "{cause}");
+                return;
+            }
+        }
+    }
+
+    /// Takes back what [`Self::fill`] did.
+    pub fn make_room(&self) {
+        self.etcdctl(&["del", "--prefix", "ballast/"]);
+        self.compact();
+        self.etcdctl(&["defrag"]);
+        self.etcdctl(&["alarm", "disarm"]);
     }
 
     /// Stops or continues it.
@@ -80,26 +155,28 @@ impl Etcd {
     /// # Panics
     /// When it fails.
     pub fn etcdctl(&self, args: &[&str]) -> String {
-        let mut command = Command::new(tools::foreign("etcdctl"));
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(args);
-        let output = command.output().expect("etcdctl runs");
+        let output = self.run(args);
         assert!(output.status.success(), "etcdctl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(tools::foreign("etcdctl"));
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(args);
+        command.output().expect("etcdctl runs")
+    }
+
     fn wait_ready(&self) {
         eventually("etcd answers", READY, || {
-            let mut command = Command::new(tools::foreign("etcdctl"));
-            command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url, "--command-timeout=1s", "get", "ready"]);
-            let output = command.output().expect("etcdctl runs");
+            let output = self.run(&["--command-timeout=1s", "get", "ready"]);
             if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
         });
     }
 }
 
-fn spawn(dir: &Path, url: &str, peer: &str) -> Process {
+fn spawn(dir: &Path, url: &str, peer: &str, more: &[String]) -> Process {
     let data = dir.join("etcd-data");
-    let args = [
+    let args = vec![
         format!("--data-dir={}", data.display()),
         format!("--listen-client-urls={url}"),
         format!("--advertise-client-urls={url}"),
@@ -109,7 +186,7 @@ fn spawn(dir: &Path, url: &str, peer: &str) -> Process {
         "--heartbeat-interval=20".into(),
         "--election-timeout=200".into(),
     ];
-    Process::start_foreign("etcd", dir, &tools::foreign("etcd"), &args)
+    Process::start_foreign("etcd", dir, &tools::foreign("etcd"), &[args.as_slice(), more].concat())
 }
 
 /// A random address of 127.0.0.0/8, so that ports chosen now are still free when they are bound.

@@ -14,7 +14,9 @@ pub mod collector;
 
 pub mod echoctl;
 pub mod etcd;
+pub mod fault;
 pub mod lab;
+pub mod node;
 pub mod process;
 pub mod scripted;
 pub mod slow;

@@ -1,14 +1,12 @@
 //! A node's own record: whatever an outsider does to it, the node serves on and puts it right.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-use echo_tests::cluster::{READY, SETTLED, bound, name, text};
+use echo_tests::cluster::{READY, SETTLED, bound, name, pool_file, text};
+use echo_tests::etcd::own_loopback_address;
+use echo_tests::node::{History, SOON, start, start_as, wait_log};
 use echo_tests::process::{alive, kill_pid};
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Etcd, Process, client, eventually, tools};
+use echo_tests::{Cluster, Etcd, client, eventually, tools};
 use nix::sys::signal::Signal;
 
 const NODE_1: &str = "/echo/v1/default/nodes/default/node-1";
@@ -73,32 +71,58 @@ fn a_node_starts_over_garbage_in_its_place() {
     client::tcp_echo(bound(node, "echo-tcp"), b"hello").unwrap();
 }
 
-/// A node that nobody scales, without a state directory.
-fn node(log: &str, dir: &Path, etcd: &Etcd, lease_ttl: &str) -> Process {
-    let mut command = Command::new(tools::ours("echo-node"));
-    command.args(["--id", "lonely", "--etcd", etcd.url(), "--lease-ttl", lease_ttl, "--lifeline"]);
-    command.args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
-    Process::start(log, dir, command)
-}
-
-#[track_caller]
-fn wait_log(node: &Process, what: &str) {
-    eventually(what, Duration::from_secs(20), || ensure(node.log().contains(what), || node.log()));
-}
-
 #[test]
 fn a_dead_holder_is_waited_for_as_long_as_its_own_lease_lasts() {
     let dir = tools::scratch("registry");
     let etcd = Etcd::start(&dir);
-    let mut before = node("before", &dir, &etcd, "8s");
+    let mut before = start_as("before", &dir, etcd.url(), "lonely", &["--lease-ttl", "8s"]);
     wait_log(&before, "registered");
     before.kill();
-    let mut after = node("after", &dir, &etcd, "1s");
+    let mut after = start_as("after", &dir, etcd.url(), "lonely", &["--lease-ttl", "1s"]);
     wait_log(&after, "waiting for that registration");
     wait_log(&after, "lease=");
     assert!(after.is_running());
     // A living one is not.
-    let mut other = node("other", &dir, &etcd, "1s");
-    assert_eq!(other.wait(Duration::from_secs(20)).code(), Some(1));
-    assert!(other.log().contains("node id default/lonely is held by 127.0.0.1:"), "{}", other.log());
+    let mut other = start_as("other", &dir, etcd.url(), "lonely", &["--lease-ttl", "1s"]);
+    assert_eq!(other.wait(SOON).code(), Some(1));
+    let last = other.log().lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("echo-node: node id default/lonely is held by 127.0.0.1:"), "{last}");
+    assert!(last.contains(" since 20") && last.ends_with("; stop that node, or choose another --id"), "{last}");
+}
+
+#[test]
+fn every_phase_of_a_start_is_written() {
+    let cluster = Cluster::start(0);
+    let history = History::follow(&cluster.etcd, cluster.dir());
+    let address = own_loopback_address();
+    let taken = std::net::TcpListener::bind((address, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let args = ["--pool", "edge", "--address", &address.to_string()];
+    let _node = start(cluster.dir(), cluster.etcd.url(), "lonely", &args);
+    let reach = |phase: &str| {
+        eventually(phase, SETTLED, || {
+            let told = history.of("/echo/v1/default/nodes/edge/lonely");
+            let last = told.last().cloned().flatten().unwrap_or_default();
+            ensure(text(&last, "/status/phase") == phase, || format!("{told:?}"))?;
+            Ok::<_, String>(told)
+        })
+    };
+    reach("NODE_PHASE_NO_POOL");
+    let pool = pool_file(0).replace("name: default", "name: edge").replacen("port: 0", &format!("port: {port}"), 1);
+    cluster.echoctl().ok(&format!("apply -f {}", cluster.file("edge.yaml", &pool)));
+    let told = reach("NODE_PHASE_REJECTED");
+    let record = told.last().unwrap().as_ref().unwrap();
+    let conditions = record["status"]["conditions"].as_array().unwrap();
+    let refused = conditions.iter().find(|condition| condition["type"] == "ConfigAccepted").unwrap();
+    assert_eq!(text(refused, "/reason"), "BindFailed");
+    assert_eq!(text(refused, "/message"), format!("listener echo-tcp: bind {address}:{port}: address in use"));
+    drop(taken);
+    let told = reach("NODE_PHASE_READY");
+    let mut phases: Vec<_> = told.iter().flatten().map(|record| text(record, "/status/phase")).collect();
+    phases.dedup();
+    let expected = ["STARTING", "NO_POOL", "REJECTED", "READY"].map(|phase| format!("NODE_PHASE_{phase}"));
+    assert_eq!(phases, expected);
+    let conditions = told.last().unwrap().as_ref().unwrap()["status"]["conditions"].to_string();
+    assert!(!conditions.contains("ConfigAccepted"), "taken back: {conditions}");
+    client::tcp_echo((address, port).into(), b"hello").unwrap();
 }

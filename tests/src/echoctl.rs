@@ -1,15 +1,15 @@
 //! The real `echoctl`, as an operator types it.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::tools;
 
-/// `echoctl` towards one control.
+/// `echoctl`, with the environment of one operator.
 #[derive(Debug, Clone)]
 pub struct Echoctl {
-    server: String,
     env: Vec<(String, String)>,
 }
 
@@ -27,7 +27,12 @@ pub struct Output {
 impl Echoctl {
     /// Talks to the control at `server`, a URL.
     pub fn new(server: &str) -> Self {
-        Self { server: server.to_owned(), env: Vec::new() }
+        Self { env: Vec::new() }.env("ECHO_SERVER", server)
+    }
+
+    /// Talks to the control that a config file names.
+    pub fn with_config(file: &Path) -> Self {
+        Self { env: Vec::new() }.env("ECHOCTL_CONFIG", &file.display().to_string())
     }
 
     /// With one more variable in its environment.
@@ -44,7 +49,7 @@ impl Echoctl {
     /// Runs it with these arguments.
     pub fn run_args(&self, args: &[&str]) -> Output {
         let mut command = Command::new(tools::ours("echoctl"));
-        command.env("ECHO_SERVER", &self.server).envs(self.env.iter().cloned()).args(args);
+        command.env_remove("ECHO_SERVER").env_remove("ECHO_CONTEXT").envs(self.env.iter().cloned()).args(args);
         let output = command.output().expect("echoctl runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or_else(|| {

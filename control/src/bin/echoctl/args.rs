@@ -12,7 +12,8 @@ use echo_proto::codec;
 
 use crate::server::Servers;
 use crate::{
-    apply, backup, completion, config, cordon, delete, describe, diff, drain, get, help, rollout, scale, up, version,
+    apply, backup, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, rollout, scale, up,
+    version,
 };
 
 /// The admin command line of an echo cluster.
@@ -87,6 +88,8 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Follow a rollout, or go back to an older revision.
     Rollout(rollout::Args),
+    /// Look for what is wrong, or soon will be, here and in the cluster.
+    Doctor(doctor::Args),
     /// Tell the versions of this command and of control.
     Version(version::Args),
     /// Name control planes, and choose which one is meant.
@@ -126,6 +129,7 @@ impl Verb {
             Self::Undrain(_) => "echoctl undrain",
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
+            Self::Doctor(_) => "echoctl doctor",
             Self::Version(_) => "echoctl version",
             Self::Config(args) => args.span(),
             Self::Completion(_) => "echoctl completion",

@@ -23,8 +23,6 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::server::{Server, Servers};
 
-/// Longest wait for an answer where `--timeout` names none.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest message taken, in bytes: a page of 500 pools with the largest template (64 KiB as JSON) each.
@@ -63,7 +61,7 @@ impl Control {
     /// # Errors
     /// None answers, or not in time.
     pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
-        let timeout = context.timeout.unwrap_or(ANSWER_TIMEOUT);
+        let timeout = context.timeout();
         let mut causes = Vec::new();
         for server in context.servers.iter() {
             let opened = Self::open(server, timeout).await;

@@ -14,6 +14,9 @@ use crate::server::{Server, Servers};
 /// Where `echoctl up` serves.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
 
+/// Longest wait for an answer where nobody names one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A control plane, and how it came to be chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
@@ -62,6 +65,13 @@ impl Context {
                 ))
             }
         }
+    }
+}
+
+impl Context {
+    /// Longest wait for one answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(ANSWER_TIMEOUT)
     }
 }
 

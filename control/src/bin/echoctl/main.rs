@@ -18,6 +18,7 @@ mod cordon;
 mod delete;
 mod describe;
 mod diff;
+mod doctor;
 mod documents;
 mod drain;
 mod dry_run;
@@ -96,6 +97,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Undrain(args) => cordon::run(&cli.global, args, Wish::Undrain).await,
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
+        Verb::Doctor(args) => doctor::run(&cli.global, args).await,
         Verb::Version(args) => version::run(&cli.global, args).await,
         Verb::Config(args) => config::verbs::run(&cli.global, &args),
         Verb::Completion(args) => completion::run(&args),

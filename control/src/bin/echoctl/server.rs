@@ -22,6 +22,11 @@ impl Server {
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::from(self.uri.clone())
     }
+
+    /// Its host, a name or an IP address, and its port.
+    pub(crate) fn authority(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
 }
 
 impl FromStr for Server {

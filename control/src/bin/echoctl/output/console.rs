@@ -1,7 +1,7 @@
 //! What long work says while it goes on: lines, and on a terminal one line that is written over.
 //!
-//! Used by `up` and `rollout status`. A terminal that is gone must not end the work: what can't be written is not
-//! written.
+//! Used by `up`, `rollout status` and, for its colours, `doctor`. A terminal that is gone must not end the work: what
+//! can't be written is not written.
 
 use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
@@ -23,6 +23,7 @@ const BAR: usize = 20;
 pub(crate) enum Colour {
     Red = 31,
     Green = 32,
+    Yellow = 33,
     Cyan = 36,
 }
 
@@ -41,6 +42,12 @@ impl Console {
         let terminal = std::io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { terminal, colour, shown: RefCell::default() }
+    }
+
+    /// One that is no terminal.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { terminal: false, colour: false, shown: RefCell::default() }
     }
 
     /// A line, or several, to stay.

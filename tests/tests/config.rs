@@ -1,0 +1,185 @@
+//! Which control a command talks to, and what it does when that is away: contexts, several servers, completion, doctor.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use echo_tests::cluster::{READY, text};
+use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::wait::ensure;
+use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// A second control on the cluster's etcd, which starts no nodes.
+fn second_control(cluster: &Cluster) -> (Process, String) {
+    let ip = own_loopback_address();
+    let address = format!("{ip}:{}", free_port(ip));
+    let mut command = Command::new(tools::ours("echo-control"));
+    command.args(["--grpc", &address, "--http", &format!("{ip}:0"), "--etcd", cluster.etcd.url(), "--lifeline"]);
+    let process = Process::start("second", cluster.dir(), command);
+    let server = format!("http://{address}");
+    let echoctl = Echoctl::new(&server);
+    eventually("the second control answers", READY, || echoctl.items("get pools"));
+    (process, server)
+}
+
+#[test]
+fn contexts_are_named_chosen_and_forgotten() {
+    let cluster = Cluster::start(1);
+    let file = cluster.dir().join("folder/config.yaml");
+    let echoctl = Echoctl::with_config(&file);
+    let server = format!("http://{}", cluster.address());
+
+    assert!(
+        echoctl.run("config get-contexts").stderr.contains("config set-context"),
+        "an empty list tells the next step"
+    );
+    assert_eq!(echoctl.ok(&format!("config set-context lab --server {server}")), "context/lab created\n");
+    assert_eq!(echoctl.ok("config set-context lab --timeout 20s"), "context/lab configured\n");
+    assert_eq!(echoctl.ok(&format!("config set-context away --server {NOWHERE}")), "context/away created\n");
+    echoctl.ok("config use-context lab");
+    assert_eq!(echoctl.ok("config current-context"), "lab\n");
+    let list = echoctl.ok("config get-contexts");
+    assert!(list.lines().any(|l| l.starts_with('*') && l.contains("lab") && l.contains(&server)), "{list}");
+
+    assert_eq!(echoctl.ok("get nodes -o name"), "node/node-1\n", "the current context");
+    let version = echoctl.ok("version");
+    assert!(version.contains(&server) && version.contains("context lab"), "{version}");
+    assert_eq!(echoctl.run("get nodes --context away").code, 1);
+    let env = echoctl.clone().env("ECHO_SERVER", NOWHERE);
+    assert_eq!(env.run("get nodes").code, 1, "the environment beats the file");
+    assert_eq!(env.ok("get nodes -o name --context lab"), "node/node-1\n", "and a flag the environment");
+
+    let unknown = echoctl.run("get nodes --context lap");
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert!(unknown.stderr.contains("\"lap\"") && unknown.stderr.contains("there are lab, away"), "{unknown:?}");
+    echoctl.ok("config rename-context lab home");
+    assert_eq!(echoctl.ok("config current-context"), "home\n");
+    echoctl.ok("config delete-context home");
+    assert_eq!(echoctl.run("config current-context").code, 1);
+}
+
+#[test]
+fn a_broken_config_file_is_told_and_needed_only_where_it_decides() {
+    let dir = tools::scratch("broken-config");
+    let file = dir.join("config.yaml");
+    std::fs::write(&file, "apiVersion: echo/v1\nkind: Config\ncontext: []\ncontexts: [{name: a, sever: 'b:1'}]\n")
+        .unwrap();
+    let echoctl = Echoctl::with_config(&file);
+    for line in ["get nodes", "config get-contexts", "config set-context a --server c:1", "version"] {
+        let output = echoctl.run(line);
+        assert_eq!(output.code, 1, "{line}: {output:?}");
+        let told = output.stderr;
+        for part in [&*file.to_string_lossy(), "contexts[0].sever", "did you mean server", "context: unknown field"] {
+            assert!(told.contains(part), "{line}: {part:?} is not in {told}");
+        }
+    }
+    assert!(echoctl.run("get nodes --server 127.0.0.1:1").stderr.contains("no control at"), "the file is not needed");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("sever"), "nothing was written");
+}
+
+#[test]
+fn the_next_server_is_taken_when_one_is_away_or_silent() {
+    let cluster = Cluster::start(1);
+    let good = format!("http://{}", cluster.address());
+    // The kernel accepts its connections, and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for bad in [NOWHERE, &silent] {
+        let echoctl = Echoctl::new(&format!("{bad},{good}"));
+        assert_eq!(echoctl.ok("get nodes -o name --timeout 2s"), "node/node-1\n", "{bad}");
+        assert!(echoctl.ok("version --timeout 2s").contains(&good));
+        assert_eq!(echoctl.ok("scale pool/default --replicas 1 --timeout 2s"), "pool/default unchanged\n");
+    }
+    let nobody = Echoctl::new(&format!("{NOWHERE},127.0.0.1:2")).run("get nodes");
+    assert_eq!(nobody.code, 1);
+    assert!(nobody.stderr.contains("127.0.0.1:1,http://127.0.0.1:2"), "{nobody:?}");
+    assert_eq!(nobody.stderr.lines().count(), 1, "{nobody:?}");
+}
+
+#[test]
+fn a_watch_goes_on_with_another_server() {
+    let mut cluster = Cluster::start(1);
+    let (_second, second) = second_control(&cluster);
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.args(["get", "pools", "--watch", "--server", &format!("http://{},{second}", cluster.address())]);
+    let watch = Process::start("watch", cluster.dir(), command);
+    eventually("the watch begins", READY, || ensure(watch.log().contains("default"), || watch.log()));
+    cluster.control.kill();
+    Echoctl::new(&second).ok("scale pool/default --replicas 7");
+    eventually("the watch tells of the change", READY, || {
+        let log = watch.log();
+        ensure(log.lines().any(|line| line.starts_with("default") && line.contains('7')), || log.clone())
+    });
+}
+
+fn bash(script: &str, path: &Path) -> String {
+    let path = format!("{}:/usr/bin:/bin", path.display());
+    let output = Command::new("bash").args(["-c", script]).env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{script}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn bash_completes_verbs_and_flags() {
+    let bin = tools::ours("echoctl").parent().unwrap().to_owned();
+    assert!(bash("source <(echoctl completion bash); complete -p echoctl", &bin).contains("echoctl"));
+    let completed = |words: &str, at: u32| {
+        // As bash calls it: the command, the word at the cursor, the word before.
+        let call = "_echoctl echoctl \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"";
+        let words = format!("COMP_WORDS=({words}); COMP_CWORD={at}; {call}; echo \"${{COMPREPLY[@]}}\"");
+        bash(&format!("source <(echoctl completion bash); {words}"), &bin)
+    };
+    assert_eq!(completed("echoctl roll", 1).trim(), "rollout");
+    assert!(completed("echoctl config use", 2).contains("use-context"));
+    assert!(completed("echoctl get --wat", 2).contains("--watch"));
+    assert_eq!(completed("echoctl apply --dry-run cl", 3).trim(), "client");
+    for shell in ["zsh", "fish"] {
+        assert!(Echoctl::new(NOWHERE).ok(&format!("completion {shell}")).contains("rollout"), "{shell}");
+    }
+}
+
+#[test]
+fn doctor_finds_a_cluster_well() {
+    let cluster = Cluster::start(1);
+    let echoctl = cluster.echoctl();
+    let findings = echoctl.items("doctor").unwrap();
+    for check in ["OpenFiles", "Config", "ControlAnswers", "ClockSkew", "VersionSkew"] {
+        let found =
+            findings.iter().find(|f| f["check"] == check).unwrap_or_else(|| panic!("no {check}: {findings:#?}"));
+        assert_eq!(text(found, "/severity"), "SEVERITY_OK", "{found:#?}");
+    }
+    let table = echoctl.ok("doctor");
+    assert!(table.starts_with("RESULT") && !table.contains("FAIL") && !table.contains('\u{1b}'), "{table}");
+}
+
+#[test]
+fn doctor_tells_what_it_can_when_control_is_away() {
+    let away = Echoctl::new(NOWHERE).run("doctor");
+    assert_eq!(away.code, 1, "{away:?}");
+    for part in ["OpenFiles", "FAIL     ControlAnswers", "connection refused", "echoctl up"] {
+        assert!(away.stdout.contains(part), "{part:?} is not in {}", away.stdout);
+    }
+    let name = Echoctl::new("http://no-such-host.invalid:7400").run("doctor --timeout 5s");
+    assert!(name.stdout.contains("FAIL     NameLookup"), "{}", name.stdout);
+    let dir = tools::scratch("doctor");
+    std::fs::write(dir.join("config.yaml"), "kind: [").unwrap();
+    let broken = Echoctl::with_config(&dir.join("config.yaml")).run("doctor");
+    assert_eq!(broken.code, 1);
+    assert!(broken.stdout.contains("FAIL     Config"), "{}", broken.stdout);
+}
+
+#[test]
+fn a_silent_control_is_not_waited_for_longer_than_told() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let echoctl = Echoctl::new(&format!("http://{}", silent.local_addr().unwrap()));
+    let began = std::time::Instant::now();
+    for line in ["get nodes --timeout 300ms", "version --timeout 300ms", "doctor --timeout 300ms"] {
+        assert_eq!(echoctl.run(line).code, 1, "{line}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}

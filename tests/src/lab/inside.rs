@@ -11,6 +11,10 @@ use crate::tools;
 /// Set in the process that has the network.
 const INSIDE: &str = "ECHO_TEST_LAB";
 
+/// What whoever runs the tests can do about it.
+const REFUSED: &str = "this test makes network namespaces, and may not: run it as root (in a container: --privileged), \
+                       or allow user namespaces: sysctl kernel.unprivileged_userns_clone=1";
+
 /// How the lines begin that are for whoever runs the tests: cells of the table, and the course of a long run.
 const TOLD: [&str; 2] = ["cell: ", "chaos: "];
 
@@ -64,8 +68,7 @@ fn namespace_flags() -> Vec<&'static str> {
         try_out.is_ok_and(|status| status.success())
     };
     let way = ways.iter().find(allowed);
-    way.expect("this test needs network namespaces: run it as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)")
-        .to_vec()
+    way.expect(REFUSED).to_vec()
 }
 
 fn end_with_the_outer_test() {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, bound, name};
-use echo_tests::process::{alive, gone};
+use echo_tests::process::{gone, naming};
 use echo_tests::wait::ensure;
 use echo_tests::{Echoctl, Etcd, Process, client, eventually, tools};
 use nix::sys::signal::Signal;
@@ -52,20 +52,6 @@ impl Up {
     }
 }
 
-/// Every process that descends from `up` or belongs to its state dir.
-fn family(state: &Path) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if line.contains(&*state.to_string_lossy()) && alive(pid) {
-            found.push(pid);
-        }
-    }
-    found
-}
-
 fn state(name: &str) -> PathBuf {
     tools::scratch(name).join("state")
 }
@@ -92,10 +78,10 @@ fn the_readme_run() {
     assert_eq!(echoctl.items("get nodes").unwrap().len(), 3);
     echoctl.ok("scale pool/default --replicas 4");
     eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
-    let family_before = family(&state);
+    let family_before = naming(&state);
     assert!(family_before.len() >= 6, "up, etcd, control and four nodes: {family_before:?}");
     up.interrupt();
-    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 
     // Again: the stored pool, with the four nodes that it has now.
     let mut up = Up::start(&state, "");
@@ -108,7 +94,7 @@ fn the_readme_run() {
         ensure(nodes.len() == 2, || format!("{}", nodes.len()))
     });
     up.interrupt();
-    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 }
 
 const ANY_PORTS: &str = "--listen 127.0.0.1:0 --http 127.0.0.1:0 --node-grpc-port 0 --node-http-port 0";
@@ -124,7 +110,7 @@ fn a_killed_up_takes_everything_with_it() {
     let state = state("killed");
     let args = any_ports(state.parent().unwrap(), 2);
     let mut up = Up::start(&state, &args);
-    let family = family(&state);
+    let family = naming(&state);
     assert!(family.len() >= 5, "up, etcd, control and two nodes: {family:?}");
     up.process.kill();
     for pid in family {
@@ -144,13 +130,13 @@ fn its_etcd_and_its_control_are_restarted() {
         let pid = find(&state, victim);
         echo_tests::process::kill_pid(pid, Signal::SIGKILL);
         eventually(&format!("another {victim} runs"), READY, || {
-            let now = family(&state).into_iter().filter(|p| program(*p) == victim).collect::<Vec<_>>();
+            let now = naming(&state).into_iter().filter(|p| program(*p) == victim).collect::<Vec<_>>();
             ensure(now.len() == 1 && now[0] != pid, || format!("{now:?}"))
         });
     }
-    assert_eq!(family(&state).into_iter().filter(|p| program(*p) == "echo-node").count(), 2);
+    assert_eq!(naming(&state).into_iter().filter(|p| program(*p) == "echo-node").count(), 2);
     up.interrupt();
-    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 }
 
 #[test]
@@ -159,7 +145,7 @@ fn another_etcd_is_used_and_left_as_it_was() {
     let dir = state.parent().unwrap();
     let etcd = Etcd::start(dir);
     let mut up = Up::start(&state, &format!("{} --etcd {}", any_ports(dir, 2), etcd.url()));
-    assert!(!family(&state).into_iter().any(|pid| program(pid) == "etcd"), "no etcd of its own");
+    assert!(!naming(&state).into_iter().any(|pid| program(pid) == "etcd"), "no etcd of its own");
     assert_eq!(etcd.get_prefix("/echo/v1/default/nodes/").len(), 2);
     up.interrupt();
     assert_eq!(etcd.get_prefix("/echo/v1/default/nodes/"), [], "the nodes gave their leases back");
@@ -224,7 +210,7 @@ fn a_node_that_cannot_start_ends_the_start_soon() {
     let log = up.log();
     assert!(log.contains("1 of 2 ready") && log.contains("node-2: ended"), "{log}");
     assert!(log.contains(&format!("127.0.0.2:{port}: address in use")), "{log}");
-    assert_eq!(family(&state), [0_u32; 0], "nothing is left running");
+    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 }
 
 #[test]
@@ -247,7 +233,7 @@ fn nodes_of_a_killed_run_are_not_told() {
 
 /// The one process of this cluster that runs a program.
 fn find(state: &Path, wanted: &str) -> u32 {
-    family(state).into_iter().find(|pid| program(*pid) == wanted).unwrap_or_else(|| panic!("no {wanted}"))
+    naming(state).into_iter().find(|pid| program(*pid) == wanted).unwrap_or_else(|| panic!("no {wanted}"))
 }
 
 fn program(pid: u32) -> String {

@@ -13,6 +13,7 @@ mod lease_file;
 mod list;
 mod probe;
 mod tail;
+mod witness;
 
 use std::future::Future;
 use std::time::Duration;

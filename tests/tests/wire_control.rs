@@ -6,10 +6,10 @@ mod led;
 
 use std::time::Duration;
 
-use echo_tests::cluster::name;
-use echo_tests::eventually;
+use echo_tests::cluster::{bound, name, pool_file, text};
 use echo_tests::scripted::{Call, Fault};
 use echo_tests::wait::ensure;
+use echo_tests::{client, eventually};
 
 use led::{LEADER, Led, POOL};
 
@@ -82,7 +82,7 @@ fn a_full_disk_of_etcd_is_named_and_reads_go_on() {
     led.etcd.set_no_space(true);
     let refused = led.run("scale pool/default --replicas 2");
     assert_eq!(refused.code, 1, "{}", refused.stdout);
-    assert!(refused.stderr.contains("space"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("NOSPACE"), "{}", refused.stderr);
     assert_eq!(led.items("get nodes").unwrap().len(), 1);
     led.etcd.set_no_space(false);
     led.drives(2, AT_ONCE);
@@ -140,5 +140,52 @@ fn a_restored_backup_is_followed() {
     assert_eq!(replicas(&led), 1);
     led.has_nodes(1, AFTER_SILENCE);
     led.drives(2, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
+fn a_restored_backup_is_followed_though_its_revisions_have_passed_ours() {
+    let led = Led::start();
+    let mut backup = led.etcd.backup();
+    led.drives(2, AT_ONCE);
+    // As a fleet does that registers again before control looks.
+    (0..100).for_each(|n| backup.put("/elsewhere", &n.to_string()));
+    led.etcd.restore(&backup);
+    led.has_nodes(1, AFTER_SILENCE);
+    led.drives(2, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
+fn a_wiped_etcd_ends_no_node() {
+    let led = Led::start();
+    let node = led.items("get nodes").unwrap().remove(0);
+    let mut open = client::connect(bound(&node, "echo-tcp")).unwrap();
+    client::echo_on(&mut open, b"before").unwrap();
+    led.etcd.wipe();
+    // Another pool's node tells that control leads again, and has thought about all that it knows.
+    let file = led.file("other.yaml", &pool_file(1).replace("name: default", "name: other"));
+    eventually("another pool is taken", AFTER_SILENCE, || {
+        let applied = led.run(&format!("apply -f {file}"));
+        ensure(applied.code == 0, || applied.stderr)
+    });
+    eventually("its node serves", AFTER_SILENCE, || {
+        let nodes = led.items("get nodes")?;
+        let ready = |n: &serde_json::Value| {
+            text(n, "/status/pool") == "other" && text(n, "/status/phase") == "NODE_PHASE_READY"
+        };
+        ensure(nodes.iter().any(ready), || format!("{nodes:?}"))
+    });
+    client::echo_on(&mut open, b"after").unwrap();
+    led.was_well();
+}
+
+#[test]
+fn an_election_won_without_an_answer_blocks_nobody() {
+    let led = Led::start();
+    led.etcd.fault_next(1, Call::Txn, Fault::AnswerLost);
+    led.etcd.change(|store| store.delete(LEADER));
+    eventually("the answer is lost", AT_ONCE, || ensure(led.etcd.faults_met() == 1, || "not yet".into()));
+    led.drives(2, AT_ONCE);
     led.was_well();
 }

@@ -132,7 +132,7 @@ impl EventWatcher {
             let Some(next) = page.next else { break };
             start = next;
         }
-        self.tail.start(revision);
+        self.tail.start(revision, None);
         Ok(outlet.send(reply(WatchType::Bookmark, None, revision)).await?)
     }
 

@@ -97,7 +97,7 @@ impl Follow {
             revision = at;
             all.extend(entries);
         }
-        self.tail.start(revision);
+        self.tail.start(revision, all.iter().max_by_key(|entry| entry.mod_revision));
         self.listed = true;
         Ok(Update::Reset(all))
     }

@@ -10,6 +10,7 @@ use etcd_client::{WatchFilterType, WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::list::MAX_MESSAGE_BYTES;
+use super::witness::Witness;
 use super::{Entry, REQUEST_DEADLINE, Store, StoreError};
 
 /// A watch that is silent for so long is asked for a sign of life.
@@ -32,6 +33,8 @@ pub struct Tail {
     prefix: String,
     filter: Option<WatchFilterType>,
     handed: Handed,
+    /// The newest change that is known.
+    witness: Option<Witness>,
     etcd_cluster: u64,
     stream: Option<WatchStream>,
     heard: Instant,
@@ -52,7 +55,7 @@ impl Tail {
     /// Watches all keys that start with `prefix`, once it is started.
     pub fn new(store: Store, prefix: String) -> Self {
         let (heard, handed) = (Instant::now(), Handed::default());
-        Self { store, prefix, filter: None, handed, etcd_cluster: 0, stream: None, heard, probed: false }
+        Self { store, prefix, filter: None, handed, witness: None, etcd_cluster: 0, stream: None, heard, probed: false }
     }
 
     /// Leaves removals out: etcd does not even send them.
@@ -60,9 +63,10 @@ impl Tail {
         Self { filter: Some(WatchFilterType::NoDelete), ..self }
     }
 
-    /// Everything up to `revision` is known.
-    pub fn start(&mut self, revision: i64) {
+    /// Everything up to `revision` is known; `newest` is what was changed last.
+    pub fn start(&mut self, revision: i64, newest: Option<&Entry>) {
         self.handed = Handed { revision, keys: None };
+        self.witness = newest.cloned().map(Witness::Put);
         self.stream = None;
     }
 
@@ -113,6 +117,11 @@ impl Tail {
     }
 
     async fn open(&mut self) -> Result<(), StoreError> {
+        if let Some(witness) = &self.witness
+            && !witness.holds(&self.store).await?
+        {
+            return Err(foreign());
+        }
         let options = WatchOptions::new().with_prefix().with_fragment().with_start_revision(self.handed.next());
         let options = options.with_filters(Vec::from_iter(self.filter));
         let mut client = self.store.client.watch_client().max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -128,9 +137,8 @@ impl Tail {
         let (cluster, at) = response.header().map_or((0, 0), |h| (h.cluster_id(), h.revision()));
         let other = self.etcd_cluster != 0 && cluster != 0 && cluster != self.etcd_cluster;
         if other || (response.created() && at < self.handed.revision) {
-            tracing::warn!("etcd went back in time or is another one: everything is read again");
             self.etcd_cluster = cluster;
-            return Err(StoreError::Compacted);
+            return Err(foreign());
         }
         self.etcd_cluster = cluster;
         if response.compact_revision() > 0 {
@@ -150,13 +158,23 @@ impl Tail {
             0 => Delta::Gone(kv.key().to_vec()),
             _ => Delta::Put(kv.clone().into()),
         };
-        let deltas: Vec<Delta> = news.map(delta).collect();
+        let news: Vec<_> = news.collect();
+        if let Some(newest) = news.last() {
+            self.witness = Some(Witness::of(newest));
+        }
+        let deltas: Vec<Delta> = news.into_iter().map(delta).collect();
         Ok((!deltas.is_empty()).then_some(deltas))
     }
 
     fn unavailable(&self, cause: &str) -> StoreError {
         StoreError::Unavailable { endpoints: self.store.endpoints.clone(), cause: cause.to_owned() }
     }
+}
+
+/// What is known is of no use any more.
+fn foreign() -> StoreError {
+    tracing::warn!("etcd went back in time or is another one: everything is read again");
+    StoreError::Compacted
 }
 
 impl Handed {

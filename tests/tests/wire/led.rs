@@ -45,6 +45,13 @@ impl Led {
         Echoctl::new(&format!("http://{}", self.address)).run(line)
     }
 
+    /// A file of this test, written.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// Objects, as `-o json` tells them.
     pub(crate) fn items(&self, line: &str) -> Result<Vec<Value>, String> {
         Echoctl::new(&format!("http://{}", self.address)).items(line)

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 pub use self::error::AppError;
 use self::state_dir::StateDir;
 use crate::api::{About, Api};
-use crate::drive::{Drive, Inbox};
+use crate::drive::{Absences, Drive, Inbox};
 use crate::roll_call;
 use crate::scaler::process::{Launcher, ProcessScaler, Supervisor};
 use crate::scaler::{NoScaler, Notices, Scaler};
@@ -130,8 +130,8 @@ impl Bound {
         let record = leader_record(instance, addresses.grpc);
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
-        let inbox = Inbox::new(notices_taken);
-        let drive = Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, inbox };
+        let (inbox, absences) = (Inbox::new(notices_taken), Absences::default());
+        let drive = Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, inbox, absences };
 
         let mut tasks = JoinSet::new();
         let mut spawn = |name: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>| {

@@ -5,8 +5,12 @@
 //! as they were when the plan was made.
 
 mod inbox;
+mod intents;
+mod invalid;
+mod journal;
+mod nodes;
 mod pools;
-mod reports;
+mod term;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +19,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub use self::inbox::Inbox;
-use self::pools::Pools;
-use self::reports::Reports;
+pub use self::intents::Absences;
+use self::term::Term;
 use crate::scaler::{Scaler, Wanted};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, State, View};
-use echo_proto::backoff::Backoff;
 use echo_proto::spec;
 
-/// Waits after a write that failed, or that lost against another.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How often old events are removed.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Between two passes that nothing but a timer calls for.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -44,6 +43,8 @@ pub struct Drive {
     pub leadership: watch::Receiver<Option<Leadership>>,
     /// Events of the scaler, to be stored.
     pub inbox: Inbox,
+    /// Intents that nobody carries out.
+    pub absences: Absences,
 }
 
 /// How a pass went.
@@ -79,12 +80,7 @@ impl Drive {
     /// One term: until the leadership changes or `stop`. Timers start anew, whatever the last leader's were.
     async fn lead(&mut self, leadership: Leadership, stop: &mut Stop) {
         let (mut updates, mut lost) = (self.view.updates(), self.leadership.clone());
-        let mut term = Term {
-            pools: Pools::new(self.store.clone(), leadership),
-            reports: Reports::new(self.store.clone(), leadership),
-            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
-            prune: Instant::now(),
-        };
+        let mut term = Term::new(self.store.clone(), leadership);
         loop {
             updates.mark_unchanged();
             // A write that waits for etcd must not outlive the leadership, and nothing may be told after it.
@@ -110,27 +106,8 @@ impl Drive {
     async fn pass(&mut self, term: &mut Term) -> Option<Instant> {
         let wanted = self.view.read(wanted)?;
         self.scaler.want(Some(wanted));
-        if Instant::now() >= term.prune {
-            term.prune = Instant::now() + PRUNE_EVERY;
-            term.reports.prune().await;
-        }
-        let passes = [term.pools.pass(&self.view).await, term.reports.pass(&self.view, &mut self.inbox).await];
-        let again = passes.contains(&Pass::Again).then(|| Instant::now() + term.backoff.next_wait());
-        if again.is_none() {
-            term.backoff.reset();
-        }
-        let dues = passes.into_iter().filter_map(|pass| if let Pass::Done(at) = pass { at } else { None });
-        dues.chain(again).chain([term.prune]).min()
+        Some(term.pass(&self.view, &mut self.inbox, &mut self.absences).await)
     }
-}
-
-/// What one leader's term remembers.
-struct Term {
-    pools: Pools,
-    reports: Reports,
-    backoff: Backoff,
-    /// When old events are removed next.
-    prune: Instant,
 }
 
 /// What each readable pool wants; `None` while what is known is old.

@@ -29,6 +29,11 @@ pub fn of_node(node: &NodeId) -> String {
     format!("node/{node}")
 }
 
+/// An event about a node of this pool.
+pub fn in_pool(pool: &PoolName, event: v1::Event) -> v1::Event {
+    v1::Event { pool: pool.to_string(), ..event }
+}
+
 /// `key/<etcd key>`: for values of ours that cannot be read.
 pub fn of_key(key: &str) -> String {
     format!("key/{key}")
@@ -58,6 +63,7 @@ fn event(kind: v1::EventType, reason: &str, object: String, message: String) -> 
         kind: "Event".to_owned(),
         r#type: kind.into(),
         reason: reason.to_owned(),
+        pool: object.strip_prefix("pool/").unwrap_or_default().to_owned(),
         object,
         message,
         actor: "echo-control".to_owned(),

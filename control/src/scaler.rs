@@ -21,6 +21,8 @@ pub struct Wanted {
     pub drains: BTreeMap<PoolName, Duration>,
 }
 
+/// Reason of the event of a node that was no longer wanted, and is gone.
+pub(crate) const RETIRED: &str = "NodeRetired";
 /// Events that wait for the drive to store them; beyond, they are only logged.
 const MAX_NOTICES: usize = 256;
 

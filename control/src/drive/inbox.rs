@@ -5,8 +5,14 @@
 
 use std::collections::VecDeque;
 
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
 use tokio::sync::mpsc;
+
+use super::Pass;
+use super::journal::Journal;
+use crate::scaler::RETIRED;
+use crate::store::StoreError;
 
 /// Events taken from the scaler; more wait there.
 const MAX_TAKEN: usize = 64;
@@ -56,6 +62,29 @@ impl Inbox {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Stores what the scaler has told. A node that it retired needs no intent any more: the next one of that name must not
+/// find it.
+pub(super) async fn pass(inbox: &mut Inbox, journal: &mut Journal) -> Result<Pass, StoreError> {
+    inbox.fill();
+    while let Some(event) = inbox.oldest().cloned() {
+        let retired = retired(&event).map(|(pool, node)| journal.keys().intent(&pool, &node));
+        let stored = journal.tell_with(event, |change, _| match retired {
+            Some(key) => change.delete(&key),
+            None => change,
+        });
+        if !stored.await? {
+            return Ok(Pass::Again);
+        }
+        inbox.stored();
+    }
+    Ok(Pass::Done(None))
+}
+
+fn retired(event: &v1::Event) -> Option<(PoolName, NodeId)> {
+    let node = event.object.strip_prefix("node/").filter(|_| event.reason == RETIRED)?;
+    Some((event.pool.parse().ok()?, node.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use etcd_client::GetOptions;
 
 use super::election::Leadership;
 use super::list::{MAX_PAGE, after, prefix_end};
-use super::{Change, Entry, Store, StoreError};
+use super::{Change, Entry, Store, StoreError, Stored};
 
 /// Older events are removed.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -56,12 +56,11 @@ impl Store {
     }
 }
 
-/// All events of a reason.
-pub(crate) async fn with_reason(store: &Store, reason: &str) -> Result<Vec<v1::Event>, StoreError> {
+/// All events that can be read, in the order in which they began.
+pub(crate) async fn all(store: &Store) -> Result<Vec<Stored<v1::Event>>, StoreError> {
     let start = store.keys().events();
     let (entries, _) = store.list(&start, &prefix_end(&start), 0).await?;
-    let events = entries.iter().filter_map(|e| e.decode::<v1::Event>().ok()).map(|stored| stored.value);
-    Ok(events.filter(|event| event.reason == reason).collect())
+    Ok(entries.iter().filter_map(|entry| entry.decode().ok()).collect())
 }
 
 async fn remove_before(store: &Store, leadership: &Leadership, end: &[u8]) -> Result<(), StoreError> {

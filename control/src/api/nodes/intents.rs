@@ -82,7 +82,7 @@ impl Api {
             if !holds || request.dry_run {
                 return Ok(v1::ClearIntentResponse { node: self.node(&target), unchanged: !holds });
             }
-            let event = event::normal(reason, event::of_node(&target.id), message);
+            let event = event::in_pool(&target.pool, event::normal(reason, event::of_node(&target.id), message));
             let event = v1::Event { actor: asked.who().to_owned(), from: name(kind).to_owned(), ..event };
             let change = target.change().delete(&target.intent_key).event(self.store.keys(), event);
             if self.store.commit(change).await?.is_some() {
@@ -165,6 +165,7 @@ fn told(target: &Target, intent: &v1::Intent, previous: Option<&v1::Intent>) -> 
     let within = deadline.map_or_else(String::new, |deadline| format!(" within {deadline:?}"));
     let at_once = if intent.force { ", without any wait" } else { "" };
     let event = event::normal(reason, event::of_node(&target.id), format!("{what}{within}{at_once}"));
+    let event = event::in_pool(&target.pool, event);
     let from = previous.map_or("", |previous| name(previous.kind())).to_owned();
     v1::Event { actor: intent.author.clone(), from, to: name(intent.kind()).to_owned(), ..event }
 }

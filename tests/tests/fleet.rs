@@ -32,11 +32,11 @@ fn wait_sync(cluster: &Cluster, wanted: &str) -> Value {
     })
 }
 
-/// Reasons of the events of a node, as they began.
+/// Reasons of the events of a node, as they began; without its conditions, which are this machine's.
 fn reasons(cluster: &Cluster, node: &str) -> Vec<String> {
     let events = cluster.echoctl().items("get events").unwrap_or_default();
     let of_node = events.iter().filter(|event| text(event, "/object") == format!("node/{node}"));
-    of_node.map(|event| text(event, "/reason")).collect()
+    of_node.map(|event| text(event, "/reason")).filter(|reason| reason.starts_with("Node")).collect()
 }
 
 #[track_caller]

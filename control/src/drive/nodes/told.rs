@@ -251,13 +251,13 @@ impl Telling<'_> {
         if self.told.standing == to {
             return;
         }
-        let words =
-            self.node.status.conditions.iter().filter(|condition| !condition.status).map(|condition| {
-                format!("; its last word: {}: {}", condition.reason, cut(&condition.message, MAX_CHARS))
-            });
+        let last = self.node.status.conditions.iter().rfind(|condition| !condition.status);
+        let words = last.map_or_else(String::new, |condition| {
+            format!("; its last word: {}: {}", condition.reason, cut(&condition.message, MAX_CHARS))
+        });
         let message = match answers {
             true => "its record is gone, but its Agent answers: it serves without etcd".to_owned(),
-            false => format!("its record is gone, and its Agent does not answer{}", words.last().unwrap_or_default()),
+            false => format!("its record is gone, and its Agent does not answer{words}"),
         };
         self.stand(VANISHED, to, message);
         if let Some(step) = self.steps.last_mut() {

@@ -57,7 +57,7 @@ pub struct Settings {
     pub shards: NonZeroUsize,
     /// End with standard input.
     pub lifeline: bool,
-    /// Replaces the template's drain deadline.
+    /// How long the drain at the end may take, whatever the template says.
     pub drain_deadline: Option<Duration>,
 }
 

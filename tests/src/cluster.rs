@@ -19,6 +19,9 @@ pub const SETTLED: Duration = Duration::from_secs(20);
 /// A lease short enough to watch it end.
 const LEASE_TTL: &str = "2s";
 
+/// How the nodes of a test's pool leave: soon after the last datagram.
+pub const DRAIN: &str = "{udpQuiet: 100ms}";
+
 /// A pool of `replicas` nodes with one TCP and one UDP echo, on any free port.
 pub fn pool_file(replicas: u32) -> String {
     pool_on(replicas, 0)
@@ -27,7 +30,7 @@ pub fn pool_file(replicas: u32) -> String {
 /// A pool of `replicas` nodes with one TCP and one UDP echo on this port.
 pub fn pool_on(replicas: u32, port: u16) -> String {
     format!(
-        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  template:\n    listeners:\n    \
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  template:\n    drain: {DRAIN}\n    listeners:\n    \
          - {{name: echo-tcp, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n    \
          - {{name: echo-udp, protocol: UDP, port: {port}, service: {{echo: {{}}}}}}\n"
     )

@@ -41,7 +41,7 @@ pub struct Own {
     pub pool: PoolName,
     /// This life of it.
     pub incarnation: Incarnation,
-    /// How long its drains may take, whatever the config says.
+    /// How long the drain at its end may take, whatever the config says.
     pub drain_deadline: Option<Duration>,
 }
 
@@ -167,6 +167,8 @@ impl Applier {
                 }
                 Err(errors) => self.unreadable(cut(errors.to_string())).await,
             },
+            // Such as after a new session with etcd.
+            Assigned::Absent if self.doors.pool_gone => {}
             Assigned::Absent => self.absent().await,
             Assigned::Deleted => self.deleted().await,
         }

@@ -57,7 +57,7 @@ pub struct Args {
     /// Threads of the data path [default: one per usable core]
     #[arg(long, env = "ECHO_SHARDS", value_name = "N")]
     pub shards: Option<String>,
-    /// Close what is left after so long when leaving [default: the pool's drain.deadline]
+    /// Longest drain when the process is told to end [default: the pool's drain.lameDuck and drain.deadline]
     #[arg(long, env = "ECHO_DRAIN_DEADLINE", value_name = "DURATION")]
     pub drain_deadline: Option<String>,
     /// Allow plaintext gRPC on other than loopback addresses

@@ -69,8 +69,8 @@ impl Applier {
 
     /// Begins, changes or ends the drain, as the strongest wish has it.
     pub(super) fn rethink(&mut self) {
-        let limit = self.own.drain_deadline;
-        let wish = self.doors.wish().map(|wish| Wish { limit: wish.limit.or(limit), ..wish });
+        let limit = |wish: &Wish| wish.limit.or(self.own.drain_deadline.filter(|_| wish.after == After::Exit));
+        let wish = self.doors.wish().map(|wish| Wish { limit: limit(&wish), ..wish });
         match (&mut self.doors.drain, wish) {
             (None, None) => return,
             (Some(drain), Some(wish)) if *drain.wish() == wish => return,

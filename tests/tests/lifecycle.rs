@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use echo_tests::cluster::{SETTLED, bound, pool_file, text};
-use echo_tests::node::{History, SOON, record, start, wait_log, wait_record};
+use echo_tests::node::{History, SOON, record, start, start_as, wait_log, wait_record};
 use echo_tests::process::kill_pid;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Etcd, client, eventually, fault, tools};
@@ -59,23 +59,49 @@ fn a_node_paused_beyond_its_lease_registers_anew_at_once() {
     assert!(woken.elapsed() < Duration::from_secs(2), "a heartbeat would have come 3 s later");
 }
 
-#[test]
-fn every_node_writes_anew_within_five_seconds_of_etcds_return() {
+/// Takes etcd away from five nodes for a while; all must have written anew within five seconds of its return.
+fn outage(how: &str, take: impl FnOnce(&mut Etcd), give_back: impl FnOnce(&mut Etcd)) {
     let dir = tools::scratch("lifecycle");
     let mut etcd = Etcd::start(&dir);
     let ids = ["a", "b", "c", "d", "e"];
-    let _nodes = ids.map(|id| start(&dir, etcd.url(), id, &["--lease-ttl", "10s"]));
+    let nodes = ids.map(|id| start(&dir, etcd.url(), id, &["--lease-ttl", "4s"]));
     let keys = ids.map(|id| format!("/echo/v1/default/nodes/default/{id}"));
     let before = keys.each_ref().map(|key| wait_record(&etcd, key, |_| true).revision).into_iter().max().unwrap();
-    etcd.kill();
+    take(&mut etcd);
+    nodes.iter().for_each(|node| wait_log(node, "not registered; serving on"));
     last("the outage", OUTAGE);
-    etcd.restart();
+    give_back(&mut etcd);
     let back = Instant::now();
     for key in &keys {
         wait_record(&etcd, key, |record| record.revision > before);
     }
-    println!("etcd away for {OUTAGE:?}: all wrote anew {:.1?} after it answered", back.elapsed());
+    println!("etcd {how}: all wrote anew {:.1?} after it answered", back.elapsed());
     assert!(back.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn every_node_writes_anew_within_five_seconds_of_a_killed_etcds_return() {
+    outage("killed", Etcd::kill, Etcd::restart);
+}
+
+#[test]
+fn every_node_writes_anew_within_five_seconds_of_a_stopped_etcds_return() {
+    outage("stopped", |etcd| etcd.signal(Signal::SIGSTOP), |etcd| etcd.signal(Signal::SIGCONT));
+}
+
+#[test]
+fn a_node_takes_over_its_own_old_record_at_once() {
+    let dir = tools::scratch("lifecycle");
+    let etcd = Etcd::start(&dir);
+    let state = dir.join("state").display().to_string();
+    let args = ["--lease-ttl", "60s", "--state-dir", &state];
+    let mut before = start_as("before", &dir, etcd.url(), "lonely", &args);
+    let old = wait_record(&etcd, LONELY, |_| true);
+    before.kill();
+    let _after = start_as("after", &dir, etcd.url(), "lonely", &args);
+    let began = Instant::now();
+    wait_record(&etcd, LONELY, |record| record.lease != old.lease);
+    println!("killed with a lease of 60 s: its next life registered after {:.1?}", began.elapsed());
 }
 
 #[test]

@@ -67,6 +67,46 @@ fn words_that_are_no_command() {
 }
 
 #[test]
+fn the_nearest_word_is_named() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    let cases = [
+        ("drian node-1", "'drain'"),
+        ("descrbe nodes", "'describe'"),
+        ("get nods", "did you mean nodes?"),
+        ("describe revison/edge-1", "did you mean revision"),
+        ("delete polls/edge", "did you mean pools?"),
+        ("rollout statsu edge", "'status'"),
+    ];
+    for (line, near) in cases {
+        let output = echoctl.run(line);
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{line}: {output:?}");
+        assert!(output.stderr.contains(near), "{line}: {near:?} is not in {}", output.stderr);
+    }
+}
+
+#[test]
+fn flags_that_do_not_fit_are_refused_before_anything_is_asked() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    let cases = [
+        ("get events -l zone=a", "--selector is for nodes and pools"),
+        ("get nodes node-1 -l zone=a", "not both"),
+        ("get pools --pool edge", "--pool is for nodes and revisions"),
+        ("get revisions --watch", "revisions never change"),
+        ("drain pool/edge", "this works on nodes"),
+        ("drain -l zone=a --dry-run=client", "--dry-run=server"),
+        ("delete pools", "name what to delete"),
+        ("delete event/1", "only pools and nodes are deleted"),
+        ("delete pool/edge --force", "are for nodes"),
+        ("scale nodes --replicas 2", "this works on a pool"),
+    ];
+    for (line, why) in cases {
+        let output = echoctl.run(line);
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{line}: {output:?}");
+        one_line(&output.stderr, &["error: ", why]);
+    }
+}
+
+#[test]
 fn files_that_are_no_pool() {
     let dir = tools::scratch("files");
     let echoctl = Echoctl::new("http://127.0.0.1:1");

@@ -8,8 +8,12 @@ use crate::connect::Control;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::object::source::{Filter, Source, list};
-use crate::output::tell;
+use crate::output::{print, tell};
 use crate::target;
+
+/// Why a dry run at the client has no selector.
+pub(crate) const ONLY_CONTROL_KNOWS: &str =
+    "--dry-run=client asks no control, which alone knows what --selector finds; use --dry-run=server";
 
 /// The words and flags that choose nodes.
 #[derive(Debug, clap::Args)]
@@ -25,29 +29,43 @@ pub(crate) struct NodeArgs {
     pool: String,
 }
 
+/// The choice, read.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    names: Vec<String>,
+    filter: Filter,
+}
+
 impl NodeArgs {
+    /// Reads the words, before anything is asked.
+    ///
+    /// # Errors
+    /// One names no node.
+    pub(crate) fn read(&self) -> Result<Nodes, Failure> {
+        let names = target::nodes(&self.nodes)?.iter().map(ToString::to_string).collect();
+        let selector = self.selector.clone().unwrap_or_default();
+        Ok(Nodes { names, filter: Filter { pool: self.pool.clone(), selector, ..Filter::default() } })
+    }
+}
+
+impl Nodes {
     /// The nodes as control knows them.
     ///
     /// # Errors
     /// One isn't there, none matches, or control is away or refuses.
     pub(crate) async fn find(&self, control: &mut Control) -> Result<Vec<v1::Node>, Failure> {
-        let names: Vec<String> = target::nodes(&self.nodes)?.iter().map(ToString::to_string).collect();
-        let selector = self.selector.clone().unwrap_or_default();
-        chosen(control, &names, &Filter { pool: self.pool.clone(), selector, ..Filter::default() }).await
+        chosen(control, &self.names, &self.filter).await
     }
 
-    /// The names of a dry run that asks nobody.
+    /// What a dry run says that asks nobody.
     ///
     /// # Errors
-    /// Only control knows what a selector finds.
-    pub(crate) fn unasked(&self) -> Result<Vec<String>, Failure> {
-        if self.selector.is_some() {
-            return Err(Failure::Usage(
-                "--dry-run=client asks no control, which alone knows what --selector finds; use --dry-run=server"
-                    .to_owned(),
-            ));
+    /// Only control knows what a selector finds; or stdout is closed.
+    pub(crate) fn unasked(&self, done: &str, dry_run: &DryRunArgs) -> Result<(), Failure> {
+        if !self.filter.selector.is_empty() {
+            return Err(Failure::Usage(ONLY_CONTROL_KNOWS.to_owned()));
         }
-        Ok(target::nodes(&self.nodes)?.iter().map(|id| format!("node/{id}")).collect())
+        print(&self.names.iter().map(|name| line(&format!("node/{name}"), done, dry_run)).collect::<String>())
     }
 }
 

@@ -88,12 +88,13 @@ impl Wish {
 /// # Errors
 /// A node isn't there, or control is away or refused one.
 pub(crate) async fn run(global: &Global, args: Args, wish: Wish) -> Result<(), Failure> {
+    let nodes = args.nodes.read()?;
     if args.dry_run.client() {
-        return args.nodes.unasked()?.iter().try_for_each(|path| print(&line(path, wish.done(), &args.dry_run)));
+        return nodes.unasked(wish.done(), &args.dry_run);
     }
     let mut control = Control::connect(global).await?;
     let mut refused = false;
-    for node in args.nodes.find(&mut control).await? {
+    for node in nodes.find(&mut control).await? {
         let answer = wish.ask(&mut control, &node, &args.dry_run).await;
         match one_of_several(&node.path(), answer)? {
             Some(changed) => {

@@ -6,7 +6,7 @@ use echo_proto::v1::{self, IntentKind};
 
 use crate::args::Global;
 use crate::author::author;
-use crate::chosen::{chosen, line, one_of_several};
+use crate::chosen::{ONLY_CONTROL_KNOWS, chosen, line, one_of_several};
 use crate::connect::Control;
 use crate::documents::read_pools;
 use crate::dry_run::DryRunArgs;
@@ -70,7 +70,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     if of == Type::Pool && (args.drain.given() || !args.pool.is_empty()) {
         return Err(Failure::Usage("--deadline, --force and --pool are for nodes, not for pools".to_owned()));
     }
-    if args.dry_run.client() && args.selector.is_none() {
+    if args.dry_run.client() {
+        if args.selector.is_some() {
+            return Err(Failure::Usage(ONLY_CONTROL_KNOWS.to_owned()));
+        }
         let lines = names.iter().map(|name| line(&format!("{}/{name}", of.singular()), done, &args.dry_run));
         return print(&lines.collect::<String>());
     }

@@ -102,13 +102,6 @@ async fn last_events(control: &mut Control, object: String) -> Result<Vec<v1::Ev
     Ok(events)
 }
 
-/// `a=1`, one a line.
-fn labels(sheet: &mut Sheet, meta: Option<&v1::ObjectMeta>) {
-    let mut labels: Vec<String> = meta.into_iter().flat_map(|m| &m.labels).map(|(k, v)| format!("{k}={v}")).collect();
-    labels.sort();
-    sheet.fields("Labels", labels);
-}
-
 /// ` (3m12s ago)`.
 fn since(time: Option<prost_types::Timestamp>, now: SystemTime) -> String {
     time.map(|time| format!(" ({} ago)", age(Some(time), now))).unwrap_or_default()

@@ -61,13 +61,14 @@ pub(crate) struct Args {
 /// # Errors
 /// A node isn't there, control is away or refuses, or not all nodes drained.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let nodes = args.nodes.read()?;
     if args.dry_run.client() {
-        return args.nodes.unasked()?.iter().try_for_each(|path| print(&line(path, "draining", &args.dry_run)));
+        return nodes.unasked("draining", &args.dry_run);
     }
     let mut control = Control::connect(global).await?;
     let mut drains = Vec::new();
     let mut refused = false;
-    for node in args.nodes.find(&mut control).await? {
+    for node in nodes.find(&mut control).await? {
         let answer = intent::set(&mut control, &node, IntentKind::Drain, args.drain, &args.dry_run).await;
         match one_of_several(&node.path(), answer)? {
             Some(_) if args.detach || args.dry_run.any() => print(&line(&node.path(), "draining", &args.dry_run))?,

@@ -17,8 +17,12 @@ use crate::target::{self, Target, Type};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
+Columns of nodes: PHASE is what a node does (CORDONED: it serves, but is not ready), SYNC how it stands to its pool,
+CONNS its open TCP connections, RATE the TCP reads it answered plus the UDP datagrams it took, a second.
+
 Examples:
   echoctl get nodes --pool edge
+  echoctl get nodes -l zone=a -o wide
   echoctl get pool/edge -o yaml
   echoctl get events --for pool/edge --watch";
 
@@ -53,7 +57,9 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let about = args.about.unwrap_or_default();
     let filter = Filter { about, ..args.selection.filter(of, &names)? };
     if args.watch && of == Type::Revision {
-        return Err(Failure::Usage("revisions never change; watch pools or events".to_owned()));
+        return Err(Failure::Usage(
+            "revisions never change, so there is nothing to watch; watch pools or events".to_owned(),
+        ));
     }
     let mut control = Control::connect(global).await?;
     let mut get = Get { control: &mut control, names, filter, format: args.output.output };

@@ -90,6 +90,13 @@ pub(crate) fn short_name(name: &str, prefix: &str) -> String {
     }
 }
 
+/// The labels as `name=value`, by name.
+pub(crate) fn labels(meta: Option<&v1::ObjectMeta>) -> Vec<String> {
+    let mut labels: Vec<_> = meta.into_iter().flat_map(|m| &m.labels).map(|(k, v)| format!("{k}={v}")).collect();
+    labels.sort();
+    labels
+}
+
 /// The phase of a node as tables show it: one that serves but was cordoned is CORDONED.
 pub(crate) fn phase(status: &v1::NodeStatus) -> String {
     let cordoned = status.phase() == v1::NodePhase::Ready && !status.cordoned_by.is_empty();

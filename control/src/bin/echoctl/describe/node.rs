@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use echo_proto::v1::{self, DrainStage};
 
 use super::sheet::Sheet;
-use super::{Described, labels, since};
+use super::{Described, since};
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::object::{Object as _, cause, phase, revision, short_name, text};
+use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
 use crate::output::human::{age, rate};
 
 impl Described for v1::Node {
@@ -27,7 +27,7 @@ impl Described for v1::Node {
         sheet.field("Pool", &status.pool);
         sheet.field("Zone", &status.zone);
         sheet.field("Host", &status.host);
-        labels(&mut sheet, self.meta());
+        sheet.fields("Labels", labels(self.meta()));
         sheet.field("Phase", phase(&status));
         sheet.optional("Cordoned by", &status.cordoned_by);
         sheet.field("Sync", sync(&status, now));

@@ -9,11 +9,11 @@ use echo_proto::{codec, v1};
 use serde_json::Value;
 
 use super::sheet::Sheet;
-use super::{Described, labels, optional, since};
+use super::{Described, optional, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
-use crate::object::{Object as _, cause, phase, revision, short_name, text};
+use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
 use crate::output::human::{NONE, age};
 
 /// What its description needs beside the pool.
@@ -40,7 +40,7 @@ impl Described for v1::Pool {
         let spec = self.spec.clone().unwrap_or_default();
         let status = self.status.clone().unwrap_or_default();
         sheet.field("Name", self.name());
-        labels(&mut sheet, self.meta());
+        sheet.fields("Labels", labels(self.meta()));
         sheet.field("UID", &meta.uid);
         sheet.field("Generation", meta.generation.to_string());
         sheet.field("Age", age(meta.create_time, now));

@@ -24,7 +24,7 @@ impl Object for v1::Node {
         }
         titles.push("AGE");
         if view.wide {
-            titles.extend(["HOST", "ADDRESS", "VERSION"]);
+            titles.extend(["HOST", "ADDRESS", "VERSION", "CONDITIONS"]);
         }
         titles
     }
@@ -46,7 +46,7 @@ impl Object for v1::Node {
         }
         cells.push(created(self.meta(), view));
         if view.wide {
-            cells.extend([text(&status.host), addresses(&status), text(&status.version)]);
+            cells.extend([text(&status.host), addresses(&status), text(&status.version), conditions(&status)]);
         }
         cells
     }
@@ -89,12 +89,13 @@ impl Source for v1::Node {
     async fn find(control: &mut Control, name: &str, filter: &Filter) -> Result<Self, Failure> {
         let request = v1::NodesGetRequest { name: name.to_owned(), pool: filter.pool.clone() };
         let answer = control.nodes.get(request).await.map(|r| r.into_inner().node);
-        let node: Self = single(control, name, answer)?;
-        if !filter.pool.is_empty() && node.status.as_ref().is_some_and(|s| s.pool != filter.pool) {
-            let what = format!("node {name:?} of pool {:?}", filter.pool);
-            return Err(Failure::NotFound { what, list: Self::LIST });
-        }
-        Ok(node)
+        let of_pool = |failure| match failure {
+            Failure::NotFound { what, list } if !filter.pool.is_empty() => {
+                Failure::NotFound { what: format!("{what} of pool {:?}", filter.pool), list }
+            }
+            other => other,
+        };
+        single(control, name, answer).map_err(of_pool)
     }
 }
 
@@ -113,6 +114,12 @@ impl Watched for v1::Node {
     fn change(message: Self::Message) -> Change<Self> {
         Change { kind: message.r#type(), object: message.node, version: message.resource_version }
     }
+}
+
+/// What is not as it should be, in short.
+fn conditions(status: &v1::NodeStatus) -> String {
+    let wrong: Vec<&str> = status.conditions.iter().filter(|c| !c.status).map(|c| c.reason.as_str()).collect();
+    text(&wrong.join(","))
 }
 
 /// Why a node is LOST, as far as its last record tells.

@@ -6,7 +6,7 @@ use echo_proto::v1;
 use tonic::{Status, Streaming};
 
 use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched, single};
-use super::{Object, View, created, revision, short_name};
+use super::{Object, View, created, labels, revision, short_name, text};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::output::human::NONE;
@@ -15,15 +15,19 @@ impl Object for v1::Pool {
     const TYPE: &'static str = "pool";
     const LIST: &'static str = "pools";
 
-    fn titles(_: &View) -> Vec<&'static str> {
-        vec!["NAME", "REPLICAS", "READY", "SYNCED", "REVISION", "ROLLOUT", "AGE"]
+    fn titles(view: &View) -> Vec<&'static str> {
+        let mut titles = vec!["NAME", "REPLICAS", "READY", "SYNCED", "REVISION", "ROLLOUT", "AGE"];
+        if view.wide {
+            titles.extend(["LISTENERS", "LABELS"]);
+        }
+        titles
     }
 
     fn cells(&self, view: &View) -> Vec<String> {
         let status = self.status.clone().unwrap_or_default();
         let replicas = self.spec.as_ref().and_then(|s| s.replicas);
         let stable = revision(status.stable.as_ref());
-        vec![
+        let mut cells = vec![
             self.name().to_owned(),
             replicas.map_or_else(|| NONE.to_owned(), |r| r.to_string()),
             status.ready.to_string(),
@@ -31,12 +35,24 @@ impl Object for v1::Pool {
             status.next.as_ref().map_or_else(|| stable.clone(), |next| format!("{stable}->{}", next.n)),
             short_name(status.rollout().as_str_name(), "ROLLOUT_PHASE_"),
             created(self.meta(), view),
-        ]
+        ];
+        if view.wide {
+            cells.extend([listeners(self), text(&labels(self.meta()).join(","))]);
+        }
+        cells
     }
 
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }
+}
+
+/// `echo-tcp:7007/TCP,echo-udp:7007/UDP`.
+fn listeners(pool: &v1::Pool) -> String {
+    let template = pool.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let one =
+        |l: &v1::Listener| format!("{}:{}/{}", l.name, l.port, short_name(l.protocol().as_str_name(), "PROTOCOL_"));
+    text(&template.map(|t| t.listeners.iter().map(one).collect::<Vec<_>>().join(",")).unwrap_or_default())
 }
 
 impl Source for v1::Pool {

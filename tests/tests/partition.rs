@@ -90,6 +90,30 @@ fn a_leader_without_etcd_is_succeeded() {
 }
 
 #[test]
+fn a_follower_without_etcd_is_not_missed() {
+    lab::run("a_follower_without_etcd_is_not_missed", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let leader = net.leader();
+        let follower = 1 - leader;
+        cut(&net.controls[follower].host, &net.etcd_host);
+        let applied = net.apply_a_change(leader);
+        let refused = net.echoctl(follower, |echoctl| echoctl.run("scale pool/default --replicas 2"));
+        assert!(refused.code == 1 && refused.stderr.contains("etcd"), "{}", refused.stderr);
+        heal(&net.controls[follower].host, &net.etcd_host);
+        let healed = Instant::now();
+        eventually("the follower answers again", MENDED, || net.nodes_by(follower));
+        net.apply_a_change(follower);
+        assert_eq!(net.leads(), Some(leader));
+        traffic.stop().assert_clean();
+        println!(
+            "cell: control-etcd cut (follower) | traffic goes on; the leader applies a change in {applied:.1?}; the cut one says that etcd is away, and answers {:.1?} after the heal",
+            healed.elapsed()
+        );
+    });
+}
+
+#[test]
 fn control_needs_no_path_to_the_nodes_to_drive_them() {
     lab::run("control_needs_no_path_to_the_nodes_to_drive_them", || {
         let net = Net::start();

@@ -101,3 +101,15 @@ fn a_seed_repeats_its_faults_and_reaches_every_process() {
     let victims = [Victim::Etcd, Victim::Control, Victim::Node(1), Victim::Node(2), Victim::Node(3)];
     assert!(victims.iter().all(|victim| steps(7).iter().any(|step| step.victim == *victim)));
 }
+
+#[test]
+fn the_short_run_does_of_nearly_everything_something() {
+    let mut at = Duration::ZERO;
+    let begun = |step: &Step| {
+        at += step.after;
+        at < super::SHORT
+    };
+    let kinds: std::collections::BTreeSet<String> =
+        Schedule::new(super::SHORT_SEED, super::NODES).take_while(begun).map(|step| step.to_string()).collect();
+    assert!(kinds.len() >= 8, "of nine: {kinds:?}");
+}

@@ -104,6 +104,13 @@ async fn leases(caller: &mut Caller) {
     caller.keep_alive(LEASE).await;
     caller.range(range_of("l/", "l0")).await;
     caller.list_leases().await;
+    // Nobody keeps this one alive: its key goes with it.
+    caller.grant(grant(78, 2)).await;
+    caller.put(pb::PutRequest { lease: 78, ..put("m", "held") }).await;
+    caller.watch(WatchCreateRequest { key: "m".into(), ..Default::default() }, 1).await;
+    caller.range(get("m")).await;
+    caller.time_to_live(78).await;
+    caller.talk().await;
 }
 
 /// Watches: from the past, with filters, cut off by a compaction; last, since history is gone then.
@@ -142,7 +149,8 @@ fn the_scripted_etcd_answers_as_the_real_one() {
     let (real, scripted) = (Etcd::start(&dir), Scripted::start());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (real, scripted) = runtime.block_on(async {
-        let both = async { (all(real.url()).await, all(&scripted.url()).await) };
+        let url = scripted.url();
+        let both = async { tokio::join!(all(real.url()), all(&url)) };
         tokio::time::timeout(Duration::from_secs(20), both).await.expect("both answer everything in time")
     });
     assert_eq!(real.len(), scripted.len());

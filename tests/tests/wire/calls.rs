@@ -5,7 +5,9 @@ use echo_tests::scripted::pb::{
     WatchCreateRequest, compare, kv_client::KvClient, lease_client::LeaseClient, request_op::Request, watch_client,
     watch_request::RequestUnion,
 };
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
@@ -91,6 +93,30 @@ impl Caller {
             told.extend(message.events.iter().map(|event| format!("{event:?}")));
         }
         self.note(&asked, Ok(told));
+    }
+
+    /// Two watches on one stream: opened, asked for progress, and one of them canceled.
+    pub(crate) async fn talk(&mut self) {
+        let create =
+            |key: &str| RequestUnion::CreateRequest(WatchCreateRequest { key: key.into(), ..Default::default() });
+        let asked = [
+            create("a"),
+            create("b"),
+            RequestUnion::ProgressRequest(pb::WatchProgressRequest {}),
+            RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 0 }),
+        ];
+        let (sender, requests) = mpsc::channel(asked.len());
+        let mut asked = asked.map(|request| pb::WatchRequest { request_union: Some(request) }).into_iter();
+        // etcd opens its half of the stream with its first answer only.
+        sender.send(asked.next().unwrap()).await.unwrap();
+        let mut messages = self.watch.watch(ReceiverStream::new(requests)).await.unwrap().into_inner();
+        loop {
+            let answer = messages.message().await.map(Option::unwrap);
+            let answer = answer.map(|m| (m.watch_id, m.created, m.canceled, m.events.len(), m.header.map(same)));
+            self.note("two watches", answer);
+            let Some(next) = asked.next() else { break };
+            sender.send(next).await.unwrap();
+        }
     }
 
     fn note(&mut self, asked: &str, answer: Result<impl std::fmt::Debug, Status>) {

@@ -45,6 +45,11 @@ pub struct InvalidSelector {
 }
 
 impl Selector {
+    /// Whether it matches everything.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether an object's labels, by key, are as wanted.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|part| {

@@ -4,6 +4,7 @@
 //! is never held over an await. The mirror is behind etcd by one watch message; whoever must not act on old knowledge
 //! compares revisions when it writes.
 
+mod history;
 mod state;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,6 +13,7 @@ use echo_proto::keys::Keys;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use self::history::is_changed;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
 pub(crate) use self::state::{Verdict, check_record};
 use crate::stop::Stop;

@@ -13,6 +13,7 @@ use v1::WatchType;
 use v1::events_server::Events;
 
 use super::Api;
+use super::conflict::expected_version;
 use super::error::ApiError;
 use super::pages::{Listed, Wanted};
 use super::watch::{self, End, Outlet};
@@ -40,14 +41,15 @@ impl Events for Api {
     type WatchStream = watch::Stream<v1::EventsWatchResponse>;
 
     async fn watch(&self, request: Request<v1::EventsWatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let object = request.into_inner().object;
+        let v1::EventsWatchRequest { object, resource_version } = request.into_inner();
+        let after = expected_version("resource_version", &resource_version)?;
         self.current()?;
         let (outlet, stream) = Outlet::channel(&self.watchers)?;
         let mut stop = self.stop.clone();
         let mut watcher = EventWatcher::new(self.store.clone(), object);
         tokio::spawn(async move {
             let end = tokio::select! {
-                end = watcher.run(&outlet) => end,
+                end = watcher.run(after, &outlet) => end,
                 () = outlet.gone() => End::Gone,
                 () = stop.wait() => End::Cut(ApiError::Stopping),
             };
@@ -92,8 +94,14 @@ impl EventWatcher {
         Self { store, tail, object, backoff: Backoff::new(BACKOFF.0, BACKOFF.1) }
     }
 
-    async fn run(&mut self, outlet: &Outlet<v1::EventsWatchResponse>) -> End {
-        let mut listed = false;
+    async fn run(&mut self, after: Option<i64>, outlet: &Outlet<v1::EventsWatchResponse>) -> End {
+        let mut listed = match after {
+            None => false,
+            Some(after) => match self.resume(after, outlet).await {
+                Ok(resumed) => resumed,
+                Err(end) => return end,
+            },
+        };
         loop {
             let halt = if listed {
                 self.follow(outlet).await
@@ -114,6 +122,19 @@ impl EventWatcher {
             }
             tokio::time::sleep(self.backoff.next_wait()).await;
         }
+    }
+
+    /// Goes on after what the watcher knows, unless that is yet to come for this etcd. What is compacted since turns out
+    /// by following, and is listed then.
+    async fn resume(&mut self, after: i64, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<bool, End> {
+        let prefix = self.store.keys().events();
+        let known = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), 1, 0).await;
+        if after <= 0 || !known.is_ok_and(|page| after <= page.revision) {
+            return Ok(false);
+        }
+        self.tail.start(after, None);
+        outlet.send(reply(WatchType::Bookmark, None, after)).await?;
+        Ok(true)
     }
 
     /// Sends all there is, a page at a time, as of one revision.

@@ -67,7 +67,7 @@ impl Nodes for Api {
         let request = request.into_inner();
         let source = NodeSource { filter: filter(&request.pool)?, selector: selector(&request.selector)? };
         self.current()?;
-        Ok(Response::new(watch::stream(source, self)?))
+        Ok(Response::new(watch::stream(source, &request.resource_version, self)?))
     }
 
     async fn set_intent(

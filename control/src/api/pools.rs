@@ -6,28 +6,26 @@
 mod delete;
 mod revisions;
 mod rollouts;
+mod source;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use echo_proto::ids::PoolName;
 use echo_proto::keys::Key;
 use echo_proto::{spec, v1};
 use tonic::{Request, Response, Status};
 use v1::pools_server::Pools;
 
 use self::rollouts::RolloutSource;
+use self::source::{PoolSource, selects};
 use super::error::ApiError;
 use super::pages::{Listed, Wanted};
 use super::request::asked;
-use super::watch::{self, Source};
+use super::watch;
 use super::write::Terms;
 use super::{Api, filter, pool_name, selector};
 use crate::plan::change;
-use crate::present;
-use crate::selector::Selector;
 use crate::store::Stored;
-use crate::view::{PoolState, State, check_record};
+use crate::view::check_record;
 
 #[tonic::async_trait]
 impl Pools for Api {
@@ -74,7 +72,7 @@ impl Pools for Api {
         let request = request.into_inner();
         let source = PoolSource { filter: filter(&request.name)?, selector: selector(&request.selector)? };
         self.current()?;
-        Ok(Response::new(watch::stream(source, self)?))
+        Ok(Response::new(watch::stream(source, &request.resource_version, self)?))
     }
 
     async fn scale(&self, request: Request<v1::ScaleRequest>) -> Result<Response<v1::ScaleResponse>, Status> {
@@ -148,55 +146,6 @@ impl Pools for Api {
     ) -> Result<Response<Self::WatchRolloutStream>, Status> {
         let name = pool_name(&request.into_inner().pool)?;
         self.caught_up(&name).await?;
-        Ok(Response::new(watch::stream(RolloutSource::new(self.store.keys(), name), self)?))
-    }
-}
-
-/// Whether a pool is one of those wanted.
-fn selects(selector: &Selector, record: &v1::PoolRecord) -> bool {
-    let labels = record.metadata.as_ref().map(|m| &m.labels);
-    selector.matches(|key| labels?.get(key).map(String::as_str))
-}
-
-/// Watches pools, one or all.
-struct PoolSource {
-    filter: Option<PoolName>,
-    selector: Selector,
-}
-
-impl Source for PoolSource {
-    type Key = PoolName;
-    type Version = (i64, v1::PoolStatus);
-    type Object = v1::Pool;
-    type Reply = v1::PoolsWatchResponse;
-
-    fn versions(&self, state: &State) -> BTreeMap<PoolName, Self::Version> {
-        let pools = present::pools(state, self.filter.as_ref());
-        let version = |pool: &PoolState| {
-            let stored = pool.pool.valid().filter(|stored| selects(&self.selector, &stored.value.record))?;
-            Some((stored.mod_revision, present::status(pool)))
-        };
-        pools.filter_map(|(name, pool)| Some((name.clone(), version(pool)?))).collect()
-    }
-
-    fn object(&self, state: &State, name: &PoolName) -> Option<v1::Pool> {
-        let pool = state.pools.get(name)?;
-        let stored = pool.pool.valid()?;
-        let object = present::pool(&stored.value.record, stored.mod_revision);
-        Some(v1::Pool { status: Some(present::status(pool)), ..object })
-    }
-
-    fn gone(&self, name: &PoolName) -> v1::Pool {
-        let metadata = v1::ObjectMeta { name: name.to_string(), ..Default::default() };
-        present::pool(&v1::PoolRecord { metadata: Some(metadata), ..Default::default() }, 0)
-    }
-
-    fn reply(
-        &self,
-        kind: v1::WatchType,
-        pool: Option<v1::Pool>,
-        resource_version: String,
-    ) -> Option<v1::PoolsWatchResponse> {
-        Some(v1::PoolsWatchResponse { r#type: kind.into(), pool, resource_version })
+        Ok(Response::new(watch::stream(RolloutSource::new(self.store.keys(), name), "", self)?))
     }
 }

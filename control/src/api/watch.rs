@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Api;
+use super::conflict::expected_version;
 use super::error::ApiError;
 use crate::stop::Stop;
 use crate::view::{State, View};
@@ -105,6 +106,11 @@ pub(super) trait Source: Send + Sync + 'static {
     fn object(&self, state: &State, key: &Self::Key) -> Option<Self::Object>;
     /// One that is gone: its name and no more.
     fn gone(&self, key: &Self::Key) -> Self::Object;
+    /// Objects that may have changed after a revision that the state remembers, with the revision of their creation; also
+    /// those that are gone. `None`: that can't be told.
+    fn since(&self, _: &State, _revision: i64) -> Option<BTreeMap<Self::Key, i64>> {
+        None
+    }
     /// Why there is nothing to watch any more; the watcher is told, and cut.
     fn broken(&self, _: &State) -> Option<ApiError> {
         None
@@ -113,16 +119,24 @@ pub(super) trait Source: Send + Sync + 'static {
     fn reply(&self, kind: WatchType, object: Option<Self::Object>, resource_version: String) -> Option<Self::Reply>;
 }
 
-/// Streams the objects of `source`: RESYNC, all of them, BOOKMARK, then changes until `stop`.
-pub(super) fn stream<S: Source>(source: S, api: &Api) -> Result<Stream<S::Reply>, ApiError> {
-    serve(source, api.view.clone(), api.stop.clone(), &api.watchers)
+/// Streams the objects of `source`, until `stop`: RESYNC, all of them, BOOKMARK, then changes. After a version that the
+/// caller names, and that is still known: what changed since, BOOKMARK, then changes.
+pub(super) fn stream<S: Source>(source: S, after: &str, api: &Api) -> Result<Stream<S::Reply>, ApiError> {
+    let after = expected_version("resource_version", after)?;
+    serve(source, after, api.view.clone(), api.stop.clone(), &api.watchers)
 }
 
-fn serve<S: Source>(source: S, view: View, mut stop: Stop, watchers: &Watchers) -> Result<Stream<S::Reply>, ApiError> {
+fn serve<S: Source>(
+    source: S,
+    after: Option<i64>,
+    view: View,
+    mut stop: Stop,
+    watchers: &Watchers,
+) -> Result<Stream<S::Reply>, ApiError> {
     let (outlet, stream) = Outlet::channel(watchers)?;
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = follow(&source, &view, &outlet) => end,
+            end = follow(&source, after, &view, &outlet) => end,
             () = outlet.gone() => End::Gone,
             () = stop.wait() => End::Cut(ApiError::Stopping),
         };
@@ -131,16 +145,34 @@ fn serve<S: Source>(source: S, view: View, mut stop: Stop, watchers: &Watchers) 
     Ok(stream)
 }
 
-async fn follow<S: Source>(source: &S, view: &View, outlet: &Outlet<S::Reply>) -> End {
+async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: &Outlet<S::Reply>) -> End {
     let mut updates = view.updates();
     let mut sent = BTreeMap::new();
-    let mut first = true;
+    let mut begin = true;
     loop {
         updates.mark_unchanged();
-        if let Err(end) = send_changes(source, view, outlet, &mut sent, first).await {
-            return end;
+        // One instant of the view; objects are made for what has changed only.
+        let look = view.read(|state| {
+            let messages = match (source.broken(state), begin) {
+                (Some(error), _) => return Err(End::Cut(error)),
+                (None, true) => beginning(source, state, after, &mut sent),
+                (None, false) => changes(source, state, &mut sent),
+            };
+            Ok((messages, state.revision.to_string()))
+        });
+        begin = false;
+        match look {
+            Ok((messages, version)) => {
+                let replies =
+                    messages.into_iter().filter_map(|(kind, object)| source.reply(kind, object, version.clone()));
+                for reply in replies {
+                    if let Err(end) = outlet.send(reply).await {
+                        return end;
+                    }
+                }
+            }
+            Err(end) => return end,
         }
-        first = false;
         tokio::time::sleep(MIN_INTERVAL).await;
         if updates.changed().await.is_err() {
             return End::Gone;
@@ -148,41 +180,53 @@ async fn follow<S: Source>(source: &S, view: &View, outlet: &Outlet<S::Reply>) -
     }
 }
 
-async fn send_changes<S: Source>(
-    source: &S,
-    view: &View,
-    outlet: &Outlet<S::Reply>,
-    sent: &mut BTreeMap<S::Key, S::Version>,
-    first: bool,
-) -> Result<(), End> {
-    // One instant of the view; objects are made for what has changed only.
-    let (changes, known, version) = view.read(|state| {
-        if let Some(error) = source.broken(state) {
-            return Err(End::Cut(error));
+/// What a message is made of.
+type Message<S> = (WatchType, Option<<S as Source>::Object>);
+/// What a watcher knows.
+type Sent<S> = BTreeMap<<S as Source>::Key, <S as Source>::Version>;
+
+/// What a watcher gets first.
+fn beginning<S: Source>(source: &S, state: &State, after: Option<i64>, sent: &mut Sent<S>) -> Vec<Message<S>> {
+    let missed =
+        after.filter(|after| state.remembers(*after)).and_then(|after| Some((after, source.since(state, after)?)));
+    let mut messages = Vec::new();
+    match missed {
+        None => {
+            messages.push((WatchType::Resync, None));
+            messages.extend(changes(source, state, sent));
         }
-        let known = source.versions(state);
-        let mut changes = Vec::new();
-        for (key, version) in &known {
-            let kind = match sent.get(key) {
-                None => WatchType::Added,
-                Some(old) if old != version => WatchType::Modified,
-                Some(_) => continue,
-            };
-            changes.extend(source.object(state, key).map(|object| (kind, object)));
-        }
-        let gone = sent.keys().filter(|key| !known.contains_key(*key));
-        changes.extend(gone.map(|key| (WatchType::Deleted, source.gone(key))));
-        Ok((changes, known, state.revision.to_string()))
-    })?;
-    *sent = known;
-    let frame = |kind| first.then_some((kind, None));
-    let changes = changes.into_iter().map(|(kind, object)| (kind, Some(object)));
-    for (kind, object) in frame(WatchType::Resync).into_iter().chain(changes).chain(frame(WatchType::Bookmark)) {
-        if let Some(reply) = source.reply(kind, object, version.clone()) {
-            outlet.send(reply).await?;
+        Some((after, touched)) => {
+            *sent = source.versions(state);
+            messages.extend(touched.into_iter().filter_map(|(key, created)| {
+                let kind = match sent.contains_key(&key) {
+                    false => return Some((WatchType::Deleted, Some(source.gone(&key)))),
+                    true if created > after => WatchType::Added,
+                    true => WatchType::Modified,
+                };
+                source.object(state, &key).map(|object| (kind, Some(object)))
+            }));
         }
     }
-    Ok(())
+    messages.push((WatchType::Bookmark, None));
+    messages
+}
+
+/// What is new against what was sent.
+fn changes<S: Source>(source: &S, state: &State, sent: &mut Sent<S>) -> Vec<Message<S>> {
+    let known = source.versions(state);
+    let mut messages = Vec::new();
+    for (key, version) in &known {
+        let kind = match sent.get(key) {
+            None => WatchType::Added,
+            Some(old) if old != version => WatchType::Modified,
+            Some(_) => continue,
+        };
+        messages.extend(source.object(state, key).map(|object| (kind, Some(object))));
+    }
+    let gone = sent.keys().filter(|key| !known.contains_key(*key));
+    messages.extend(gone.map(|key| (WatchType::Deleted, Some(source.gone(key)))));
+    *sent = known;
+    messages
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use echo_proto::spec::{PoolPlan, check_pool};
 use echo_proto::v1;
 use tokio::time::Instant;
 
+use super::history::History;
 use crate::fleet::{Answer, Fleet};
 use crate::present;
 use crate::store::{Delta, Entry, StoreError, Stored};
@@ -35,6 +36,7 @@ pub struct State {
     pub leader: Option<Stored<v1::LeaderRecord>>,
     /// Keys of ours whose value or name cannot be read.
     pub invalid: BTreeMap<String, Invalid>,
+    pub(super) history: History,
 }
 
 /// What the Agent of a node said that stood with this record.
@@ -137,6 +139,7 @@ impl State {
             pools: BTreeMap::new(),
             leader: None,
             invalid: BTreeMap::new(),
+            history: History::default(),
         }
     }
 
@@ -150,6 +153,7 @@ impl State {
         }
         self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
+        self.history.begin(revision);
         self.synced = true;
     }
 
@@ -160,7 +164,7 @@ impl State {
         for delta in deltas {
             match delta {
                 Delta::Put(entry) => self.put(entry, true),
-                Delta::Gone(key) => self.gone(key),
+                Delta::Gone(key) => self.gone(key, revision),
             }
         }
         self.revision = revision;
@@ -174,14 +178,23 @@ impl State {
             fleets.get_mut(&pool).is_some_and(|pool| pool.fleet.judge(&node, mod_revision, answer))
         };
         // Each of them, also after the first that changes something.
-        verdicts.into_iter().map(judge).filter(|changed| *changed).count() > 0
+        let changed = verdicts.into_iter().map(judge).filter(|changed| *changed).count() > 0;
+        self.unrevised(changed)
     }
 
     /// Forgets nodes that are gone for long; `false`: nothing has changed.
     pub(super) fn sweep(&mut self, now: Instant) -> bool {
         let swept = self.pools.values_mut().map(|pool| pool.fleet.sweep(now)).filter(|changed| *changed).count();
         self.pools.retain(|_, pool| !pool.is_empty());
-        swept > 0
+        self.unrevised(swept > 0)
+    }
+
+    /// A change that has no revision of etcd: who comes back can't be told of it by revisions.
+    fn unrevised(&mut self, changed: bool) -> bool {
+        if changed {
+            self.history.begin(self.revision.saturating_add(1));
+        }
+        changed
     }
 
     /// Takes an entry over; `new`: it was written just now, and not only read.
@@ -231,9 +244,13 @@ impl State {
         }
     }
 
-    fn gone(&mut self, key: &[u8]) {
+    fn gone(&mut self, key: &[u8], revision: i64) {
         self.invalid.remove(&*String::from_utf8_lossy(key));
-        match self.keys.parse(key) {
+        let key = self.keys.parse(key);
+        if let Some(Key::Pool(_) | Key::Assignment(_) | Key::Rollout(_) | Key::Node(..)) = &key {
+            key.iter().for_each(|key| self.history.note(revision, key.clone()));
+        }
+        match key {
             Some(Key::Pool(name)) => self.pools.entry(name).or_default().pool = Slot::Absent,
             Some(Key::Assignment(name)) => self.pools.entry(name).or_default().assignment = Slot::Absent,
             Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,

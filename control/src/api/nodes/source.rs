@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use echo_proto::ids::{NodeId, PoolName};
+use echo_proto::keys::Key;
 use echo_proto::{API_VERSION, v1};
 
 use super::super::watch::Source;
@@ -12,7 +13,7 @@ use super::selects;
 use crate::fleet::Node;
 use crate::present;
 use crate::selector::Selector;
-use crate::view::{PoolState, State};
+use crate::view::{PoolState, State, is_changed};
 
 /// Watches nodes, of one pool or of all.
 pub(super) struct NodeSource {
@@ -40,6 +41,27 @@ impl Source for NodeSource {
         pool.fleet.get(id).map(|node| present::node(pool, node))
     }
 
+    fn since(&self, state: &State, revision: i64) -> Option<BTreeMap<Self::Key, i64>> {
+        // Which nodes matched earlier can't be told.
+        if !self.selector.is_empty() {
+            return None;
+        }
+        let mut touched = BTreeMap::new();
+        for (name, pool) in present::pools(state, self.filter.as_ref()) {
+            let all = state.is_reassigned(name, pool, revision);
+            let changed = pool.fleet.iter().filter(|node| all || is_changed(node, revision));
+            touched.extend(changed.map(|node| ((name.clone(), node.id.clone()), node.record.create_revision)));
+        }
+        for key in state.gone_since(revision) {
+            if let Key::Node(name, id) = key
+                && self.filter.as_ref().is_none_or(|wanted| wanted == name)
+            {
+                touched.entry((name.clone(), id.clone())).or_insert(0);
+            }
+        }
+        Some(touched)
+    }
+
     fn gone(&self, (pool, id): &Self::Key) -> v1::Node {
         let metadata = v1::ObjectMeta { name: id.to_string(), ..Default::default() };
         let status = v1::NodeStatus { pool: pool.to_string(), ..Default::default() };
@@ -58,5 +80,58 @@ impl Source for NodeSource {
         resource_version: String,
     ) -> Option<v1::NodesWatchResponse> {
         Some(v1::NodesWatchResponse { r#type: kind.into(), node, resource_version })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Delta, Entry, Update};
+    use crate::view::View;
+
+    const ASSIGNMENT: &str = r#"{"uid":"u","rollout":1,"stable":{"n":1,"digest":"d","config":{}}}"#;
+    /// It says that it leaves, so that it is not kept as vanished.
+    const NODE: &str = r#"{"status":{"incarnation":"i","drain":{"exits":true}}}"#;
+
+    fn put(key: &str, value: &str, revision: i64) -> Delta {
+        let key = format!("/echo/v1/test/{key}").into_bytes();
+        let value = value.as_bytes().to_vec();
+        Delta::Put(Entry { key, value, mod_revision: revision, create_revision: revision, version: 1 })
+    }
+
+    /// Two nodes at revisions 5 and 6, one of which goes at 7.
+    fn view() -> View {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        view.apply(Update::Reset(Vec::new()), 4);
+        view.apply(Update::Changes(vec![put("nodes/edge/node-1", NODE, 5)]), 5);
+        view.apply(Update::Changes(vec![put("nodes/edge/node-2", NODE, 6)]), 6);
+        view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/edge/node-2".to_vec())]), 7);
+        view
+    }
+
+    fn since(view: &View, selector: &str, revision: i64) -> Option<Vec<String>> {
+        let source = NodeSource { filter: None, selector: selector.parse().unwrap() };
+        let touched = view.read(|state| source.since(state, revision))?;
+        Some(touched.into_iter().map(|((_, id), created)| format!("{id}@{created}")).collect())
+    }
+
+    #[test]
+    fn what_came_or_went_since_is_told() {
+        let view = view();
+        assert_eq!(since(&view, "", 4).unwrap(), ["node-1@5", "node-2@0"]);
+        assert_eq!(since(&view, "", 6).unwrap(), ["node-2@0"]);
+        assert!(since(&view, "", 7).unwrap().is_empty());
+        assert_eq!(since(&view, "team=net", 4), None, "who matched then is not known");
+    }
+
+    #[test]
+    fn an_assignment_that_came_or_went_touches_every_node_of_its_pool() {
+        let view = view();
+        view.apply(Update::Changes(vec![put("assignments/edge", ASSIGNMENT, 8)]), 8);
+        assert_eq!(since(&view, "", 7).unwrap(), ["node-1@5"]);
+        view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/assignments/edge".to_vec())]), 9);
+        assert_eq!(since(&view, "", 8).unwrap(), ["node-1@5"]);
+        assert!(since(&view, "", 9).unwrap().is_empty());
     }
 }

@@ -25,6 +25,11 @@ impl Source for Numbers {
         Some(*key)
     }
 
+    /// 1 was there before, 2 came at revision 5, and 9 went.
+    fn since(&self, _: &State, _: i64) -> Option<BTreeMap<u32, i64>> {
+        Some(BTreeMap::from([(1, 1), (2, 5), (9, 0)]))
+    }
+
     fn gone(&self, key: &u32) -> u32 {
         *key
     }
@@ -52,7 +57,7 @@ async fn a_list_in_its_frame_then_changes_then_why_it_ends() {
     use WatchType::{Added, Bookmark, Deleted, Resync};
     let (view, shown) = (view(), Arc::new(AtomicU32::new(2)));
     let (trigger, stop) = crate::stop::stop();
-    let mut stream = serve(Numbers(shown.clone()), view.clone(), stop, &Watchers::default()).unwrap();
+    let mut stream = serve(Numbers(shown.clone()), None, view.clone(), stop, &Watchers::default()).unwrap();
     for expected in [(Resync, None), (Added, Some(1)), (Added, Some(2)), (Bookmark, None)] {
         assert_eq!(next(&mut stream).await.unwrap(), expected);
     }
@@ -64,11 +69,33 @@ async fn a_list_in_its_frame_then_changes_then_why_it_ends() {
     assert!(stream.next().await.is_none());
 }
 
+#[tokio::test]
+async fn who_comes_back_gets_what_it_missed_or_everything() {
+    use WatchType::{Added, Bookmark, Deleted, Modified, Resync};
+    let (view, shown) = (view(), Arc::new(AtomicU32::new(2)));
+    view.apply(Update::Reset(Vec::new()), 4);
+    view.apply(Update::Changes(Vec::new()), 6);
+    let (_trigger, stop) = crate::stop::stop();
+    let watchers = Watchers::default();
+    let again = |after| serve(Numbers(shown.clone()), Some(after), view.clone(), stop.clone(), &watchers).unwrap();
+    let mut stream = again(4);
+    for expected in [(Modified, Some(1)), (Added, Some(2)), (Deleted, Some(9)), (Bookmark, None)] {
+        assert_eq!(next(&mut stream).await.unwrap(), expected);
+    }
+    shown.store(3, Ordering::SeqCst);
+    view.apply(Update::Changes(Vec::new()), 7);
+    assert_eq!(next(&mut stream).await.unwrap(), (Added, Some(3)), "and goes on");
+    for forgotten_or_to_come in [3, 8] {
+        let mut stream = again(forgotten_or_to_come);
+        assert_eq!(next(&mut stream).await.unwrap().0, Resync, "{forgotten_or_to_come}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_cut_and_told() {
     let shown = Arc::new(AtomicU32::new(1_000));
     let (_trigger, stop) = crate::stop::stop();
-    let mut stream = serve(Numbers(shown), view(), stop, &Watchers::default()).unwrap();
+    let mut stream = serve(Numbers(shown), None, view(), stop, &Watchers::default()).unwrap();
     tokio::time::sleep(SEND_DEADLINE * 2).await;
     let mut got = 0;
     let end = loop {
@@ -84,7 +111,7 @@ async fn who_does_not_read_is_cut_and_told() {
 async fn who_watches_nothing_any_more_is_told() {
     let (view, shown) = (view(), Arc::new(AtomicU32::new(1)));
     let (_trigger, stop) = crate::stop::stop();
-    let mut stream = serve(Numbers(shown.clone()), view.clone(), stop, &Watchers::default()).unwrap();
+    let mut stream = serve(Numbers(shown.clone()), None, view.clone(), stop, &Watchers::default()).unwrap();
     while next(&mut stream).await.unwrap().0 != WatchType::Bookmark {}
     shown.store(0, Ordering::SeqCst);
     view.apply(Update::Changes(Vec::new()), 1);

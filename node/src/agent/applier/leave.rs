@@ -61,10 +61,17 @@ impl Applier {
         let intent = intent.filter(ours);
         let cordon = intent.as_ref().filter(|intent| intent.kind() == IntentKind::Cordon);
         self.doors.cordoned_by = cordon.map(author).unwrap_or_default();
+        let trace = intent.as_ref().and_then(|intent| intent.trace.clone());
         self.doors.intended = intent.and_then(wish);
         self.rethink();
         self.settle(false).await;
-        self.say(|_| {});
+        self.say(|report| {
+            // What was said on the way here has its trace already.
+            let now = (&self.doors.cordoned_by, self.doors.drain.is_some());
+            if (&report.cordoned_by, report.drain.is_some()) != now {
+                report.trace = trace;
+            }
+        });
     }
 
     /// Begins, changes or ends the drain, as the strongest wish has it.

@@ -104,9 +104,11 @@ async fn who_is_drained_from_the_start_never_serves_and_takes_the_newest_config_
 #[tokio::test]
 async fn a_cordoned_node_serves_on_and_is_not_ready() {
     let (mut bench, address) = serving().await;
-    bench.intents.send_replace(intent(IntentKind::Cordon));
+    let trace = Some(v1::TraceContext { traceparent: "00-1".into(), ..Default::default() });
+    bench.intents.send_replace(intent(IntentKind::Cordon).map(|i| v1::Intent { trace: trace.clone(), ..i }));
     let report = bench.until(|r| r.not_ready().is_some()).await;
     assert_eq!((report.phase, report.cordoned_by.as_str()), (NodePhase::Ready, "ann"));
+    assert_eq!(report.trace, trace, "the record answers the operator's change");
     connected(address);
     bench.intents.send_replace(intent(IntentKind::Drain));
     assert_eq!(bench.until(|r| r.phase == NodePhase::Drained).await.cordoned_by, "");

@@ -1,8 +1,9 @@
 //! Writes the node's answers: its record is claimed, and each new report goes into it.
 //!
-//! Driven by the session. While etcd takes no writes, it is asked again, and the lease and the watch live on. A report is written inside the trace of the change that it answers, so that one change is one
+//! Driven by the session. A report is written inside the trace of the change that it answers, so that one change is one
 //! trace to the last node. What did not change is not written again, but it is looked whether it still stands there: a
-//! record that somebody deletes or overwrites must not stay so until the node has something new to say.
+//! record that somebody deletes or overwrites must not stay so until the node has something new to say. While etcd takes no
+//! writes, it is asked again; the lease and the watch live on meanwhile.
 
 use std::convert::Infallible;
 
@@ -13,8 +14,7 @@ use tokio::time::sleep;
 use tracing::{Instrument as _, Span, info, info_span};
 
 use super::endpoints::Endpoints;
-use super::etcd::Etcd;
-use super::etcd::RETRY;
+use super::etcd::{Etcd, RETRY};
 use super::identity::Identity;
 use super::lease::Lease;
 use super::link::{Broken, Link};

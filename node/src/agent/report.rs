@@ -76,11 +76,12 @@ impl Report {
         set(&mut self.conditions, condition);
     }
 
-    /// Nothing is served, and nothing said about a config.
+    /// Nothing is served, and nothing said about a config; what an operator wants of the node stands.
     pub fn emptied(&mut self, phase: v1::NodePhase) {
-        let mut conditions = std::mem::take(&mut self.conditions);
-        conditions.retain(|c| ![CONFIG_READABLE, ASSIGNED].contains(&c.r#type.as_str()));
-        *self = Self { phase, conditions, ..Self::starting() };
+        self.clear(&[CONFIG_READABLE, ASSIGNED]);
+        let (conditions, drain) = (std::mem::take(&mut self.conditions), self.drain.take());
+        let cordoned_by = std::mem::take(&mut self.cordoned_by);
+        *self = Self { phase, conditions, drain, cordoned_by, ..Self::starting() };
     }
 
     /// The conditions as they are told: a config that was refused is one.
@@ -219,7 +220,9 @@ mod tests {
         let mut report = Report { listeners: vec![v1::BoundListener::default()], ..Report::starting() };
         report.warn(ASSIGNED, "KeyMissing", String::new());
         report.warn(CLOCK_SYNCHRONIZED, "Unsynchronized", String::new());
+        report.cordoned_by = "ann".into();
         report.emptied(v1::NodePhase::NoPool);
+        assert_eq!(report.cordoned_by, "ann");
         assert_eq!((report.phase, report.listeners.len()), (v1::NodePhase::NoPool, 0));
         assert_eq!(report.conditions.iter().map(|c| c.r#type.as_str()).collect::<Vec<_>>(), [CLOCK_SYNCHRONIZED]);
     }

@@ -21,12 +21,15 @@ use tokio::time::{Instant, sleep_until};
 pub use self::inbox::Inbox;
 pub use self::intents::Absences;
 use self::term::Term;
+use crate::fleet::Node;
+use crate::plan::scale::Usage;
 use crate::scaler::{Scaler, Wanted};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::election::Leadership;
-use crate::view::{PoolState, State, View};
+use crate::view::{PoolState, Slot, State, View};
 use echo_proto::spec;
+use echo_proto::v1::NodePhase;
 
 /// Between two passes that nothing but a timer calls for.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
@@ -117,11 +120,27 @@ fn wanted(state: &State) -> Option<Wanted> {
     }
     let mut wanted = Wanted::default();
     for (name, pool) in &state.pools {
-        let Some(entry) = pool.pool.valid() else { continue };
-        wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
-        wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.longest()));
+        if let Some(entry) = pool.pool.valid() {
+            wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
+            wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.longest()));
+        } else if is_deleted(pool) {
+            wanted.replicas.insert(name.clone(), 0);
+        }
+        let usage = |node: &Arc<Node>| match node.status.phase() {
+            NodePhase::Drained => Some((node.id.clone(), Usage::Drained)),
+            _ if !node.status.cordoned_by.is_empty() => Some((node.id.clone(), Usage::Cordoned)),
+            _ => None,
+        };
+        wanted.idle.extend(pool.fleet.live().filter_map(usage));
     }
     Some(wanted)
+}
+
+/// Whether a pool is gone for good: its key may be missing in a restored backup, but nodes that say so saw it deleted.
+fn is_deleted(pool: &PoolState) -> bool {
+    let phases = || pool.fleet.live().map(|node| node.status.phase());
+    let goes = |phase| matches!(phase, NodePhase::NoPool | NodePhase::Draining);
+    matches!(pool.pool, Slot::Absent) && phases().any(|phase| phase == NodePhase::NoPool) && phases().all(goes)
 }
 
 /// The longest drain of any config that a node of the pool may run: the one that is wanted, or one assigned before.
@@ -130,4 +149,41 @@ fn drain(pool: &PoolState, wanted: Duration) -> Duration {
     let configs = assignment.into_iter().flat_map(|a| [&a.stable, &a.next]).flatten().flat_map(|r| &r.config);
     let drains = configs.filter_map(|config| spec::check_template(config).ok()).map(|plan| plan.drain.longest());
     drains.fold(wanted, Duration::max)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Entry, Update};
+
+    /// What is wanted of a pool that has no key, with nodes in these phases.
+    fn of_phases(phases: &[&str]) -> Option<u32> {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let entry = |(n, phase): (usize, &&str)| Entry {
+            key: format!("/echo/v1/test/nodes/edge/node-{n}").into_bytes(),
+            value: format!(r#"{{"status":{{"phase":"NODE_PHASE_{phase}"}}}}"#).into_bytes(),
+            mod_revision: 3,
+            ..Entry::default()
+        };
+        view.apply(Update::Reset(phases.iter().enumerate().map(entry).collect()), 3);
+        view.read(wanted).unwrap().replicas.get(&"edge".parse().unwrap()).copied()
+    }
+
+    #[test]
+    fn a_deleted_pool_wants_none_once_all_its_nodes_say_so() {
+        assert_eq!(of_phases(&["NO_POOL", "NO_POOL"]), Some(0));
+        assert_eq!(of_phases(&["NO_POOL", "DRAINING"]), Some(0));
+        assert_eq!(of_phases(&["NO_POOL", "READY"]), None, "one serves on: a backup was restored");
+        assert_eq!(of_phases(&["DRAINING"]), None);
+    }
+
+    #[test]
+    fn who_serves_nobody_is_told_to_the_scaler() {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let value = br#"{"status":{"phase":"NODE_PHASE_READY","cordonedBy":"ann"}}"#.to_vec();
+        let entry = Entry { key: b"/echo/v1/test/nodes/edge/n".to_vec(), value, ..Entry::default() };
+        view.apply(Update::Reset(vec![entry]), 3);
+        assert_eq!(view.read(wanted).unwrap().idle, [("n".parse().unwrap(), Usage::Cordoned)].into());
+    }
 }

@@ -8,9 +8,11 @@ pub mod process;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
 use tokio::sync::mpsc;
+
+use crate::plan::scale::Usage;
 
 /// What the pools want.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Wanted {
     pub replicas: BTreeMap<PoolName, u32>,
     /// How long a node may drain, by pool.
     pub drains: BTreeMap<PoolName, Duration>,
+    /// Nodes that do not serve everybody: they go first.
+    pub idle: BTreeMap<NodeId, Usage>,
 }
 
 /// Reason of the event of a node that was no longer wanted, and is gone.

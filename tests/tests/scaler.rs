@@ -3,16 +3,23 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use echo_tests::cluster::SETTLED;
+use echo_tests::cluster::{SETTLED, bound, name, text};
+use echo_tests::process::{gone, kill_pid};
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Etcd, Process, SlowPath, eventually, tools};
+use echo_tests::{Cluster, Etcd, Process, SlowPath, client, eventually, tools};
+use nix::sys::signal::Signal;
 
 /// Short, and long enough for a grant and a write over the slow path.
 const LEADER_TTL: Duration = Duration::from_secs(3);
 /// Of every answer on the slow path: a third of the TTL.
 const DELAY: Duration = Duration::from_secs(1);
+
+/// From the death of a leader until another leads, by the TTL of 5 s that is the default.
+const SUCCESSION: Duration = Duration::from_secs(7);
+/// From the death of a node until another process serves in its place; a start alone takes 0.1 s on an idle machine.
+const REPLACED: Duration = Duration::from_secs(1);
 
 /// Processes whose command line names a node's directory below `dir`.
 fn running(dir: &Path) -> usize {
@@ -22,11 +29,22 @@ fn running(dir: &Path) -> usize {
     lines.filter(|line| String::from_utf8_lossy(line).contains(&nodes)).count()
 }
 
-fn control(name: &str, dir: &Path, etcd: &str) -> Process {
+fn control(name: &str, dir: &Path, etcd: &str, leader_ttl: Duration) -> Process {
     let mut command = Command::new(tools::ours("echo-control"));
     command.args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--etcd", etcd, "--lifeline"]);
-    command.args(["--leader-ttl", &format!("{}s", LEADER_TTL.as_secs())]);
+    command.args(["--leader-ttl", &format!("{}s", leader_ttl.as_secs())]);
     Process::start(name, dir, command)
+}
+
+/// What the leader key holds.
+fn leader(etcd: &Etcd) -> Option<String> {
+    etcd.get_prefix("/echo/v1/default/leader").into_iter().next().map(|(_, record)| record)
+}
+
+/// Waits until another than `before` leads.
+#[track_caller]
+fn wait_leader(etcd: &Etcd, before: Option<&String>) -> String {
+    eventually("another leads", SETTLED, || leader(etcd).filter(|l| Some(l) != before).ok_or("not yet"))
 }
 
 #[test]
@@ -54,17 +72,113 @@ fn a_leader_on_a_slow_path_gives_up_before_another_leads() {
     let dir = tools::scratch("leaders");
     let etcd = Etcd::start(&dir);
     let path = SlowPath::start(etcd.url(), DELAY);
-    let holder = || etcd.get_prefix("/echo/v1/default/leader").into_iter().next().map(|(_, record)| record);
-    let slow = control("slow", &dir, path.url());
-    let first = eventually("the first control has the leader key", SETTLED, || holder().ok_or("nobody has"));
+    let slow = control("slow", &dir, path.url(), LEADER_TTL);
+    let first = wait_leader(&etcd, None);
     // It still waits for etcd's answer, and will not be able to renew.
     path.cut_requests();
-    let _next = control("next", &dir, etcd.url());
-    eventually("the next control has the leader key", SETTLED, || {
-        ensure(holder().is_some_and(|record| record != first), || "not yet".to_owned())
-    });
+    let _next = control("next", &dir, etcd.url(), LEADER_TTL);
+    wait_leader(&etcd, Some(&first));
     let log = slow.log();
     let told = |what: &str| log.matches(what).count();
     let ended = told("no longer the leader") + told("leader key is gone") + told("lease expired");
     assert_eq!(told("this process is the leader"), ended, "both lead:\n{log}");
+}
+
+#[test]
+fn another_leads_soon_after_the_leader_was_killed() {
+    let dir = tools::scratch("succession");
+    let etcd = Etcd::start(&dir);
+    let ttl = Duration::from_secs(5);
+    let mut first = control("first", &dir, etcd.url(), ttl);
+    let leader = wait_leader(&etcd, None);
+    let second = control("second", &dir, etcd.url(), ttl);
+    eventually("the second knows the cluster", SETTLED, || {
+        ensure(second.log().contains("the cluster's state is read"), || second.log())
+    });
+    first.kill();
+    let killed = Instant::now();
+    wait_leader(&etcd, Some(&leader));
+    assert!(killed.elapsed() < SUCCESSION, "{:?}", killed.elapsed());
+    println!("another leads after {:?}", killed.elapsed());
+}
+
+#[test]
+fn a_leader_that_was_stopped_beyond_its_ttl_hands_over_and_writes_nothing() {
+    let dir = tools::scratch("stopped");
+    let etcd = Etcd::start(&dir);
+    let first = control("first", &dir, etcd.url(), LEADER_TTL);
+    let leader = wait_leader(&etcd, None);
+    first.signal(Signal::SIGSTOP);
+    let _second = control("second", &dir, etcd.url(), LEADER_TTL);
+    let next = wait_leader(&etcd, Some(&leader));
+    // What the first one would report, now that it believes to lead still.
+    etcd.put("/echo/v1/default/pools/bad", "garbage");
+    first.signal(Signal::SIGCONT);
+    eventually("the first one knows", SETTLED, || {
+        let log = first.log();
+        let told = ["no longer the leader", "leader key is gone", "lease expired", "lease is gone"];
+        ensure(told.iter().any(|what| log.contains(what)), || log.clone())
+    });
+    let reports = || {
+        let events = etcd.get_prefix("/echo/v1/default/events/");
+        events.into_iter().filter(|(_, event)| event.contains("InvalidRecord")).collect::<Vec<_>>()
+    };
+    eventually("the bad key is reported", SETTLED, || ensure(!reports().is_empty(), || "not yet".to_owned()));
+    assert_eq!(reports().len(), 1, "only one of them wrote");
+    assert!(reports()[0].1.contains("\"count\":1"), "{:?}", reports());
+    assert_eq!(self::leader(&etcd), Some(next));
+}
+
+#[test]
+fn a_killed_node_serves_again_within_a_second() {
+    let cluster = Cluster::start(1);
+    let node = cluster.wait_nodes(1).remove(0);
+    let ip = bound(&node, "echo-tcp").ip();
+    kill_pid(cluster.node_pid("node-1"), Signal::SIGKILL);
+    let killed = Instant::now();
+    let serves = || {
+        let node =
+            cluster.nodes()?.into_iter().find(|n| text(n, "/status/incarnation") != text(&node, "/status/incarnation"));
+        let node = node.ok_or("the old life is still listed")?;
+        ensure(text(&node, "/status/phase") == "NODE_PHASE_READY", || "not ready".to_owned())?;
+        client::tcp_echo(bound(&node, "echo-tcp"), b"again").map_err(|e| e.to_string())?;
+        Ok::<_, String>(bound(&node, "echo-tcp"))
+    };
+    let address = eventually("another process serves", SETTLED, serves);
+    println!("serves again after {:?}", killed.elapsed());
+    assert!(killed.elapsed() < REPLACED, "{:?}", killed.elapsed());
+    assert_eq!(address.ip(), ip);
+    eventually("it is told", SETTLED, || {
+        let events = cluster.echoctl().items("get events")?;
+        let told =
+            events.iter().any(|e| text(e, "/reason") == "NodeReplaced" && text(e, "/message").contains("signal 9"));
+        ensure(told, || format!("{events:?}"))
+    });
+}
+
+#[test]
+fn the_nodes_of_a_deleted_pool_end() {
+    let cluster = Cluster::start(2);
+    cluster.wait_nodes(2);
+    let pid = cluster.node_pid("node-2");
+    cluster.echoctl().ok("delete pool/default");
+    gone(pid, SETTLED);
+    eventually("nothing is listed", SETTLED, || {
+        let nodes = cluster.nodes()?;
+        ensure(nodes.is_empty(), || format!("{nodes:?}"))
+    });
+}
+
+#[test]
+fn a_drained_node_goes_first_and_leaves_no_intent() {
+    let cluster = Cluster::start(3);
+    cluster.wait_nodes(3);
+    cluster.echoctl().ok("drain node/node-1");
+    cluster.echoctl().ok("scale pool/default --replicas 2");
+    let left: Vec<String> = cluster.wait_nodes(2).iter().map(name).collect();
+    assert_eq!(left, ["node-2", "node-3"]);
+    eventually("its intent is gone", SETTLED, || {
+        let intents = cluster.etcd.get_prefix("/echo/v1/default/intents/");
+        ensure(intents.is_empty(), || format!("{intents:?}"))
+    });
 }

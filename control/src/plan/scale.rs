@@ -3,6 +3,7 @@
 //! Used by the process scaler, which knows the processes; records in etcd are never counted. Indexes count the
 //! processes of the host over all pools, since each stands for a loopback address.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use echo_proto::ids::PoolName;
@@ -19,6 +20,19 @@ pub struct Worker {
     pub pool: PoolName,
     /// Told to drain and exit: holds its index, but does not count.
     pub leaving: bool,
+    /// How much it is used.
+    pub usage: Usage,
+}
+
+/// How much a node is used: who is used least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Usage {
+    /// An operator drained it: it serves nothing.
+    Drained,
+    /// An operator cordoned it: nobody new is sent to it.
+    Cordoned,
+    /// It serves, as far as is known.
+    Serves,
 }
 
 /// What to do.
@@ -45,11 +59,11 @@ pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker]) -> Plan {
     let taken: BTreeSet<u32> = workers.iter().map(|w| w.index).collect();
     let mut free = (1..=MAX_PER_HOST).filter(|index| !taken.contains(index));
     for (pool, replicas) in wanted {
-        let mut present: Vec<u32> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).map(|w| w.index).collect();
-        present.sort_unstable();
+        let mut present: Vec<&Worker> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).collect();
+        // Of those alike the highest goes first: who scales up again later gets the same ids back.
+        present.sort_unstable_by_key(|w| (Reverse(w.usage), w.index));
         let replicas = *replicas as usize;
-        // The highest first: who scales up again later gets the same ids back.
-        plan.actions.extend(present.iter().skip(replicas).rev().map(|index| Action::Stop(*index)));
+        plan.actions.extend(present.iter().skip(replicas).rev().map(|w| Action::Stop(w.index)));
         for missing in (1..=replicas.saturating_sub(present.len())).rev() {
             let Some(index) = free.next() else {
                 // At most MAX_REPLICAS of the validity rule.
@@ -72,7 +86,7 @@ mod tests {
     }
 
     fn worker(index: u32, name: &str) -> Worker {
-        Worker { index, pool: pool(name), leaving: false }
+        Worker { index, pool: pool(name), leaving: false, usage: Usage::Serves }
     }
 
     fn wanted(pools: &[(&str, u32)]) -> BTreeMap<PoolName, u32> {
@@ -92,6 +106,16 @@ mod tests {
         let workers = [worker(1, "a"), worker(2, "a"), worker(3, "b"), worker(4, "a")];
         let found = plan(&wanted(&[("a", 1)]), &workers);
         assert_eq!(found.actions, [Action::Stop(4), Action::Stop(2)]);
+    }
+
+    #[test]
+    fn stops_take_those_first_that_serve_nobody() {
+        let used = |index, usage| Worker { usage, ..worker(index, "a") };
+        let workers = [used(1, Usage::Cordoned), used(2, Usage::Drained), worker(3, "a"), worker(4, "a")];
+        let stops = |left| plan(&wanted(&[("a", left)]), &workers).actions;
+        assert_eq!(stops(3), [Action::Stop(2)]);
+        assert_eq!(stops(2), [Action::Stop(2), Action::Stop(1)]);
+        assert_eq!(stops(1), [Action::Stop(2), Action::Stop(1), Action::Stop(4)]);
     }
 
     #[test]

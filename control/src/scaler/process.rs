@@ -1,13 +1,14 @@
 //! Nodes as processes of this host: `node-<i>` on 127.0.0.i, as pods have addresses of their own.
 //!
 //! Run by the app when `--scaler process` is given. It adopts what an earlier control left running, replaces what dies
-//! under the same id, address and state directory, and lets the highest go first. It must never touch a process that it
+//! under the same id, address and state directory, and lets those go first that serve nobody. It must never touch a process that it
 //! does not know by pid and start time.
 
 mod child;
 mod found;
 mod launch;
 mod log;
+mod notice;
 mod record;
 mod supervisor;
 mod worker;

@@ -40,11 +40,17 @@ impl Handle {
         let _ = pidfd_send_signal(&self.fd, Signal::KILL);
     }
 
-    /// Returns, in words, how it ended, once it did.
-    pub(super) async fn ended(self, child: Option<Child>) -> String {
-        if let Some(mut child) = child {
-            return child.wait().await.map_or_else(|e| format!("its end is unknown: {e}"), told);
+    /// Returns, in words, how it ended, once it did; and whether it gave up by itself.
+    pub(super) async fn ended(self, child: Option<Child>) -> (String, bool) {
+        let Some(mut child) = child else { return (self.gone().await, false) };
+        match child.wait().await {
+            Ok(status) => (told(status), status.code().is_some_and(|code| code != 0)),
+            Err(e) => (format!("its end is unknown: {e}"), false),
         }
+    }
+
+    /// Of another's child nobody tells how it ended.
+    async fn gone(self) -> String {
         // A pidfd turns readable when its process ends (pidfd_open(2)).
         #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps what that asks for")]
         let registered = AsyncFd::new(self.fd);

@@ -1,14 +1,19 @@
 //! The logs of the nodes: one file each, kept small enough.
 //!
-//! Opened by the launcher, trimmed by the supervisor. A node writes to the file that it was given for as long as it
+//! Opened by the launcher, trimmed by the supervisor, which also looks up what a node said last. A node writes to the file that it was given for as long as it
 //! lives, so a log can't be renamed under it: it is copied and emptied, and what is written in between is lost.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// A log that is larger is set aside, so that a node has two such files at most, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where a last line is looked for, from the end.
+const TAIL_BYTES: u64 = 4 * 1024;
+/// Longest line that is repeated.
+const MAX_LINE_CHARS: usize = 512;
 
 /// The log of a node, to write on where the one before it ended.
 pub(super) fn open(directory: &Path, index: u32) -> io::Result<File> {
@@ -38,6 +43,18 @@ fn trim_to(path: &Path, max: u64) -> io::Result<()> {
     }
 }
 
+/// The last line that a node wrote, if there is one.
+pub(super) fn last_line(directory: &Path, index: u32) -> Option<String> {
+    let mut log = File::open(path(directory, index)).ok()?;
+    let length = log.metadata().ok()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
+    let mut tail = Vec::new();
+    log.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+    let text = String::from_utf8_lossy(&tail);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(MAX_LINE_CHARS).collect())
+}
+
 fn path(directory: &Path, index: u32) -> PathBuf {
     directory.join(format!("node-{index}.log"))
 }
@@ -61,6 +78,9 @@ mod tests {
         log.write_all(b"third\n").unwrap();
         assert_eq!(fs::read(path.with_extension("log.1")).unwrap(), b"first\nsecond\n");
         assert_eq!(fs::read(&path).unwrap(), b"third\n");
+        log.write_all(b"why it ended\n\n").unwrap();
+        assert_eq!(last_line(&directory, 7).as_deref(), Some("why it ended"));
+        assert_eq!(last_line(&directory, 8), None);
         trim(&directory, [7, 8]);
         fs::remove_dir_all(&directory).unwrap();
     }

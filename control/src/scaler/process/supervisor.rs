@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_proto::backoff::Backoff;
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::spec;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
@@ -17,10 +17,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::super::{Notices, Wanted};
 use super::child::Handle;
 use super::launch::{LaunchError, Launcher};
+use super::notice::{self, Death};
 use super::worker::{Leaving, Push, State, Worker};
 use super::{found, log};
-use crate::event;
-use crate::plan::scale::{self, Action, MAX_PER_HOST};
+use crate::plan::scale::{self, Action, MAX_PER_HOST, Usage};
 use crate::stop::Stop;
 
 /// Ends that wait to be seen: two lives of every index.
@@ -46,7 +46,7 @@ pub struct Supervisor {
 struct End {
     index: u32,
     process: (u32, u64),
-    how: String,
+    death: Death,
 }
 
 /// A node that is to run.
@@ -54,6 +54,8 @@ struct Start {
     index: u32,
     pool: PoolName,
     backoff: Option<Backoff>,
+    /// Of the process whose place it takes.
+    death: Option<Death>,
 }
 
 impl Supervisor {
@@ -114,9 +116,7 @@ impl Supervisor {
             }
             self.workers.insert(index, worker);
             if !record.leaving && !self.launcher.agrees(&record) {
-                let (cluster, etcd) = (&record.cluster, record.etcd.join(","));
-                let message = format!("it was started for cluster {cluster} with etcd at {etcd}; it is replaced");
-                self.notices.send(event::warning("NodeReplaced", format!("node/node-{index}"), message));
+                self.notices.send(notice::outdated(&record));
                 self.stop(index, wanted);
             }
         }
@@ -124,20 +124,22 @@ impl Supervisor {
 
     async fn reconcile(&mut self, wanted: &Wanted) {
         self.push();
-        let workers: Vec<scale::Worker> = self.workers.iter().map(|(index, w)| w.counted(*index)).collect();
+        let usage = |index| wanted.idle.get(&node_id(index)?).copied();
+        let counted = |(index, worker): (&u32, &Worker)| worker.counted(*index, usage(*index).unwrap_or(Usage::Serves));
+        let workers: Vec<scale::Worker> = self.workers.iter().map(counted).collect();
         let scale::Plan { actions, refused } = scale::plan(&wanted.replicas, &workers);
         let mut starts = Vec::new();
         for action in actions {
             match action {
-                Action::Start(index, pool) => starts.push(Start { index, pool, backoff: None }),
+                Action::Start(index, pool) => starts.push(Start { index, pool, backoff: None, death: None }),
                 Action::Stop(index) => self.stop(index, wanted),
             }
         }
         let now = Instant::now();
         let due = self.workers.iter().filter(|(_, worker)| worker.is_to_start(now));
         starts.extend(due.map(|(index, worker)| {
-            let (pool, backoff) = (worker.pool.clone(), worker.backoff.clone());
-            Start { index: *index, pool, backoff }
+            let (pool, backoff, death) = (worker.pool.clone(), worker.backoff.clone(), worker.death.clone());
+            Start { index: *index, pool, backoff, death }
         }));
         self.start(starts).await;
         self.tell_refused(refused);
@@ -164,17 +166,19 @@ impl Supervisor {
     }
 
     fn started(&mut self, start: Start, result: Result<(Handle, Child), LaunchError>) {
-        let (now, Start { index, pool, backoff }) = (Instant::now(), start);
+        let (now, Start { index, pool, backoff, death }) = (Instant::now(), start);
         let worker = match result {
             Ok((handle, child)) => {
                 tracing::info!(node = format!("node-{index}"), %pool, pid = handle.pid, "started");
                 self.watch(index, &handle, Some(child));
+                if let Some(death) = death {
+                    self.notices.send(notice::replaced((index, &pool), &death, handle.pid));
+                }
                 Worker::alive(pool, handle, now, backoff)
             }
             Err(error) => {
-                let message = format!("node-{index} can't be started: {error}");
-                self.notices.send(event::warning("NodeStartFailed", format!("node/node-{index}"), message));
-                Worker::failed(pool, now, backoff)
+                self.notices.send(notice::failed((index, &pool), &error));
+                Worker { death, ..Worker::failed(pool, now, backoff) }
             }
         };
         self.workers.insert(index, worker);
@@ -211,8 +215,7 @@ impl Supervisor {
                 Push::Terminate => "SIGTERM",
                 Push::Kill => "SIGKILL",
             };
-            let message = format!("pid {pid} has not left when its drain was over; it is sent {signal}");
-            self.notices.send(event::warning("NodeOverdue", format!("node/node-{index}"), message));
+            self.notices.send(notice::overdue((*index, &worker.pool), pid, signal));
             match push {
                 Push::Terminate => leaving.handle.terminate(),
                 Push::Kill => leaving.handle.kill(),
@@ -231,31 +234,32 @@ impl Supervisor {
         if !self.awaited.insert(process) {
             return;
         }
-        let (ends, handle) = (self.ends.0.clone(), handle.clone());
+        let (ends, handle, logs) = (self.ends.0.clone(), handle.clone(), self.launcher.logs_dir());
         tokio::spawn(async move {
-            let how = handle.ended(child).await;
+            let (how, gave_up) = handle.ended(child).await;
+            let words = match gave_up {
+                true => spawn_blocking(move || log::last_line(&logs, index)).await.ok().flatten(),
+                false => None,
+            };
             // Fails only when the supervisor is gone.
-            let _ = ends.send(End { index, process, how }).await;
+            let _ = ends.send(End { index, process, death: Death { pid: process.0, how, words } }).await;
         });
     }
 
     fn ended(&mut self, end: End) {
-        let End { index, process, how } = end;
+        let End { index, process, death } = end;
         self.awaited.remove(&process);
         let Some(worker) = self.workers.get_mut(&index) else { return };
         let is = |handle: &Handle| (handle.pid, handle.start_time) == process;
-        let pid = process.0;
         match &worker.state {
             State::Leaving(leaving) if is(&leaving.handle) => {
-                tracing::info!(node = format!("node-{index}"), pid, "{how}");
+                self.notices.send(notice::retired((index, &worker.pool), &death));
                 self.launcher.forget(index);
                 self.workers.remove(&index);
             }
             State::Alive(handle) if is(handle) => {
-                let wait = worker.died(Instant::now());
-                let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {wait:.1?}") };
-                let message = format!("pid {pid} {how}; it is started again {when}");
-                self.notices.send(event::warning("NodeDied", format!("node/node-{index}"), message));
+                let wait = worker.died(Instant::now(), death.clone());
+                self.notices.send(notice::died((index, &worker.pool), &death, wait));
             }
             // An earlier life of this index.
             _ => {}
@@ -271,10 +275,14 @@ impl Supervisor {
     fn tell_refused(&mut self, refused: BTreeMap<PoolName, u32>) {
         for (pool, missing) in &refused {
             if self.refused.get(pool) != Some(missing) {
-                let message = format!("{missing} nodes are not started: a host runs at most {MAX_PER_HOST}");
-                self.notices.send(event::warning("ScaleRefused", event::of_pool(pool), message));
+                self.notices.send(notice::refused(pool, *missing));
             }
         }
         self.refused = refused;
     }
+}
+
+/// As the launcher names the node of this index.
+fn node_id(index: u32) -> Option<NodeId> {
+    format!("node-{index}").parse().ok()
 }

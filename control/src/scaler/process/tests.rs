@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::child::Handle;
 use super::record::{self, Record};
 use super::*;
+use crate::plan::scale::Usage;
 use crate::stop::{Stop, Trigger, stop};
 
 /// Longest wait for any condition.
@@ -122,7 +123,11 @@ async fn until(met: impl Fn() -> bool) {
 
 fn want(nodes: u32) -> Option<Wanted> {
     let pool: PoolName = "edge".parse().unwrap();
-    Some(Wanted { replicas: [(pool.clone(), nodes)].into(), drains: [(pool, Duration::from_secs(10))].into() })
+    Some(Wanted {
+        replicas: [(pool.clone(), nodes)].into(),
+        drains: [(pool, Duration::from_secs(10))].into(),
+        idle: BTreeMap::new(),
+    })
 }
 
 #[tokio::test]
@@ -135,6 +140,10 @@ async fn starts_replaces_and_stops() {
     let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
     assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeDied", "node/node-2"));
     let second = host.until(&[1, 2, 3]).await;
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    assert_eq!((told.reason.as_str(), told.pool.as_str()), ("NodeReplaced", "edge"));
+    assert_eq!((told.from, told.to), (first[&2].pid.to_string(), second[&2].pid.to_string()));
+    assert!(told.message.contains("was ended by signal 15"), "{}", told.message);
     assert_ne!(first.get(&2), second.get(&2));
     assert_eq!(first.get(&1), second.get(&1));
     control.scaler.want(want(1));
@@ -216,7 +225,7 @@ async fn nodes_of_another_etcd_are_replaced() {
     let mut second = told(&["http://127.0.0.1:2"]);
     second.scaler.want(want(1));
     let told = tokio::time::timeout(DEADLINE, second.notices.recv()).await.unwrap().unwrap();
-    assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeReplaced", "node/node-1"));
+    assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeOutdated", "node/node-1"));
     let after = host.until(&[2]).await;
     assert_ne!(before[&1].etcd, after[&2].etcd);
 }
@@ -271,6 +280,28 @@ async fn without_leadership_hands_are_off() {
     control.scaler.want(want(1));
     let after = host.until(&[1]).await;
     assert_eq!(before.get(&1), after.get(&1));
+}
+
+#[tokio::test]
+async fn who_is_told_to_leave_is_told_of_when_it_has_and_the_idle_go_first() {
+    let host = Host::new("retired");
+    let mut control = host.control(&host.binary);
+    control.scaler.want(want(3));
+    host.until(&[1, 2, 3]).await;
+    let idle = [("node-1".parse().unwrap(), Usage::Drained)].into();
+    control.scaler.want(want(2).map(|wanted| Wanted { idle, ..wanted }));
+    host.until(&[2, 3]).await;
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeRetired", "node/node-1"));
+}
+
+#[tokio::test]
+async fn a_node_that_gives_up_is_told_of_with_its_last_words() {
+    let host = Host::with_node("words", "#!/bin/sh\nsleep 0.2; echo no room left; exit 3\n");
+    let mut control = host.control(&host.binary);
+    control.scaler.want(want(1));
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    assert!(told.message.contains("exited with status 3, saying: no room left;"), "{}", told.message);
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use echo_proto::ids::PoolName;
 use tokio::time::Instant;
 
 use super::child::Handle;
-use crate::plan::scale;
+use super::notice::Death;
+use crate::plan::scale::{self, Usage};
 
 /// Waits before a dead node is started again; the first time there is none.
 const RESTART_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -26,6 +27,8 @@ pub(super) struct Worker {
     pub(super) started: Instant,
     /// `None`: it has not died yet, or not for long.
     pub(super) backoff: Option<Backoff>,
+    /// How its last life ended; `None`: it lives its first.
+    pub(super) death: Option<Death>,
 }
 
 /// Where it stands.
@@ -71,13 +74,14 @@ impl Leaving {
 impl Worker {
     /// One that runs.
     pub(super) fn alive(pool: PoolName, handle: Handle, started: Instant, backoff: Option<Backoff>) -> Self {
-        Self { pool, state: State::Alive(handle), started, backoff }
+        Self { pool, state: State::Alive(handle), started, backoff, death: None }
     }
 
     /// One that could not be started. The first retry waits as well: what hindered this start hinders the next.
     pub(super) fn failed(pool: PoolName, now: Instant, backoff: Option<Backoff>) -> Self {
         let mut backoff = backoff.unwrap_or_else(new_backoff);
-        Self { pool, state: State::Dead(now + backoff.next_wait()), started: now, backoff: Some(backoff) }
+        let state = State::Dead(now + backoff.next_wait());
+        Self { pool, state, started: now, backoff: Some(backoff), death: None }
     }
 
     /// When to look at it again, if nothing happens before.
@@ -95,12 +99,13 @@ impl Worker {
     }
 
     /// As the plan counts it.
-    pub(super) fn counted(&self, index: u32) -> scale::Worker {
-        scale::Worker { index, pool: self.pool.clone(), leaving: matches!(self.state, State::Leaving(_)) }
+    pub(super) fn counted(&self, index: u32, usage: Usage) -> scale::Worker {
+        scale::Worker { index, pool: self.pool.clone(), leaving: matches!(self.state, State::Leaving(_)), usage }
     }
 
     /// Marks it dead; returns how long until it is started again.
-    pub(super) fn died(&mut self, now: Instant) -> Duration {
+    pub(super) fn died(&mut self, now: Instant, death: Death) -> Duration {
+        self.death = Some(death);
         if now.saturating_duration_since(self.started) >= HEALTHY_AFTER {
             self.backoff = None;
         }

@@ -1,0 +1,79 @@
+//! What the scaler tells of its processes, as events.
+//!
+//! Built for the supervisor. `from` and `to` are process ids where a process takes another's place.
+
+use std::time::Duration;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use super::super::RETIRED;
+use super::launch::LaunchError;
+use super::record::Record;
+use crate::event;
+use crate::plan::scale::MAX_PER_HOST;
+
+/// A process that has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Death {
+    pub(super) pid: u32,
+    /// In words.
+    pub(super) how: String,
+    /// The last line of its log, if it ended by itself and not well.
+    pub(super) words: Option<String>,
+}
+
+impl Death {
+    fn told(&self) -> String {
+        let words = self.words.as_ref().map_or_else(String::new, |words| format!(", saying: {words}"));
+        format!("pid {} {}{words}", self.pid, self.how)
+    }
+}
+
+/// As [`event::normal`] or [`event::warning`].
+type Build = fn(&str, String, String) -> v1::Event;
+
+fn about(build: Build, reason: &str, (index, pool): (u32, &PoolName), text: String) -> v1::Event {
+    event::in_pool(pool, build(reason, format!("node/node-{index}"), text))
+}
+
+/// It died, and is started again after a wait.
+pub(super) fn died(node: (u32, &PoolName), death: &Death, wait: Duration) -> v1::Event {
+    let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {wait:.1?}") };
+    about(event::warning, "NodeDied", node, format!("{}; it is started again {when}", death.told()))
+}
+
+/// Another process runs in the place of one that died.
+pub(super) fn replaced(node: (u32, &PoolName), death: &Death, pid: u32) -> v1::Event {
+    let event = about(event::normal, "NodeReplaced", node, format!("{}; pid {pid} runs in its place", death.told()));
+    v1::Event { from: death.pid.to_string(), to: pid.to_string(), ..event }
+}
+
+/// A node that was no longer wanted is gone.
+pub(super) fn retired(node: (u32, &PoolName), death: &Death) -> v1::Event {
+    about(event::normal, RETIRED, node, format!("no longer wanted: told to drain and exit; {}", death.told()))
+}
+
+/// It runs for another cluster's etcd, and has to go.
+pub(super) fn outdated(record: &Record) -> v1::Event {
+    let (cluster, etcd) = (&record.cluster, record.etcd.join(","));
+    let text = format!("it was started for cluster {cluster} with etcd at {etcd}; it is stopped, and started anew");
+    about(event::warning, "NodeOutdated", (record.index, &record.pool), text)
+}
+
+/// It can't be started.
+pub(super) fn failed(node: (u32, &PoolName), error: &LaunchError) -> v1::Event {
+    about(event::warning, "NodeStartFailed", node, format!("node-{} can't be started: {error}", node.0))
+}
+
+/// It has not left in time.
+pub(super) fn overdue(node: (u32, &PoolName), pid: u32, signal: &str) -> v1::Event {
+    let text = format!("pid {pid} has not left when its drain was over; it is sent {signal}");
+    about(event::warning, "NodeOverdue", node, text)
+}
+
+/// There is no room for so many.
+pub(super) fn refused(pool: &PoolName, missing: u32) -> v1::Event {
+    let text = format!("{missing} nodes are not started: a host runs at most {}", MAX_PER_HOST);
+    event::warning("ScaleRefused", event::of_pool(pool), text)
+}

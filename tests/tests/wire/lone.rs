@@ -19,7 +19,7 @@ const READY: Duration = Duration::from_secs(20);
 /// Pause between two echoes of the traffic that goes on all the time.
 const PACE: Duration = Duration::from_millis(5);
 /// Most calls in one second, whatever etcd does: a session asks for five things, and is tried four times in the worst one.
-const CALM: usize = 30;
+const CALM: usize = 20;
 
 /// The node, its etcd, and what it should be like.
 pub(crate) struct Lone {

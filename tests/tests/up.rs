@@ -203,7 +203,10 @@ fn a_node_that_cannot_start_ends_the_start_soon() {
     let dir = state.parent().unwrap().to_owned();
     let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
     let port = foreign.local_addr().unwrap().port();
+    // What a stored pool needs is not known before the start, so that the port is not tried before.
+    let etcd = Etcd::start(&dir);
     let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));
+    let args = format!("{args} --etcd {}", etcd.url());
     let mut up = Process::start("up", &dir, command(&state, &args));
     // The deadline of a start is 30 s; nothing can change any more after a few.
     assert_eq!(up.wait(Duration::from_secs(20)).code(), Some(1), "{}", up.log());
@@ -211,6 +214,38 @@ fn a_node_that_cannot_start_ends_the_start_soon() {
     assert!(log.contains("1 of 2 ready") && log.contains("node-2: ended"), "{log}");
     assert!(log.contains(&format!("127.0.0.2:{port}: address in use")), "{log}");
     assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
+}
+
+#[test]
+fn every_port_that_is_taken_is_told_at_once_with_its_holder() {
+    let state = state("clash");
+    let dir = state.parent().unwrap().to_owned();
+    let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let agent = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let port = agent.local_addr().unwrap().port();
+    let listen = control.local_addr().unwrap();
+    let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));
+    let args = args.replace("--listen 127.0.0.1:0", &format!("--listen {listen}"));
+    let output = command(&state, &args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let holder = format!("(pid {})", std::process::id());
+    for part in [format!("control's gRPC: tcp {listen}: "), format!("node-2's Agent: tcp 127.0.0.2:{port}: ")] {
+        let line = stderr.lines().find(|line| line.contains(&part)).unwrap_or_else(|| panic!("no {part} in {stderr}"));
+        assert!(line.contains(&holder) && line.contains("choose another with --"), "{line}");
+    }
+    assert_eq!(std::fs::read_dir(state.join("logs")).unwrap().count(), 0, "nothing was started");
+}
+
+#[test]
+fn a_state_dir_of_another_cluster_is_refused() {
+    let state = state("other-cluster");
+    let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
+    up.interrupt();
+    let output = command(&state, &format!("{ANY_PORTS} --cluster other")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("is of cluster default; give --cluster default"), "{stderr}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod agents;
 mod children;
+mod clash;
 mod cluster;
 mod control;
 mod etcd;

@@ -2,16 +2,18 @@
 //!
 //! Used by `up`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::codec;
 use echo_proto::ids::ClusterName;
+use echo_proto::spec::{self, Protocol};
 use echo_proto::v1;
 
-use super::ports::{Ports, check_free};
+use super::clash::{self, Wanted};
+use super::ports::Ports;
 use super::state::{StateDir, default_root};
 use super::{Args, control, etcd, programs};
 use crate::args::Global;
@@ -45,6 +47,8 @@ pub(super) struct Settings {
     pub(super) pool_given: bool,
     /// Where a command without --server goes; empty where nowhere.
     pub(super) usual_server: String,
+    /// Nothing is stored yet: the pool will be the one above.
+    fresh: bool,
     /// Longest wait until everything serves, where one was given.
     pub(super) timeout: Option<Duration>,
 }
@@ -63,11 +67,12 @@ impl Settings {
         let node_program = programs::ours("echo-node")?;
         let etcd_program = if args.etcd.is_none() { Some(programs::etcd()?) } else { None };
         let root = args.state_dir.clone().map_or_else(default_root, Ok)?;
-        let state = StateDir::open(&root)?;
+        let state = StateDir::open(&root, &args.cluster)?;
+        let fresh = args.etcd.is_none() && !state.etcd_data().join("member").exists();
 
         let mut ports = Ports::read(&state.ports_file());
-        let listen = address(args.listen, "grpc", "--listen", &mut ports)?;
-        let http = address(args.http, "http", "--http", &mut ports)?;
+        let listen = address(args.listen, "grpc", &mut ports)?;
+        let http = address(args.http, "http", &mut ports)?;
         let private = |program| etcd::Private::new(program, state.etcd_data(), &mut ports);
         let etcd = etcd_program.map(private).transpose()?;
         ports.write(&state.ports_file())?;
@@ -92,10 +97,38 @@ impl Settings {
             pool,
             pool_given,
             usual_server,
+            fresh,
             timeout: global.timeout,
         };
         control::check(&settings)?;
+        clash::check(settings.wanted()).await?;
         Ok(settings)
+    }
+
+    /// Every port that is certain to be needed. What a stored pool wants is known once its etcd runs.
+    fn wanted(&self) -> Vec<Wanted> {
+        let Self { args, listen, http, .. } = self;
+        let wanted = |owner: String, protocol, address, advice| Wanted { owner, protocol, address, advice };
+        let mut ports = vec![
+            wanted("control's gRPC".to_owned(), Protocol::Tcp, *listen, "choose another with --listen"),
+            wanted("control's HTTP".to_owned(), Protocol::Tcp, *http, "choose another with --http"),
+        ];
+        let plan = spec::check_pool(&self.pool).ok().filter(|_| self.fresh);
+        let nodes = args.nodes.or(plan.as_ref().map(|plan| plan.replicas)).unwrap_or_default();
+        for index in 1..=u8::try_from(nodes.min(MAX_PER_HOST)).unwrap_or_default() {
+            let ip = IpAddr::from([127, 0, 0, index]);
+            let mut node = |what: &str, protocol, address, advice| {
+                ports.push(wanted(format!("node-{index}'s {what}"), protocol, address, advice));
+            };
+            node("Agent", Protocol::Tcp, (ip, args.node_grpc_port).into(), "choose another with --node-grpc-port");
+            node("HTTP", Protocol::Tcp, (ip, args.node_http_port).into(), "choose another with --node-http-port");
+            for listener in plan.iter().flat_map(|plan| &plan.template.listeners) {
+                let address = (listener.address.unwrap_or(ip), listener.port).into();
+                let what = format!("listener {}", listener.name);
+                node(&what, listener.protocol, address, "end that process, or begin with another pool by --pool");
+            }
+        }
+        ports
     }
 }
 
@@ -124,12 +157,9 @@ fn check_replicas(args: &Args, given: Option<&v1::Pool>) -> Result<(), Failure> 
 }
 
 /// The address with a port of our choice, if it leaves that open.
-fn address(given: SocketAddr, name: &str, flag: &str, ports: &mut Ports) -> Result<SocketAddr, Failure> {
-    if given.port() == 0 {
-        return Ok(SocketAddr::new(given.ip(), ports.choose(name)?));
-    }
-    check_free(given, flag)?;
-    Ok(given)
+fn address(given: SocketAddr, name: &str, ports: &mut Ports) -> Result<SocketAddr, Failure> {
+    let port = if given.port() == 0 { ports.choose(name)? } else { given.port() };
+    Ok(SocketAddr::new(given.ip(), port))
 }
 
 /// The one pool of a file.
@@ -168,7 +198,6 @@ fn bootstrap_pool(given: Option<v1::Pool>, file: &Path) -> Result<v1::Pool, Fail
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use echo_proto::spec;
 
     #[test]
     fn the_default_pool_is_valid() {

@@ -7,11 +7,16 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use crate::files::write_whole;
 use crate::output::human::shorten;
 use crate::output::table::plain;
 
+/// Of the state dir's layout.
+const VERSION: u32 = 1;
 /// A log that is larger when a process starts is set aside, so that two such files are kept at most.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 /// Bytes of a log's end that are looked at for its last lines.
@@ -32,12 +37,13 @@ impl StateDir {
     /// Makes and locks the state dir.
     ///
     /// # Errors
-    /// Another `up` holds it, or it can't be written.
-    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
+    /// Another `up` holds it, it is something else or another cluster's, or it can't be written.
+    pub(super) fn open(root: &Path, cluster: &str) -> Result<Self, Failure> {
         let failed = |path: &Path, e: &io::Error| {
             let cause = io_cause(e);
             Failure::Up(format!("cannot use {}: {cause}; name another with --state-dir", path.display()))
         };
+        refuse_foreign(root)?;
         for folder in FOLDERS {
             let path = root.join(folder);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| failed(&path, &e))?;
@@ -53,6 +59,7 @@ impl StateDir {
         }
         let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|e| failed(&path, &e))?;
+        own(&root, cluster)?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -84,6 +91,45 @@ impl StateDir {
     /// The log of `process`.
     pub(super) fn log(&self, process: &str) -> PathBuf {
         self.logs().join(format!("{process}.log"))
+    }
+}
+
+/// A folder that holds something, but was never an `up`'s, is somebody else's.
+fn refuse_foreign(root: &Path) -> Result<(), Failure> {
+    let Some(first) = std::fs::read_dir(root).ok().and_then(|mut entries| entries.next()?.ok()) else { return Ok(()) };
+    if root.join("lock").exists() {
+        return Ok(());
+    }
+    let (dir, first) = (root.display(), first.file_name());
+    Err(Failure::Up(format!(
+        "{dir} is no state dir of `up`: it holds {}; name an empty folder or a new one with --state-dir",
+        plain(&first.to_string_lossy())
+    )))
+}
+
+/// Notes whose state this is, or refuses that of another cluster or of another kind of `up`.
+fn own(root: &Path, cluster: &str) -> Result<(), Failure> {
+    let file = root.join("up.json");
+    let (mine, next) = (json!({"version": VERSION, "cluster": cluster}), "name another with --state-dir");
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let text = format!("{mine}\n");
+            return write_whole(&file, &text).map_err(|e| Failure::unwritable(&file, &e));
+        }
+        Err(e) => return Err(Failure::File { name: file.display().to_string(), cause: io_cause(&e) }),
+    };
+    let dir = root.display();
+    match serde_json::from_str::<Value>(&text) {
+        Ok(found) if found == mine => Ok(()),
+        Ok(found) if found.get("version") == mine.get("version") => {
+            let other = found.get("cluster").and_then(Value::as_str).unwrap_or_default();
+            let other = plain(other);
+            Err(Failure::Up(format!("state dir {dir} is of cluster {other}; give --cluster {other}, or {next}")))
+        }
+        _ => {
+            Err(Failure::Up(format!("state dir {dir} is of another version of `up`, says {}; {next}", file.display())))
+        }
     }
 }
 
@@ -152,11 +198,27 @@ mod tests {
     #[test]
     fn a_state_dir_has_one_holder() {
         let root = scratch("held");
-        let held = StateDir::open(&root).unwrap();
-        let told = StateDir::open(&root).unwrap_err().to_string();
+        let held = StateDir::open(&root, "lab").unwrap();
+        let told = StateDir::open(&root, "lab").unwrap_err().to_string();
         assert!(told.contains(&format!("in use by pid {}", std::process::id())), "{told}");
         drop(held);
-        StateDir::open(&root).unwrap();
+        StateDir::open(&root, "lab").unwrap();
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_refused_by_name() {
+        let root = scratch("foreign");
+        drop(StateDir::open(&root, "lab").unwrap());
+        let told = StateDir::open(&root, "prod").unwrap_err().to_string();
+        assert!(told.contains("is of cluster lab; give --cluster lab"), "{told}");
+        std::fs::write(root.join("up.json"), "{\"version\": 2}").unwrap();
+        assert!(StateDir::open(&root, "lab").unwrap_err().to_string().contains("another version of `up`"));
+        std::fs::remove_dir_all(&root).unwrap();
+        std::fs::create_dir_all(root.join("photos")).unwrap();
+        let told = StateDir::open(&root, "lab").unwrap_err().to_string();
+        assert!(told.contains("no state dir of `up`: it holds photos"), "{told}");
+        assert!(!root.join("etcd").exists(), "nothing was made in it");
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use echo_tests::cluster::{READY, text};
+use echo_tests::cluster::{READY, pool_file, text};
 use echo_tests::etcd::{free_port, own_loopback_address};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
@@ -99,6 +99,24 @@ fn the_next_server_is_taken_when_one_is_away_or_silent() {
     assert_eq!(nobody.code, 1);
     assert!(nobody.stderr.contains("127.0.0.1:1,http://127.0.0.1:2"), "{nobody:?}");
     assert_eq!(nobody.stderr.lines().count(), 1, "{nobody:?}");
+}
+
+#[test]
+fn a_dry_run_tells_and_changes_nothing() {
+    let cluster = Cluster::start(1);
+    let echoctl = cluster.echoctl();
+    let file = cluster.file("more.yaml", &pool_file(1).replace("echo-udp", "other-udp"));
+    echoctl.ok(&format!("apply -f {file}"));
+    let pools = || echoctl.items("get pools").unwrap();
+    let before = pools();
+    let told = echoctl.ok("scale pool/default --replicas 3 --dry-run=server");
+    assert_eq!(told, "pool/default scaled from 1 to 3 (dry run)\n");
+    assert!(echoctl.ok("rollout undo pool/default --dry-run=server").ends_with("(dry run)\n"));
+    let generation = |pools: &[serde_json::Value]| pools[0].pointer("/metadata/generation").cloned();
+    assert_eq!(generation(&pools()), generation(&before));
+    let nowhere = Echoctl::new(NOWHERE);
+    assert!(nowhere.ok("scale pool/default --replicas 3 --dry-run=client").ends_with("(dry run)\n"));
+    assert_eq!(nowhere.run("scale pool/default --replicas 100001 --dry-run=client").code, 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Read by `main`. Each verb's own flags and examples stand in its file. It must do no I/O; wrong usage ends in clap
 //! with exit code 2.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,6 +151,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     codec::parse_duration(text).ok_or_else(|| "expected a duration such as 10s, 500ms or 1h30m".to_owned())
 }
 
+/// How many; a value parser for clap.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
+}
+
+/// Where to listen; a value parser for clap.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, as in 127.0.0.1:7400".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +168,24 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         help::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bad_value_is_told_in_one_line_with_what_is_expected() {
+        let cases = [
+            ("scale pool/edge --replicas -1", "expected a whole number from 0"),
+            ("scale pool/edge --replicas x", "expected a whole number from 0"),
+            ("up --nodes -3", "expected a whole number from 0"),
+            ("up --listen 7400", "expected IP:PORT"),
+            ("get nodes --timeout 5", "expected a duration such as 10s"),
+            ("get nodes --server a:1,b", "\"b\": expected http://HOST:PORT"),
+        ];
+        for (line, expected) in cases {
+            let words = std::iter::once("echoctl").chain(line.split(' '));
+            let told = help::command().try_get_matches_from(words).map(|_| ()).map_err(|e| e.to_string());
+            let first = told.as_ref().map_or_else(|told| told.lines().next().unwrap_or_default(), |()| "");
+            assert!(first.contains(expected), "{line}: {told:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use echo_proto::v1;
 
 use crate::args::Global;
 use crate::author::author;
+use crate::chosen::line;
 use crate::connect::Control;
+use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::follow::follow;
 use crate::object::Object as _;
@@ -61,11 +63,13 @@ struct UndoArgs {
     #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
     target: Vec<String>,
     /// Number of the revision to go back to; the one before the newest unless given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     to_revision: Option<u32>,
     /// Change the whole pool in one step, whatever its rollout policy says.
     #[arg(long)]
     now: bool,
+    #[command(flatten)]
+    dry_run: DryRunArgs,
 }
 
 impl Args {
@@ -91,17 +95,23 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
 
 async fn undo(global: &Global, args: UndoArgs) -> Result<(), Failure> {
     let pool = target::pool(&args.target)?;
+    let path = format!("pool/{pool}");
+    if args.dry_run.client() {
+        let to = args.to_revision.map_or_else(|| "the revision before".to_owned(), |n| format!("revision {n}"));
+        return print(&line(&path, &format!("rolled back to {to}"), &args.dry_run));
+    }
     let mut control = Control::connect(global).await?;
     let request = v1::UndoRequest {
         pool: pool.to_string(),
         to_revision: args.to_revision.unwrap_or_default(),
         now: args.now,
         author: author(),
-        dry_run: false,
+        dry_run: args.dry_run.any(),
     };
     let response = control.pools.undo(request).await.map_err(|status| control.explain(status))?.into_inner();
     let n = response.revision.map_or(0, |r| r.n);
-    print(&format!("pool/{pool} rolled back to revision {}, as revision {n}\n", response.restored))
+    let done = format!("rolled back to revision {}, as revision {n}", response.restored);
+    print(&line(&path, &done, &args.dry_run))
 }
 
 async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::args::{Global, duration};
+use crate::args::{Global, address, count, duration};
 use crate::failure::Failure;
 use crate::output::console::Console;
 use cluster::Cluster;
@@ -47,7 +47,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Nodes of the pool; what is stored or in the file, unless given.
-    #[arg(short, long, env = "ECHO_NODES", value_name = "N")]
+    #[arg(short, long, env = "ECHO_NODES", value_parser = count, allow_negative_numbers = true, value_name = "N")]
     nodes: Option<u32>,
     /// The pool of a fresh cluster; the default one echoes TCP and UDP on port 7007.
     #[arg(short, long, env = "ECHO_POOL", value_name = "FILE")]
@@ -62,10 +62,10 @@ pub(crate) struct Args {
     #[arg(long, env = "ECHO_CLUSTER", default_value = "default", value_name = "NAME")]
     cluster: String,
     /// Address of control's gRPC, which echoctl talks to; port 0 is any free one.
-    #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:7400", value_name = "ADDRESS")]
+    #[arg(long, env = "ECHO_LISTEN", default_value = "127.0.0.1:7400", value_parser = address, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Address of control's /livez, /readyz and /metrics; port 0 is any free one.
-    #[arg(long, env = "ECHO_HTTP", default_value = "127.0.0.1:7480", value_name = "ADDRESS")]
+    #[arg(long, env = "ECHO_HTTP", default_value = "127.0.0.1:7480", value_parser = address, value_name = "ADDRESS")]
     http: SocketAddr,
     /// Serve gRPC without TLS on an address that is not loopback.
     #[arg(long, env = "ECHO_INSECURE")]

@@ -238,6 +238,20 @@ fn every_port_that_is_taken_is_told_at_once_with_its_holder() {
 }
 
 #[test]
+fn a_deleted_pool_is_made_again_and_told() {
+    let state = state("deleted-pool");
+    let args = any_ports(state.parent().unwrap(), 1);
+    let mut up = Up::start(&state, &args);
+    up.echoctl().ok("delete pool/default");
+    up.interrupt();
+    let mut up = Up::start(&state, ANY_PORTS);
+    let log = up.process.log();
+    assert!(log.contains("pool/default: was not stored any more, and is made of "), "{log}");
+    assert_eq!(up.echoctl().items("get nodes").unwrap().len(), 1);
+    up.interrupt();
+}
+
+#[test]
 fn a_state_dir_of_another_cluster_is_refused() {
     let state = state("other-cluster");
     let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));

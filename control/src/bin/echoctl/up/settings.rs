@@ -49,6 +49,8 @@ pub(super) struct Settings {
     pub(super) usual_server: String,
     /// Nothing is stored yet: the pool will be the one above.
     fresh: bool,
+    /// The private etcd holds an earlier run's state.
+    pub(super) continued: bool,
     /// Longest wait until everything serves, where one was given.
     pub(super) timeout: Option<Duration>,
 }
@@ -68,7 +70,8 @@ impl Settings {
         let etcd_program = if args.etcd.is_none() { Some(programs::etcd()?) } else { None };
         let root = args.state_dir.clone().map_or_else(default_root, Ok)?;
         let state = StateDir::open(&root, &args.cluster)?;
-        let fresh = args.etcd.is_none() && !state.etcd_data().join("member").exists();
+        let stored = state.etcd_data().join("member").exists();
+        let (fresh, continued) = (args.etcd.is_none() && !stored, args.etcd.is_none() && stored);
 
         let mut ports = Ports::read(&state.ports_file());
         let listen = address(args.listen, "grpc", &mut ports)?;
@@ -98,6 +101,7 @@ impl Settings {
             pool_given,
             usual_server,
             fresh,
+            continued,
             timeout: global.timeout,
         };
         control::check(&settings)?;

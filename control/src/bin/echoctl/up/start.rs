@@ -59,14 +59,21 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     Ok(Standing { control, serving, after: cluster.began.monotonic.elapsed() })
 }
 
-/// An earlier run's pool is continued: tells with how many nodes, since that may surprise.
+/// An earlier run's state is continued: tells with how many nodes, or that its pool is made again, since that may
+/// surprise.
 fn tell_stored(cluster: &Cluster<'_>, pool: &v1::Pool) {
+    let settings = &cluster.settings;
     let created = pool.metadata.as_ref().and_then(|m| m.create_time).and_then(|at| SystemTime::try_from(at).ok());
-    if created.is_some_and(|at| at < cluster.began.wall) && cluster.settings.args.nodes.is_none() {
+    let stored = created.is_some_and(|at| at < cluster.began.wall);
+    let name = pool.path();
+    if stored && settings.args.nodes.is_none() {
         let replicas = pool.spec.as_ref().and_then(|s| s.replicas).unwrap_or_default();
-        let dir = cluster.settings.state.root().display();
-        let name = pool.path();
+        let dir = settings.state.root().display();
         cluster.console.line(&format!("{name}: {replicas} nodes, as stored in {dir}; --nodes N changes that"));
+    }
+    if !stored && settings.continued {
+        let file = settings.state.pool_file();
+        cluster.console.line(&format!("{name}: was not stored any more, and is made of {} again", file.display()));
     }
 }
 

@@ -140,6 +140,23 @@ fn its_etcd_and_its_control_are_restarted() {
 }
 
 #[test]
+fn a_nodes_end_is_told_and_another_started() {
+    let state = state("node-end");
+    let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
+    let node = find(&state, "echo-node");
+    echo_tests::process::kill_pid(node, Signal::SIGKILL);
+    eventually("up tells of the node's end", READY, || {
+        let log = up.process.log();
+        ensure(log.contains(&format!("node-1: pid {node} was ended by signal 9")), || log)
+    });
+    eventually("another node runs", READY, || {
+        let now = naming(&state).into_iter().filter(|p| program(*p) == "echo-node").collect::<Vec<_>>();
+        ensure(now.len() == 1 && now[0] != node, || format!("{now:?}"))
+    });
+    up.interrupt();
+}
+
+#[test]
 fn another_etcd_is_used_and_left_as_it_was() {
     let state = state("foreign-etcd");
     let dir = state.parent().unwrap();

@@ -9,6 +9,7 @@ mod children;
 mod clash;
 mod cluster;
 mod control;
+mod deaths;
 mod etcd;
 mod fleet;
 mod nodes;

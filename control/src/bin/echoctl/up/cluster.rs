@@ -10,7 +10,7 @@ use super::children::Children;
 use super::control::{self, Lifeline};
 use super::service::Service;
 use super::settings::Settings;
-use super::{Began, report, start};
+use super::{Began, deaths, report, start};
 use crate::connect::io_cause;
 use crate::failure::Failure;
 use crate::output::console::Console;
@@ -56,6 +56,7 @@ impl<'a> Cluster<'a> {
     /// A part did not come up.
     pub(super) async fn run(&mut self) -> Result<(), Failure> {
         let standing = start::run(self).await?;
+        let client = standing.control.clone();
         // Even a failed report does not stop a cluster that serves.
         if let Err(failure) = report::tell(self, standing).await {
             failure.tell();
@@ -67,7 +68,7 @@ impl<'a> Cluster<'a> {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(etcd, control.keep(children, console));
+        tokio::join!(etcd, control.keep(children, console), deaths::tell(client, console));
         Ok(())
     }
 

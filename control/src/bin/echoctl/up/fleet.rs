@@ -10,6 +10,7 @@ use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::spec::DEFAULT_REPLICAS;
 use echo_proto::v1::{self, NodePhase, WatchType};
 
+use super::deaths::is_end;
 use crate::object::source::Change;
 use crate::object::{Object as _, revision};
 
@@ -39,7 +40,7 @@ impl ThisRun {
     }
 
     /// Whether the event, or the last of those that it counts, happened in this run.
-    fn saw(&self, event: &v1::Event) -> bool {
+    pub(super) fn saw(&self, event: &v1::Event) -> bool {
         let last = event.last_time.and_then(|time| SystemTime::try_from(time).ok());
         last.is_some_and(|time| time >= self.since)
     }
@@ -79,8 +80,7 @@ impl Fleet {
 
     /// Takes note of the ends of this run's node processes, and of starts that failed.
     pub(super) fn heard(&mut self, event: &v1::Event) {
-        let ended = matches!(event.reason.as_str(), "NodeDied" | "NodeStartFailed");
-        if let Some(name) = event.object.strip_prefix("node/").filter(|_| ended && self.run.saw(event)) {
+        if let Some(name) = event.object.strip_prefix("node/").filter(|_| is_end(event) && self.run.saw(event)) {
             self.ends.insert(name.to_owned(), event.count.max(1));
         }
     }

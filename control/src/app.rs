@@ -68,7 +68,8 @@ pub struct Addresses {
 /// The first file or port that can't be had, by its name.
 pub async fn build(settings: Settings, instance: String, metrics: Metrics) -> Result<Bound, AppError> {
     let bootstrap = settings.bootstrap.as_ref().map(bootstrap::read).transpose()?;
-    let state_dir = settings.state_dir.as_deref().map(StateDir::lock).transpose()?;
+    let lock = |path| StateDir::lock(path, &settings.cluster);
+    let state_dir = settings.state_dir.as_deref().map(lock).transpose()?;
     let launcher = launcher(&settings);
     if let Some(cause) = launcher.as_ref().and_then(Launcher::refused) {
         return Err(AppError::StateDir { path: settings.state_dir.unwrap_or_default(), cause });

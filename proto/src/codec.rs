@@ -85,7 +85,12 @@ impl<M> Decoded<M> {
 pub fn parse_yaml(text: &str) -> Result<Vec<Value>, FieldError> {
     check_size(text.len())?;
     let options = serde_saphyr::Options::default();
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|e| FieldError::new("", format!("not YAML: {e}")))
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|e| {
+        // Its first line tells place and cause; below it, the text is shown again under a name that is not the file's.
+        let told = e.to_string();
+        let first = told.lines().next().unwrap_or_default();
+        FieldError::new("", format!("not YAML: {}", first.strip_prefix("error: ").unwrap_or(first)))
+    })
 }
 
 /// Reads one message from an untyped value.

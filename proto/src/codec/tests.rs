@@ -130,6 +130,7 @@ fn garbage_is_an_error_not_a_panic() {
     let long = " ".repeat(MAX_DOCUMENT_BYTES + 1);
     assert!(parse_yaml(&long).unwrap_err().cause.contains("at most 1048576 are read"));
     assert!(parse_yaml("a: 1\na: 2\n").is_err(), "a key given twice is a mistake");
+    assert_eq!(parse_yaml("a: [\n").unwrap_err().cause, "not YAML: line 1 column 4: unclosed bracket '['");
 }
 
 #[test]

@@ -18,7 +18,6 @@ use crate::args::Global;
 use crate::chosen::chosen;
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::object::Object as _;
 use crate::object::source::{Filter, Selection, Source, list};
 use crate::output::human::age;
 use crate::output::print;
@@ -49,6 +48,8 @@ pub(crate) struct Args {
 
 /// A type that can be described.
 trait Described: Source {
+    /// Events are about objects of this type.
+    const HAS_EVENTS: bool;
     /// What else its description needs.
     type More;
 
@@ -84,7 +85,7 @@ async fn describe<T: Described>(control: &mut Control, names: &[String], filter:
     for (index, object) in objects.iter().enumerate() {
         let more = object.more(control).await?;
         let mut sheet = object.sheet(&more, SystemTime::now());
-        if T::TYPE != v1::Event::TYPE {
+        if T::HAS_EVENTS {
             let events = last_events(control, object.path()).await?;
             event::table(&mut sheet, &events, SystemTime::now());
         }

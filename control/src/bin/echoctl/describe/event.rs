@@ -15,6 +15,7 @@ use crate::object::{Object as _, View};
 use crate::output::human::age;
 
 impl Described for v1::Event {
+    const HAS_EVENTS: bool = false;
     type More = ();
 
     async fn more(&self, _: &mut Control) -> Result<(), Failure> {

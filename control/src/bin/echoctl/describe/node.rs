@@ -14,6 +14,7 @@ use crate::object::{Object as _, cause, labels, phase, revision, short_name, tex
 use crate::output::human::{age, rate};
 
 impl Described for v1::Node {
+    const HAS_EVENTS: bool = true;
     type More = ();
 
     async fn more(&self, _: &mut Control) -> Result<(), Failure> {

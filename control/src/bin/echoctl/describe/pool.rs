@@ -23,6 +23,7 @@ pub(super) struct More {
 }
 
 impl Described for v1::Pool {
+    const HAS_EVENTS: bool = true;
     type More = More;
 
     async fn more(&self, control: &mut Control) -> Result<More, Failure> {
@@ -108,7 +109,10 @@ fn rollout(sheet: &mut Sheet, rollout: Option<&v1::Rollout>, now: SystemTime) {
     let began = since(rollout.end_time.or(rollout.start_time), now);
     let mut lines = vec![
         format!("{phase}{began}"),
-        format!("revision {} to {}", revision(rollout.from.as_ref()), revision(rollout.to.as_ref())),
+        match &rollout.from {
+            Some(from) => format!("revision {} to {}", from.n, revision(rollout.to.as_ref())),
+            None => format!("revision {}", revision(rollout.to.as_ref())),
+        },
         format!("{} of {} nodes run it", rollout.acked, rollout.nodes),
         format!("by {}", text(&rollout.author)),
     ];

@@ -14,6 +14,7 @@ use crate::object::{Object as _, in_use, revision};
 use crate::output::human::age;
 
 impl Described for v1::Revision {
+    const HAS_EVENTS: bool = false;
     /// Its pool, unless that is gone.
     type More = Option<v1::Pool>;
 

@@ -49,9 +49,11 @@ impl Object for v1::Event {
 /// The message, with the states before and after where it does not name them.
 fn message(event: &v1::Event) -> String {
     let v1::Event { message, from, to, .. } = event;
+    let lower = message.to_lowercase();
+    let said = |state: &str| lower.contains(&state.to_lowercase());
     match (from.is_empty(), to.is_empty()) {
         (true, true) => message.clone(),
-        _ if message.contains(from.as_str()) && message.contains(to.as_str()) => message.clone(),
+        _ if said(from) && said(to) => message.clone(),
         (_, true) => format!("{message} (was {from})"),
         (true, _) => format!("{message} (now {to})"),
         _ => format!("{message} ({from} -> {to})"),

@@ -111,6 +111,7 @@ fn an_event_tells_what_changed_once() {
     let told = |event: v1::Event| event.cells(&view(false)).pop().unwrap();
     assert_eq!(told(event("drains", "READY", "DRAINING")), "drains (READY -> DRAINING)");
     assert_eq!(told(event("from 1 to 2", "1", "2")), "from 1 to 2");
+    assert_eq!(told(event("rollout 1 completed", "", "COMPLETED")), "rollout 1 completed");
     assert_eq!(told(event("joined", "", "READY")), "joined (now READY)");
     assert_eq!(told(event("left", "READY", "")), "left (was READY)");
 }

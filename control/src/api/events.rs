@@ -46,6 +46,8 @@ impl Events for Api {
         self.current()?;
         let (outlet, stream) = Outlet::channel(&self.watchers)?;
         let mut stop = self.stop.clone();
+        // A version of another history of etcd says nothing about this one.
+        let after = after.filter(|after| self.view.read(|state| state.is_of_this_history(*after)));
         let mut watcher = EventWatcher::new(self.store.clone(), object);
         tokio::spawn(async move {
             let end = tokio::select! {
@@ -95,15 +97,17 @@ impl EventWatcher {
     }
 
     async fn run(&mut self, after: Option<i64>, outlet: &Outlet<v1::EventsWatchResponse>) -> End {
-        let mut listed = match after {
-            None => false,
-            Some(after) => match self.resume(after, outlet).await {
-                Ok(resumed) => resumed,
-                Err(end) => return end,
-            },
-        };
+        let (mut after, mut listed) = (after, false);
         loop {
-            let halt = if listed {
+            let halt = if let Some(version) = after {
+                match self.resume(version, outlet).await {
+                    Ok(resumed) => {
+                        (after, listed) = (None, resumed);
+                        continue;
+                    }
+                    Err(halt) => halt,
+                }
+            } else if listed {
                 self.follow(outlet).await
             } else {
                 match timeout(LIST_DEADLINE, self.list(outlet)).await {
@@ -126,14 +130,14 @@ impl EventWatcher {
 
     /// Goes on after what the watcher knows, unless that is yet to come for this etcd. What is compacted since turns out
     /// by following, and is listed then.
-    async fn resume(&mut self, after: i64, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<bool, End> {
+    async fn resume(&mut self, after: i64, outlet: &Outlet<v1::EventsWatchResponse>) -> Result<bool, Halt> {
         let prefix = self.store.keys().events();
-        let known = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), 1, 0).await;
-        if after <= 0 || !known.is_ok_and(|page| after <= page.revision) {
+        let known = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), 1, 0).await?;
+        if after <= 0 || after > known.revision {
             return Ok(false);
         }
         self.tail.start(after, None);
-        outlet.send(reply(WatchType::Bookmark, None, after)).await?;
+        outlet.send(reply(WatchType::Bookmark, None, Some(after))).await?;
         Ok(true)
     }
 
@@ -145,16 +149,16 @@ impl EventWatcher {
             let page = self.store.page(&start, &prefix_end(&prefix), PAGE, revision).await?;
             if revision == 0 {
                 revision = page.revision;
-                outlet.send(reply(WatchType::Resync, None, revision)).await?;
+                outlet.send(reply(WatchType::Resync, None, None)).await?;
             }
             for event in page.entries.iter().filter_map(|entry| read_event(entry, &self.object)) {
-                outlet.send(reply(WatchType::Added, Some(event), revision)).await?;
+                outlet.send(reply(WatchType::Added, Some(event), None)).await?;
             }
             let Some(next) = page.next else { break };
             start = next;
         }
         self.tail.start(revision, None);
-        Ok(outlet.send(reply(WatchType::Bookmark, None, revision)).await?)
+        Ok(outlet.send(reply(WatchType::Bookmark, None, Some(revision))).await?)
     }
 
     /// Sends what happens then, until etcd fails or the watcher leaves.
@@ -165,11 +169,8 @@ impl EventWatcher {
                 Err(error) => return error.into(),
             };
             self.backoff.reset();
-            for delta in deltas {
-                let Delta::Put(entry) = delta else { continue };
-                let Some(event) = read_event(&entry, &self.object) else { continue };
-                let kind = if entry.version == 1 { WatchType::Added } else { WatchType::Modified };
-                if let Err(end) = outlet.send(reply(kind, Some(event), entry.mod_revision)).await {
+            for message in messages(&deltas, &self.object) {
+                if let Err(end) = outlet.send(message).await {
                     return end.into();
                 }
             }
@@ -177,8 +178,26 @@ impl EventWatcher {
     }
 }
 
-fn reply(kind: WatchType, event: Option<v1::Event>, revision: i64) -> v1::EventsWatchResponse {
-    v1::EventsWatchResponse { r#type: kind.into(), event, resource_version: revision.to_string() }
+/// What a watcher of `object` is told of these changes. One transaction may store several events: only the last of them
+/// carries its revision, so that who is cut between them gets all of them again.
+fn messages(deltas: &[Delta], object: &str) -> Vec<v1::EventsWatchResponse> {
+    let shown = deltas.iter().filter_map(|delta| match delta {
+        Delta::Put(entry) => Some((entry, read_event(entry, object)?)),
+        Delta::Gone(_) => None,
+    });
+    let (mut shown, mut messages) = (shown.peekable(), Vec::new());
+    while let Some((entry, event)) = shown.next() {
+        let kind = if entry.version == 1 { WatchType::Added } else { WatchType::Modified };
+        let more = shown.peek().is_some_and(|(next, _)| next.mod_revision == entry.mod_revision);
+        messages.push(reply(kind, Some(event), Some(entry.mod_revision - i64::from(more))));
+    }
+    messages
+}
+
+/// A message; `complete`: the watcher has all up to this revision.
+fn reply(kind: WatchType, event: Option<v1::Event>, complete: Option<i64>) -> v1::EventsWatchResponse {
+    let resource_version = complete.map_or_else(String::new, |revision| revision.to_string());
+    v1::EventsWatchResponse { r#type: kind.into(), event, resource_version }
 }
 
 /// An event of the wanted object; one that can't be read is passed over, and reported by the drive.
@@ -187,4 +206,22 @@ fn read_event(entry: &Entry, object: &str) -> Option<v1::Event> {
     let mut event = stored.value;
     event.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
     (object.is_empty() || event.object == object).then_some(event)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_transaction_only_the_last_event_carries_its_revision() {
+        let put = |object: &str, revision| {
+            let value = format!(r#"{{"object":"{object}"}}"#).into_bytes();
+            Delta::Put(Entry { value, mod_revision: revision, version: 1, ..Entry::default() })
+        };
+        let deltas = [put("a", 5), put("a", 7), put("b", 7), put("a", 7), put("b", 7), put("a", 9)];
+        let versions = |object| messages(&deltas, object).into_iter().map(|message| message.resource_version);
+        assert!(versions("").eq(["5", "6", "6", "6", "7", "9"]));
+        assert!(versions("b").eq(["6", "7"]));
+    }
 }

@@ -149,13 +149,19 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
     let mut updates = view.updates();
     let mut sent = BTreeMap::new();
     let mut begin = true;
+    // What the watcher has all of; nothing before its first BOOKMARK, unless it goes on.
+    let mut complete = String::new();
     loop {
         updates.mark_unchanged();
         // One instant of the view; objects are made for what has changed only.
         let look = view.read(|state| {
             let messages = match (source.broken(state), begin) {
                 (Some(error), _) => return Err(End::Cut(error)),
-                (None, true) => beginning(source, state, after, &mut sent),
+                (None, true) => {
+                    let (messages, goes_on) = beginning(source, state, after, &mut sent);
+                    complete = goes_on.map_or_else(String::new, |after| after.to_string());
+                    messages
+                }
                 (None, false) => changes(source, state, &mut sent),
             };
             Ok((messages, state.revision.to_string()))
@@ -163,13 +169,10 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
         begin = false;
         match look {
             Ok((messages, version)) => {
-                let replies =
-                    messages.into_iter().filter_map(|(kind, object)| source.reply(kind, object, version.clone()));
-                for reply in replies {
-                    if let Err(end) = outlet.send(reply).await {
-                        return end;
-                    }
+                if let Err(end) = send(source, messages, &complete, &version, outlet).await {
+                    return end;
                 }
+                complete = version;
             }
             Err(end) => return end,
         }
@@ -180,15 +183,40 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
     }
 }
 
+/// Sends what one look found. Only the last message carries the version of the look: a watcher that is cut before it, and
+/// goes on after the version that it has, must get the rest.
+async fn send<S: Source>(
+    source: &S,
+    messages: Vec<Message<S>>,
+    complete: &str,
+    version: &str,
+    outlet: &Outlet<S::Reply>,
+) -> Result<(), End> {
+    let mut messages = messages.into_iter().peekable();
+    while let Some((kind, object)) = messages.next() {
+        let version = if messages.peek().is_some() { complete } else { version };
+        if let Some(reply) = source.reply(kind, object, version.to_owned()) {
+            outlet.send(reply).await?;
+        }
+    }
+    Ok(())
+}
+
 /// What a message is made of.
 type Message<S> = (WatchType, Option<<S as Source>::Object>);
 /// What a watcher knows.
 type Sent<S> = BTreeMap<<S as Source>::Key, <S as Source>::Version>;
 
-/// What a watcher gets first.
-fn beginning<S: Source>(source: &S, state: &State, after: Option<i64>, sent: &mut Sent<S>) -> Vec<Message<S>> {
+/// What a watcher gets first, and after which version that goes on; `None`: it is everything.
+fn beginning<S: Source>(
+    source: &S,
+    state: &State,
+    after: Option<i64>,
+    sent: &mut Sent<S>,
+) -> (Vec<Message<S>>, Option<i64>) {
     let missed =
         after.filter(|after| state.remembers(*after)).and_then(|after| Some((after, source.since(state, after)?)));
+    let goes_on = missed.as_ref().map(|(after, _)| *after);
     let mut messages = Vec::new();
     match missed {
         None => {
@@ -208,7 +236,7 @@ fn beginning<S: Source>(source: &S, state: &State, after: Option<i64>, sent: &mu
         }
     }
     messages.push((WatchType::Bookmark, None));
-    messages
+    (messages, goes_on)
 }
 
 /// What is new against what was sent.

@@ -18,6 +18,8 @@ const MAX_GONE: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct History {
     from: i64,
+    /// Versions up to this one may be those of another history: etcd was read anew, perhaps from a backup.
+    void: i64,
     gone: VecDeque<(i64, Key)>,
 }
 
@@ -25,6 +27,12 @@ impl History {
     /// What happened before `revision` is not known, or can't be told by revisions.
     pub(super) fn begin(&mut self, revision: i64) {
         self.from = self.from.max(revision);
+    }
+
+    /// Everything is read anew as of `revision`, after `before`, which may be ahead of it: what callers know up to there is
+    /// not believed, though this history comes so far in time.
+    pub(super) fn renew(before: i64, revision: i64) -> Self {
+        Self { from: revision, void: before, gone: VecDeque::new() }
     }
 
     pub(super) fn note(&mut self, revision: i64, key: Key) {
@@ -40,7 +48,12 @@ impl History {
 impl State {
     /// Whether all that happened after `revision` can be told; not so of one that is yet to come.
     pub(crate) fn remembers(&self, revision: i64) -> bool {
-        (self.history.from..=self.revision).contains(&revision)
+        (self.history.from..=self.revision).contains(&revision) && self.is_of_this_history(revision)
+    }
+
+    /// Whether a version that a caller knows is one of what is followed now, as far as this process can tell.
+    pub(crate) fn is_of_this_history(&self, revision: i64) -> bool {
+        revision > self.history.void
     }
 
     /// Keys that went after `revision`, and may have been made again.
@@ -73,6 +86,20 @@ pub(crate) fn is_changed(node: &crate::fleet::Node, revision: i64) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::store::Update;
+
+    #[test]
+    fn a_version_of_before_a_restored_backup_is_not_believed_later() {
+        let view = crate::view::View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let remembers = |revision| view.read(|state| state.remembers(revision));
+        view.apply(Update::Reset(Vec::new()), 990);
+        view.apply(Update::Changes(Vec::new()), 1_000);
+        assert!(remembers(990) && remembers(1_000));
+        view.apply(Update::Reset(Vec::new()), 995);
+        view.apply(Update::Changes(Vec::new()), 1_005);
+        assert!(!remembers(995) && !remembers(1_000), "they may be of the other history");
+        assert!(remembers(1_001) && remembers(1_005));
+    }
 
     #[test]
     fn what_is_forgotten_is_not_remembered() {

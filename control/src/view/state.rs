@@ -153,7 +153,7 @@ impl State {
         }
         self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
-        self.history.begin(revision);
+        self.history = History::renew(before.revision, revision);
         self.synced = true;
     }
 

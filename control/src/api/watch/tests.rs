@@ -15,7 +15,7 @@ impl Source for Numbers {
     type Key = u32;
     type Version = ();
     type Object = u32;
-    type Reply = (WatchType, Option<u32>);
+    type Reply = (WatchType, Option<u32>, String);
 
     fn versions(&self, _: &State) -> BTreeMap<u32, ()> {
         (1..=self.0.load(Ordering::SeqCst)).map(|n| (n, ())).collect()
@@ -39,8 +39,8 @@ impl Source for Numbers {
         (self.0.load(Ordering::SeqCst) == 0).then(|| ApiError::NotFound("no numbers".to_owned()))
     }
 
-    fn reply(&self, kind: WatchType, object: Option<u32>, _: String) -> Option<Self::Reply> {
-        Some((kind, object))
+    fn reply(&self, kind: WatchType, object: Option<u32>, version: String) -> Option<Self::Reply> {
+        Some((kind, object, version))
     }
 }
 
@@ -52,6 +52,12 @@ async fn next<R>(stream: &mut Stream<R>) -> Result<R, Status> {
     tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap().unwrap()
 }
 
+/// The next message, without its version.
+async fn shown_next(stream: &mut Stream<<Numbers as Source>::Reply>) -> (WatchType, Option<u32>) {
+    let (kind, object, _) = next(stream).await.unwrap();
+    (kind, object)
+}
+
 #[tokio::test]
 async fn a_list_in_its_frame_then_changes_then_why_it_ends() {
     use WatchType::{Added, Bookmark, Deleted, Resync};
@@ -59,11 +65,11 @@ async fn a_list_in_its_frame_then_changes_then_why_it_ends() {
     let (trigger, stop) = crate::stop::stop();
     let mut stream = serve(Numbers(shown.clone()), None, view.clone(), stop, &Watchers::default()).unwrap();
     for expected in [(Resync, None), (Added, Some(1)), (Added, Some(2)), (Bookmark, None)] {
-        assert_eq!(next(&mut stream).await.unwrap(), expected);
+        assert_eq!(shown_next(&mut stream).await, expected);
     }
     shown.store(1, Ordering::SeqCst);
     view.apply(Update::Changes(Vec::new()), 1);
-    assert_eq!(next(&mut stream).await.unwrap(), (Deleted, Some(2)));
+    assert_eq!(shown_next(&mut stream).await, (Deleted, Some(2)));
     trigger.set();
     assert_eq!(next(&mut stream).await.unwrap_err().code(), tonic::Code::Unavailable);
     assert!(stream.next().await.is_none());
@@ -80,15 +86,42 @@ async fn who_comes_back_gets_what_it_missed_or_everything() {
     let again = |after| serve(Numbers(shown.clone()), Some(after), view.clone(), stop.clone(), &watchers).unwrap();
     let mut stream = again(4);
     for expected in [(Modified, Some(1)), (Added, Some(2)), (Deleted, Some(9)), (Bookmark, None)] {
-        assert_eq!(next(&mut stream).await.unwrap(), expected);
+        assert_eq!(shown_next(&mut stream).await, expected);
     }
     shown.store(3, Ordering::SeqCst);
     view.apply(Update::Changes(Vec::new()), 7);
-    assert_eq!(next(&mut stream).await.unwrap(), (Added, Some(3)), "and goes on");
+    assert_eq!(shown_next(&mut stream).await, (Added, Some(3)), "and goes on");
     for forgotten_or_to_come in [3, 8] {
         let mut stream = again(forgotten_or_to_come);
         assert_eq!(next(&mut stream).await.unwrap().0, Resync, "{forgotten_or_to_come}");
     }
+}
+
+#[tokio::test]
+async fn a_version_is_told_with_the_last_message_of_a_look_only() {
+    use WatchType::{Added, Bookmark, Deleted, Modified, Resync};
+    let (view, shown) = (view(), Arc::new(AtomicU32::new(2)));
+    view.apply(Update::Reset(Vec::new()), 4);
+    let (_trigger, stop) = crate::stop::stop();
+    let watchers = Watchers::default();
+    let begin = |after| serve(Numbers(shown.clone()), after, view.clone(), stop.clone(), &watchers).unwrap();
+    let told = |kind, object, version: &str| (kind, object, version.to_owned());
+    let mut stream = begin(None);
+    for expected in
+        [told(Resync, None, ""), told(Added, Some(1), ""), told(Added, Some(2), ""), told(Bookmark, None, "4")]
+    {
+        assert_eq!(next(&mut stream).await.unwrap(), expected, "half a list is nothing to go on from");
+    }
+    shown.store(4, Ordering::SeqCst);
+    view.apply(Update::Changes(Vec::new()), 7);
+    // Who is cut between these two goes on after 4, and gets the second.
+    assert_eq!(next(&mut stream).await.unwrap(), told(Added, Some(3), "4"));
+    assert_eq!(next(&mut stream).await.unwrap(), told(Added, Some(4), "7"));
+    let mut again = begin(Some(4));
+    for expected in [told(Modified, Some(1), "4"), told(Added, Some(2), "4"), told(Deleted, Some(9), "4")] {
+        assert_eq!(next(&mut again).await.unwrap(), expected);
+    }
+    assert_eq!(next(&mut again).await.unwrap(), told(Bookmark, None, "7"));
 }
 
 #[tokio::test(start_paused = true)]

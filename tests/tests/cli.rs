@@ -221,6 +221,40 @@ fn a_backup_brings_pools_back() {
     assert_eq!(echoctl.ok("get pools -o name"), "pool/core\npool/default\npool/edge\n");
 }
 
+/// Many greetings, each within its limit: the size of a real template.
+fn large_pool(name: &str) -> String {
+    let banner = "x".repeat(1_000);
+    let listener = |n: u32| format!("{{name: l{n}, protocol: TCP, port: 0, service: {{greet: {{banner: {banner}}}}}}}");
+    let listeners = (0..40).map(listener).collect::<Vec<_>>().join(", ");
+    format!(
+        "---\napiVersion: echo/v1\nkind: Pool\nmetadata: {{name: {name}}}\nspec: {{replicas: 0, template: {{listeners: \
+         [{listeners}]}}}}\n"
+    )
+}
+
+#[test]
+fn a_backup_is_whole_however_large_or_it_is_none() {
+    let cluster = Cluster::start(0);
+    let echoctl = cluster.echoctl();
+    let all: String = (0..30).map(|n| large_pool(&format!("large-{n}"))).collect();
+    echoctl.ok(&format!("apply -f {}", cluster.file("large.yaml", &all)));
+    let file = cluster.file("backup.yaml", "the last good one");
+    echoctl.ok(&format!("backup -o {file}"));
+    let saved = std::fs::read_to_string(&file).unwrap();
+    assert!(saved.len() > 1 << 20, "{} bytes", saved.len());
+    echoctl.ok("delete pool/large-7");
+    assert!(echoctl.ok(&format!("restore -f {file}")).contains("pool/large-7 created\n"));
+
+    cluster.etcd.put("/echo/v1/default/pools/zprod", "garbage");
+    let lacking = echoctl.run(&format!("backup -o {file}"));
+    assert_eq!((lacking.code, lacking.stdout.as_str()), (1, ""), "{lacking:?}");
+    assert!(lacking.stderr.contains("pools/zprod") && lacking.stderr.contains("nothing was written"), "{lacking:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), saved, "the last good one is kept");
+    let partial = echoctl.run("backup --partial");
+    assert!(partial.code == 0 && partial.stderr.contains("pools/zprod"), "{partial:?}");
+    assert!(partial.stdout.contains("name: large-29\n"));
+}
+
 #[test]
 fn describe_tells_all_of_each_type() {
     let cluster = Cluster::start(1);

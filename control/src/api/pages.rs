@@ -62,7 +62,7 @@ impl Api {
         &self,
         prefix: &str,
         wanted: &Wanted<'_>,
-        read: impl Fn(&Entry) -> Option<T>,
+        mut read: impl FnMut(&Entry) -> Option<T>,
     ) -> Result<Listed<T>, ApiError> {
         let token = wanted.token(prefix)?;
         let found = match token.back {

@@ -24,7 +24,7 @@ use super::watch;
 use super::write::Terms;
 use super::{Api, filter, pool_name, selector};
 use crate::plan::change;
-use crate::store::Stored;
+use crate::store::{Entry, Stored};
 use crate::view::check_record;
 
 #[tonic::async_trait]
@@ -53,17 +53,25 @@ impl Pools for Api {
         let selector = selector(&request.selector)?;
         let prefix = self.store.keys().pools();
         let wanted = Wanted { token: &request.page_token, size: request.page_size, back: false };
+        let readable = |entry: &Entry| {
+            let stored = entry.decode::<v1::PoolRecord>().ok()?;
+            let Some(Key::Pool(name)) = self.store.keys().parse(&entry.key) else { return None };
+            check_record(&name, &stored.value).ok()?;
+            Some((name, stored))
+        };
+        let mut unreadable = Vec::new();
         let listed = self
             .list_page(&prefix, &wanted, |entry| {
-                let stored = entry.decode::<v1::PoolRecord>().ok()?;
-                let Some(Key::Pool(name)) = self.store.keys().parse(&entry.key) else { return None };
-                check_record(&name, &stored.value).ok()?;
+                let Some((name, stored)) = readable(entry) else {
+                    unreadable.push(String::from_utf8_lossy(&entry.key).into_owned());
+                    return None;
+                };
                 let matches = selects(&selector, &stored.value);
                 matches.then(|| self.present(&name, &stored.value, stored.mod_revision))
             })
             .await?;
         let Listed { items: pools, next_page_token, resource_version } = listed;
-        Ok(Response::new(v1::PoolsListResponse { pools, next_page_token, resource_version }))
+        Ok(Response::new(v1::PoolsListResponse { pools, next_page_token, resource_version, unreadable }))
     }
 
     type WatchStream = watch::Stream<v1::PoolsWatchResponse>;

@@ -12,19 +12,21 @@ use crate::apply::{How, outcome, send};
 use crate::args::Global;
 use crate::chosen::{line, one_of_several};
 use crate::connect::{Control, io_cause};
-use crate::documents::{as_file, read_pools};
+use crate::documents::{as_file, parse_pools, read_pools};
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::files::write_whole;
 use crate::object::Object as _;
-use crate::object::source::{Filter, list};
+use crate::object::source::{Filter, List, list, whole_list};
 use crate::output::{print, tell};
 
 /// Shown at the end of `backup --help`.
 const BACKUP_EXAMPLES: &str = "\
 Examples:
   echoctl backup -o pools.yaml
-  echoctl backup | gzip > pools.yaml.gz";
+  echoctl backup | gzip > pools.yaml.gz
+
+Nothing is written where a pool can't be read, so that the last whole backup stays; see --partial.";
 
 /// Shown at the end of `restore --help`.
 const RESTORE_EXAMPLES: &str = "\
@@ -34,6 +36,9 @@ alone.
 Examples:
   echoctl restore -f pools.yaml --dry-run=server
   echoctl restore -f pools.yaml";
+
+/// Unreadable keys that one message names.
+const MAX_NAMED: usize = 16;
 
 /// Why pools change, in their history.
 const MESSAGE: &str = "restored from a backup";
@@ -45,6 +50,9 @@ pub(crate) struct BackupArgs {
     /// File to write, whole or not at all; standard output unless given.
     #[arg(short, long, value_name = "FILE")]
     output: Option<String>,
+    /// Write what there is also where a pool can't be read, or could not be restored.
+    #[arg(long)]
+    partial: bool,
 }
 
 /// Flags of `restore`.
@@ -58,20 +66,43 @@ pub(crate) struct RestoreArgs {
     dry_run: DryRunArgs,
 }
 
-/// Writes all pools.
+/// Writes all pools, once it is sure that they can be restored.
 ///
 /// # Errors
-/// Control is away, or the file can't be written.
+/// Control is away, a pool is missing or could not be restored, or the file can't be written.
 pub(crate) async fn backup(global: &Global, args: BackupArgs) -> Result<(), Failure> {
     let mut control = Control::connect(global).await?;
     let info = control.cluster.get_info(v1::GetInfoRequest {}).await.map_err(|s| control.explain(s))?.into_inner();
-    let (pools, _) = list::<v1::Pool>(&mut control, &Filter::default()).await?;
+    let List { items: pools, unreadable, .. } = whole_list::<v1::Pool>(&mut control, &Filter::default()).await?;
     let text = document(&info.cluster, &pools, SystemTime::now());
+    match whole(&text, &unreadable) {
+        _ if pools.is_empty() && unreadable.is_empty() => {
+            return Err(Failure::Backup(format!("cluster {:?} has no pool", info.cluster)));
+        }
+        Err(lack) if args.partial => tell(&format!("warning: {lack}")),
+        Err(lack) => return Err(Failure::Backup(lack)),
+        Ok(()) => {}
+    }
     let Some(file) = args.output.filter(|file| file != "-") else { return print(&text) };
     write_whole(Path::new(&file), &text)
         .map_err(|e| Failure::Unwritable { name: file.clone(), cause: io_cause(&e) })?;
     tell(&format!("{} of cluster {:?} written to {file}", count(pools.len()), info.cluster));
     Ok(())
+}
+
+/// Whether a backup of that text holds every pool, and could be restored.
+fn whole(text: &str, unreadable: &[String]) -> Result<(), String> {
+    if unreadable.is_empty() {
+        let read = parse_pools("the backup", text);
+        return read.map(drop).map_err(|failure| format!("this backup could not be restored: {failure}"));
+    }
+    let keys: Vec<_> = unreadable.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let (count, keys) = (count(unreadable.len()), keys.join(", "));
+    let more = if unreadable.len() > MAX_NAMED { ", ..." } else { "" };
+    Err(format!(
+        "{count} can't be read: {keys}{more}; `echoctl doctor` tells why and what to do, --partial leaves out what can't \
+         be read"
+    ))
 }
 
 /// Applies a backup.
@@ -134,7 +165,14 @@ fn count(pools: usize) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::documents::parse_pools;
+
+    #[test]
+    fn a_backup_that_is_not_whole_is_told() {
+        let told = whole("", &["/echo/v1/lab/pools/edge".to_owned()]).unwrap_err();
+        assert!(told.starts_with("1 pool can't be read: /echo/v1/lab/pools/edge; `echoctl doctor`"), "{told}");
+        let told = whole("{apiVersion: echo/v1, kind: Pool, metadata: {name: A}}", &[]).unwrap_err();
+        assert!(told.contains("could not be restored") && told.contains("metadata.name"), "{told}");
+    }
 
     #[test]
     fn a_backup_is_read_as_what_was_stored() {

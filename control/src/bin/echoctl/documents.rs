@@ -14,6 +14,10 @@ use crate::failure::{Failure, Mistakes};
 
 /// Stands for stdin.
 const STDIN: &str = "-";
+/// Most that is read of one file: some thousand pools of the largest size.
+const MAX_FILE_BYTES: usize = 256 << 20;
+/// Documents that are handed to the codec at once: its parser takes no more than a thousand or so.
+const MAX_DOCUMENTS: usize = 500;
 
 /// The valid pools of `files`, in order; `-` is stdin.
 ///
@@ -56,12 +60,21 @@ struct Reader {
 
 impl Reader {
     fn text(&mut self, name: &str, text: &str) {
-        let documents = match codec::parse_yaml(text) {
-            Ok(documents) => documents,
-            Err(error) => return self.mistakes.add(name, FieldErrors(vec![error])),
-        };
-        let documents = documents.into_iter().filter(|document| !document.is_null());
-        let documents: Vec<_> = documents.flat_map(objects).collect();
+        if text.len() > MAX_FILE_BYTES {
+            let cause = format!("is longer than {} MiB; split it", MAX_FILE_BYTES >> 20);
+            return self.mistakes.add(name, FieldErrors(vec![FieldError::new("", cause)]));
+        }
+        let mut documents = Vec::new();
+        for Part { line, text } in parts(text) {
+            match codec::parse_yaml(text) {
+                Ok(found) => documents.extend(found.into_iter().filter(|document| !document.is_null())),
+                Err(error) => {
+                    let name = if line == 1 { name.to_owned() } else { format!("{name}, counted from line {line}") };
+                    return self.mistakes.add(&name, FieldErrors(vec![error]));
+                }
+            }
+        }
+        let documents: Vec<_> = documents.into_iter().flat_map(objects).collect();
         if documents.is_empty() {
             self.mistakes.add(name, FieldErrors(vec![FieldError::new("", "holds no pool")]));
         }
@@ -90,6 +103,37 @@ impl Reader {
     }
 }
 
+/// Whole documents of a text that the codec reads at once, and the line on which they begin.
+#[derive(Debug, PartialEq, Eq)]
+struct Part<'a> {
+    line: usize,
+    text: &'a str,
+}
+
+/// Splits a text between its documents into parts that the codec takes. One document that is too long by itself is a
+/// part, which it refuses.
+fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    // Byte and line at which the part and its last document begin, and the documents of the part before that one.
+    let (mut part, mut document, mut before) = ((0, 1), (0, 1), 0);
+    let mut cut = |from: (usize, usize), to: usize| {
+        parts.extend(text.get(from.0..to).map(|text| Part { line: from.1, text }));
+    };
+    let mut at = 0;
+    for (index, line) in text.split_inclusive('\n').chain(["---"]).enumerate() {
+        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            if before > 0 && (at - part.0 > MAX_DOCUMENT_BYTES || before == MAX_DOCUMENTS) {
+                cut(part, document.0);
+                (part, before) = (document, 0);
+            }
+            (document, before) = ((at, index + 1), before + 1);
+        }
+        at += line.len();
+    }
+    cut(part, text.len());
+    parts
+}
+
 /// What a document holds: itself, or the items of a list, as `get pools -o yaml` prints it.
 fn objects(mut document: serde_json::Value) -> Vec<serde_json::Value> {
     let is_list = document.get("kind").is_some_and(|kind| kind == "List");
@@ -101,8 +145,8 @@ fn objects(mut document: serde_json::Value) -> Vec<serde_json::Value> {
 
 fn read_text(file: &str) -> Result<String, Failure> {
     let failure = |cause: String| Failure::File { name: file.to_owned(), cause };
-    // One byte more than the codec takes, so that it can refuse what is too long without all of it being read.
-    let limit = MAX_DOCUMENT_BYTES as u64 + 1;
+    // One byte more than is taken, so that what is too long is refused without all of it being read.
+    let limit = MAX_FILE_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     let read = if file == STDIN {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
@@ -144,6 +188,24 @@ mod tests {
     fn documents_keep_their_order_and_empty_ones_are_nothing() {
         let text = format!("---\n{}---\n# only a comment\n---\n{}---\n", pool("b", "1"), pool("a", "2"));
         assert_eq!(names(&text).unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_file_may_be_longer_than_a_document_may() {
+        let comment = format!("# {}\n", "x".repeat(MAX_DOCUMENT_BYTES / 3));
+        let numbers = 0..8;
+        let text: String = numbers.clone().map(|n| format!("---\n{}{comment}", pool(&format!("p{n}"), "1"))).collect();
+        assert_eq!(names(&text).unwrap(), numbers.map(|n| format!("p{n}")).collect::<Vec<_>>());
+        let parts = parts(&text);
+        assert_eq!(parts.iter().map(|part| part.text).collect::<String>(), text);
+        assert!(parts.iter().all(|part| part.text.len() <= MAX_DOCUMENT_BYTES && part.text.starts_with("---\n")));
+        let begins = |part: &Part<'_>| text.lines().skip(part.line - 1).zip(part.text.lines()).all(|(a, b)| a == b);
+        assert!(parts.len() > 1 && parts.iter().all(begins));
+        let many: String = (0..3_000).map(|n| format!("---\n{}", pool(&format!("p{n}"), "1"))).collect();
+        assert_eq!(names(&many).unwrap().len(), 3_000);
+        let long = pool("a", "1") + &comment.repeat(4);
+        assert!(names(&long).unwrap_err().contains(&format!("{} bytes; at most", long.len())));
+        assert!(names(&format!("{text}---\n{{")).unwrap_err().contains("counted from line"));
     }
 
     #[test]

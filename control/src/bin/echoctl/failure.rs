@@ -66,6 +66,9 @@ pub(crate) enum Failure {
     /// A selector finds nothing.
     #[error("no {what} has labels that match {selector:?}; `echoctl get {list} -o yaml` shows the labels there are")]
     NoMatch { what: &'static str, selector: String, list: &'static str },
+    /// A backup would not be whole; or there is nothing to back up.
+    #[error("{0}; nothing was written")]
+    Backup(String),
     /// A rollout ended badly, or not in time.
     #[error("{0}")]
     Rollout(String),
@@ -104,6 +107,7 @@ impl Failure {
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",
             Self::NoMatch { .. } => "no_match",
+            Self::Backup(_) => "backup",
             Self::Rollout(_) => "rollout",
             Self::Drain(_) => "drain",
             Self::Up(_) => "up",

@@ -71,7 +71,8 @@ impl Source for v1::Event {
         let object = filter.about.clone();
         let request = v1::EventsListRequest { object, page_size: PAGE_SIZE, page_token: token, ..Default::default() };
         let list = control.events.list(request).await?.into_inner();
-        Ok(Page { items: list.events, next: list.next_page_token, version: list.resource_version })
+        let (next, version) = (list.next_page_token, list.resource_version);
+        Ok(Page { items: list.events, next, version, unreadable: Vec::new() })
     }
 }
 

@@ -83,7 +83,8 @@ impl Source for v1::Node {
             skip_live: filter.skip_live,
         };
         let list = control.nodes.list(request).await?.into_inner();
-        Ok(Page { items: list.nodes, next: list.next_page_token, version: list.resource_version })
+        let (next, version) = (list.next_page_token, list.resource_version);
+        Ok(Page { items: list.nodes, next, version, unreadable: Vec::new() })
     }
 
     async fn find(control: &mut Control, name: &str, filter: &Filter) -> Result<Self, Failure> {

@@ -60,7 +60,8 @@ impl Source for v1::Pool {
         let selector = filter.selector.clone();
         let request = v1::PoolsListRequest { page_size: PAGE_SIZE, page_token: token, selector };
         let list = control.pools.list(request).await?.into_inner();
-        Ok(Page { items: list.pools, next: list.next_page_token, version: list.resource_version })
+        let (next, version) = (list.next_page_token, list.resource_version);
+        Ok(Page { items: list.pools, next, version, unreadable: list.unreadable })
     }
 
     async fn find(control: &mut Control, name: &str, _: &Filter) -> Result<Self, Failure> {

@@ -51,7 +51,8 @@ impl Source for v1::Revision {
     async fn page(control: &mut Control, filter: &Filter, token: String) -> Result<Page<Self>, Status> {
         let request = v1::ListRevisionsRequest { pool: filter.pool.clone(), page_size: PAGE_SIZE, page_token: token };
         let list = control.pools.list_revisions(request).await?.into_inner();
-        Ok(Page { items: list.revisions, next: list.next_page_token, version: list.resource_version })
+        let (next, version) = (list.next_page_token, list.resource_version);
+        Ok(Page { items: list.revisions, next, version, unreadable: Vec::new() })
     }
 
     async fn find(control: &mut Control, name: &str, filter: &Filter) -> Result<Self, Failure> {

@@ -68,6 +68,17 @@ pub(crate) struct Page<T> {
     pub(super) next: String,
     /// Resource version of the list.
     pub(super) version: String,
+    /// Keys whose objects control can't read, where it tells them.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// A whole list.
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+    /// Its resource version.
+    pub(crate) version: String,
+    /// Keys whose objects control can't read, where it tells them.
+    pub(crate) unreadable: Vec<String>,
 }
 
 /// What a watch tells.
@@ -116,15 +127,25 @@ pub(crate) trait Watched: Source {
 /// # Errors
 /// Control is away or refuses, or its list has no end.
 pub(crate) async fn list<T: Source>(control: &mut Control, filter: &Filter) -> Result<(Vec<T>, String), Failure> {
-    let mut items = Vec::new();
+    let List { items, version, .. } = whole_list(control, filter).await?;
+    Ok((items, version))
+}
+
+/// All objects, the list's resource version, and what is missing.
+///
+/// # Errors
+/// Control is away or refuses, or its list has no end.
+pub(crate) async fn whole_list<T: Source>(control: &mut Control, filter: &Filter) -> Result<List<T>, Failure> {
+    let (mut items, mut unreadable) = (Vec::new(), Vec::new());
     let mut version = None;
     let mut token = String::new();
     for _ in 0..MAX_PAGES {
         let page = T::page(control, filter, token).await.map_err(|s| control.explain(s))?;
         items.extend(page.items);
+        unreadable.extend(page.unreadable);
         let version = version.get_or_insert(page.version).clone();
         if page.next.is_empty() {
-            return Ok((items, version));
+            return Ok(List { items, version, unreadable });
         }
         token = page.next;
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::finish::finish;
 use crate::tools;
 
 /// `echoctl`, with the environment of one operator.
@@ -47,10 +48,14 @@ impl Echoctl {
     }
 
     /// Runs it with these arguments.
+    ///
+    /// # Panics
+    /// When it does not end ([`finish`]).
+    #[track_caller]
     pub fn run_args(&self, args: &[&str]) -> Output {
         let mut command = Command::new(tools::ours("echoctl"));
         command.env_remove("ECHO_SERVER").env_remove("ECHO_CONTEXT").envs(self.env.iter().cloned()).args(args);
-        let output = command.output().expect("echoctl runs");
+        let output = finish(&mut command);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or_else(|| {
             use std::os::unix::process::ExitStatusExt as _;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::{eventually, process::Process, tools};
+use crate::{eventually, finish::finish, process::Process, tools};
 
 /// Until a fresh etcd answers; 0.2 s on an idle machine.
 const READY: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ impl Etcd {
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(tools::foreign("etcdctl"));
         command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(args);
-        command.output().expect("etcdctl runs")
+        finish(&mut command)
     }
 
     fn wait_ready(&self) {

@@ -17,9 +17,10 @@ use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::finish::finish;
 use crate::tools;
 
-pub use inside::run;
+pub use inside::{run, run_for};
 
 /// The bridge that joins all.
 const BRIDGE: &str = "echo-bridge";
@@ -127,6 +128,6 @@ fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 }
 
 fn ip(line: &str) {
-    let output = Command::new(tools::foreign("ip")).args(line.split(' ')).output().expect("ip runs");
+    let output = finish(Command::new(tools::foreign("ip")).args(line.split(' ')));
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
 }

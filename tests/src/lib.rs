@@ -1,7 +1,7 @@
 //! The cluster from outside: real etcd, real nodes, real control, driven by the real `echoctl`.
 //!
 //! A test reads like a topology: `Cluster::start(3)`, `cluster.echoctl("scale pool/default --replicas 5")`,
-//! `eventually(...)`. Ports are free ones, waits are for conditions with a deadline, and whatever a test starts ends with
+//! `eventually(...)`. Ports are free ones, waits are for conditions with a deadline, calls have a limit, and whatever a test starts ends with
 //! it, also when the test is killed: every process hangs on a lifeline. A missing program fails the test and says how to
 //! get it.
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod collector;
 pub mod echoctl;
 pub mod etcd;
 pub mod fault;
+pub mod finish;
 pub mod lab;
 pub mod node;
 pub mod process;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use echo_tests::cluster::{READY, pool_file, text};
 use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::finish::finish;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 
@@ -137,7 +138,7 @@ fn a_watch_goes_on_with_another_server() {
 
 fn bash(script: &str, path: &Path) -> String {
     let path = format!("{}:/usr/bin:/bin", path.display());
-    let output = Command::new("bash").args(["-c", script]).env("PATH", path).output().unwrap();
+    let output = finish(Command::new("bash").args(["-c", script]).env("PATH", path));
     assert!(output.status.success(), "{script}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::finish::finish;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 
 #[track_caller]
@@ -152,7 +153,7 @@ fn a_wrong_etcd_url_is_told_and_retried() {
 fn settings_are_checked_all_at_once() {
     for program in ["echo-node", "echo-control"] {
         let mut command = Command::new(tools::ours(program));
-        let output = command.args(["--cluster", "No Such", "--grpc", "nowhere", "--etcd", "ftp://x"]).output().unwrap();
+        let output = finish(command.args(["--cluster", "No Such", "--grpc", "nowhere", "--etcd", "ftp://x"]));
         assert!(!output.status.success());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         for flag in ["--cluster", "--grpc", "--etcd"] {

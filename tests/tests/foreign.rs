@@ -4,12 +4,13 @@
 use std::process::Command;
 
 use echo_tests::cluster::{name, text};
+use echo_tests::finish::finish;
 use echo_tests::{Cluster, tools};
 use serde_json::Value;
 
 fn reflect(args: &[&str]) -> String {
     let script = tools::workspace().join("tests/foreign/reflect.py");
-    let output = Command::new(tools::venv("bin/python")).arg(script).args(args).output().unwrap();
+    let output = finish(Command::new(tools::venv("bin/python")).arg(script).args(args));
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -71,6 +72,6 @@ fn a_person_can_read_every_key_with_etcdctl() {
     // The digest is of the config as it stands there: anyone can compute it again.
     let assignment = value("assignments/default");
     let config = assignment["stable"]["config"].to_string();
-    let sum = Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &config]).output().unwrap();
+    let sum = finish(Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &config]));
     assert!(String::from_utf8(sum.stdout).unwrap().starts_with(assignment["stable"]["digest"].as_str().unwrap()));
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, bound, name};
+use echo_tests::finish::finish;
 use echo_tests::process::{gone, naming};
 use echo_tests::wait::ensure;
 use echo_tests::{Echoctl, Etcd, Process, client, eventually, tools};
@@ -59,7 +60,7 @@ fn state(name: &str) -> PathBuf {
 fn netcat(args: &[&str], input: &str) -> String {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("printf '{input}' | {} {}", tools::foreign("nc").display(), args.join(" ")));
-    String::from_utf8_lossy(&shell.output().unwrap().stdout).into_owned()
+    String::from_utf8_lossy(&finish(&mut shell).stdout).into_owned()
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn another_etcd_is_used_and_left_as_it_was() {
 fn a_state_dir_in_use_is_refused_with_its_holder() {
     let state = state("held");
     let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
-    let output = command(&state, ANY_PORTS).output().unwrap();
+    let output = finish(&mut command(&state, ANY_PORTS));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains(&format!("pid {}", up.process.pid())), "{stderr}");
@@ -183,7 +184,7 @@ fn a_state_dir_in_use_is_refused_with_its_holder() {
 #[test]
 fn without_an_etcd_binary_it_says_what_to_do() {
     let state = state("no-etcd");
-    let output = command(&state, ANY_PORTS).env("PATH", "/nonexistent").output().unwrap();
+    let output = finish(command(&state, ANY_PORTS).env("PATH", "/nonexistent"));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("etcd-server") && stderr.contains("--etcd"), "{stderr}");
@@ -202,13 +203,13 @@ fn what_cannot_work_is_told_before_anything_is_started() {
     ];
     std::fs::write(dir.join("big.yaml"), echo_tests::cluster::pool_file(255)).unwrap();
     for (args, code, part) in cases {
-        let output = command(&state, &format!("{ANY_PORTS} {args}")).current_dir(dir).output().unwrap();
+        let output = finish(command(&state, &format!("{ANY_PORTS} {args}")).current_dir(dir));
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{args}: {stderr}");
         assert!(stderr.contains(part) && stderr.trim_end().lines().count() == 1, "{args}: {stderr}");
     }
     std::fs::write(state.join("pool.yaml"), "").unwrap();
-    let output = command(&state, ANY_PORTS).output().unwrap();
+    let output = finish(&mut command(&state, ANY_PORTS));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.contains("--pool") && stderr.contains("delete"), "a damaged pool.yaml: {stderr}");
     assert_eq!(std::fs::read_dir(state.join("logs")).unwrap().count(), 0, "nothing was started");
@@ -243,7 +244,7 @@ fn every_port_that_is_taken_is_told_at_once_with_its_holder() {
     let listen = control.local_addr().unwrap();
     let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));
     let args = args.replace("--listen 127.0.0.1:0", &format!("--listen {listen}"));
-    let output = command(&state, &args).output().unwrap();
+    let output = finish(&mut command(&state, &args));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let holder = format!("(pid {})", std::process::id());
@@ -273,7 +274,7 @@ fn a_state_dir_of_another_cluster_is_refused() {
     let state = state("other-cluster");
     let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
     up.interrupt();
-    let output = command(&state, &format!("{ANY_PORTS} --cluster other")).output().unwrap();
+    let output = finish(&mut command(&state, &format!("{ANY_PORTS} --cluster other")));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("is of cluster default; give --cluster default"), "{stderr}");
@@ -321,7 +322,7 @@ fn nodes_have_loopback_addresses_of_their_own() {
     let log = up.process.log();
     let line = log.lines().find_map(|line| Some(line.split_once(" get nodes")?.0.to_owned() + " get nodes"));
     let line = line.unwrap_or_else(|| panic!("no line to try in {log}"));
-    let tried = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let tried = finish(Command::new("sh").args(["-c", &line]));
     assert!(String::from_utf8_lossy(&tried.stdout).contains("node-3"), "{line}: {tried:?}");
     up.interrupt();
 }

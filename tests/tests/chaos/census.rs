@@ -1,20 +1,24 @@
 //! How much of the machine the processes hold, so that a leak shows.
 //!
-//! Used by the chaos run, before and after.
+//! Used by the chaos run, before and after, of the processes that the schedule spares: they have lived through all of it,
+//! or half of it, and are no fresh ones.
 
 use std::fmt;
 use std::path::Path;
 
 use echo_tests::Cluster;
 
+use super::schedule::SPARED;
+
 /// More open files than before that are no leak: connections that end, telemetry that is being read.
 const FILES: usize = 16;
 /// More memory than before that is no leak, in KiB: allocators keep what a busy time needed.
 const MEMORY: usize = 32 * 1024;
 
-/// The most that any of them holds.
+/// What they hold.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Census {
+    node: u32,
     node_files: usize,
     node_memory: usize,
     control_files: usize,
@@ -22,13 +26,13 @@ pub(super) struct Census {
 }
 
 impl Census {
-    /// Looks at control and its nodes.
-    pub(super) fn take(cluster: &Cluster, nodes: u32) -> Self {
-        let control = cluster.control.pid();
-        let pids: Vec<u32> = (1..=nodes).map(|number| cluster.node_pid(&format!("node-{number}"))).collect();
+    /// Looks at control and the spared node.
+    pub(super) fn take(cluster: &Cluster) -> Self {
+        let (control, node) = (cluster.control.pid(), cluster.node_pid(&format!("node-{SPARED}")));
         Self {
-            node_files: pids.iter().map(|pid| files(*pid)).max().unwrap_or_default(),
-            node_memory: pids.iter().map(|pid| memory(*pid)).max().unwrap_or_default(),
+            node,
+            node_files: files(node),
+            node_memory: memory(node),
             control_files: files(control),
             control_memory: memory(control),
         }
@@ -37,6 +41,7 @@ impl Census {
     /// That nothing holds more than before.
     #[track_caller]
     pub(super) fn assert_not_grown(&self, before: &Self) {
+        assert_eq!(self.node, before.node, "the process of the spared node is another one");
         let files = self.node_files <= before.node_files + FILES && self.control_files <= before.control_files + FILES;
         let memory =
             self.node_memory <= before.node_memory + MEMORY && self.control_memory <= before.control_memory + MEMORY;
@@ -46,7 +51,7 @@ impl Census {
 
 impl fmt::Display for Census {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { node_files, node_memory, control_files, control_memory } = self;
+        let Self { node_files, node_memory, control_files, control_memory, .. } = self;
         let (node, control) = (node_memory / 1024, control_memory / 1024);
         write!(f, "a node {node_files} files, {node} MiB, control {control_files} files, {control} MiB")
     }

@@ -38,8 +38,8 @@ const GONE: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_cluster_outlives_its_parts() {
-    lab::run("the_cluster_outlives_its_parts", || {
-        let minutes = setting("MINUTES").map(|minutes| Duration::from_secs(60 * minutes));
+    let minutes = setting("MINUTES").map(|minutes| Duration::from_secs(60 * minutes));
+    lab::run_for("the_cluster_outlives_its_parts", minutes.unwrap_or_default(), || {
         let random = || fastrand::u64(..u64::from(u32::MAX));
         let seed = setting("SEED").unwrap_or_else(|| if minutes.is_some() { random() } else { SHORT_SEED });
         let duration = minutes.unwrap_or(SHORT);
@@ -53,11 +53,11 @@ fn run(seed: u64, duration: Duration) {
     let dir = cluster.dir().to_owned();
     let traffic = Traffic::start(None, &Target::all(&cluster.wait_nodes(NODES as usize)));
     throughout(CALM, || ensure(traffic.losses().is_empty(), || format!("{:?}", traffic.losses())));
-    let before = Census::take(&cluster, NODES);
+    let before = Census::take(&cluster);
 
     let mut harms = Harms::new(cluster, traffic);
     let (start, mut told) = (Instant::now(), Instant::now());
-    for step in Schedule::new(seed, NODES).take_while(|_| start.elapsed() < duration) {
+    for step in Schedule::new(seed, NODES, duration).take_while(|_| start.elapsed() < duration) {
         harms.mend_until(Instant::now() + step.after);
         harms.begin(step);
         if told.elapsed() > REPORT {
@@ -70,7 +70,7 @@ fn run(seed: u64, duration: Duration) {
     let (cluster, traffic, faults, done) = harms.finish();
     let report = traffic.stop();
     cluster.wait_nodes(NODES as usize);
-    let after = Census::take(&cluster, NODES);
+    let after = Census::take(&cluster);
 
     let unexplained = report.unexplained(&faults);
     println!(

@@ -46,7 +46,8 @@ chaos:
 cells:
 	@.ci/setup test
 	$(CARGO) build --workspace --locked --bins
-	$(CARGO) test -p echo-tests --locked --test partition --test survival --test survival_hosts -- --nocapture | grep '^cell: '
+	@$(CARGO) test -p echo-tests --locked --no-fail-fast --test partition --test survival --test survival_hosts \
+		-- --nocapture >$(TARGET)/cells.log; status=$$?; grep '^cell: ' $(TARGET)/cells.log; exit $$status
 
 bench:
 	@.ci/setup run

@@ -5,21 +5,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use echo_tests::cluster::{DRAIN, READY, SETTLED, bound, pool_on, text};
-use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::lab;
 use echo_tests::process::{alive, gone, kill_pid};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Process, client, eventually, tools};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+/// In a network of the test's own it is free, and found again after a drain.
+const PORT: u16 = 7007;
 const NODE: &str = "/echo/v1/default/nodes/default/node-1";
 const INTENT: &str = "/echo/v1/default/intents/default/node-1";
 
-/// One node that drains as `drain` says.
+/// One node that drains as `drain` says; only in a network of the test's own.
 fn cluster(drain: &str) -> (Cluster, Value) {
-    // Found again after a drain. It is free on a random address, and so on most.
-    let port = free_port(own_loopback_address());
-    let pool = pool_on(1, port).replace("UDP,", "UDP, allowEphemeral: true,").replace(DRAIN, drain);
+    let pool = pool_on(1, PORT).replace(DRAIN, drain);
     let cluster = Cluster::start_with(&pool, &[]);
     let node = cluster.wait_nodes(1).remove(0);
     (cluster, node)
@@ -56,120 +56,135 @@ fn connections(address: SocketAddr, n: usize) -> Vec<TcpStream> {
 
 #[test]
 fn a_drain_that_ends_by_itself_cuts_nobody_and_undrain_reopens_the_same_ports() {
-    let (cluster, node) = cluster("{deadline: 1h}");
-    let address = bound(&node, "echo-tcp");
-    let mut open = connections(address, 200);
-    cluster.echoctl().ok("drain node-1 --detach");
-    let closing = until_stage(&cluster, "CLOSING");
-    assert_eq!(text(&closing, "/status/phase"), "NODE_PHASE_DRAINING");
-    assert!(client::connect(address).is_err());
-    for stream in &mut open {
-        client::echo_on(stream, b"while it drains").unwrap();
-    }
-    drop(open);
-    let drained = until_stage(&cluster, "DRAINED");
-    assert_eq!((text(&drained, "/status/phase").as_str(), cut(&drained)), ("NODE_PHASE_DRAINED", 0));
+    lab::run("a_drain_that_ends_by_itself_cuts_nobody_and_undrain_reopens_the_same_ports", || {
+        let (cluster, node) = cluster("{deadline: 1h}");
+        let address = bound(&node, "echo-tcp");
+        let mut open = connections(address, 200);
+        cluster.echoctl().ok("drain node-1 --detach");
+        let closing = until_stage(&cluster, "CLOSING");
+        assert_eq!(text(&closing, "/status/phase"), "NODE_PHASE_DRAINING");
+        assert!(client::connect(address).is_err());
+        for stream in &mut open {
+            client::echo_on(stream, b"while it drains").unwrap();
+        }
+        drop(open);
+        let drained = until_stage(&cluster, "DRAINED");
+        assert_eq!((text(&drained, "/status/phase").as_str(), cut(&drained)), ("NODE_PHASE_DRAINED", 0));
 
-    cluster.echoctl().ok("undrain node-1");
-    let again = cluster.wait_nodes(1).remove(0);
-    assert_eq!((bound(&again, "echo-tcp"), bound(&again, "echo-udp")), (address, bound(&node, "echo-udp")));
-    client::tcp_echo(address, b"again").unwrap();
-    client::udp_echo(bound(&again, "echo-udp"), b"again").unwrap();
+        cluster.echoctl().ok("undrain node-1");
+        let again = cluster.wait_nodes(1).remove(0);
+        assert_eq!((bound(&again, "echo-tcp"), bound(&again, "echo-udp")), (address, bound(&node, "echo-udp")));
+        client::tcp_echo(address, b"again").unwrap();
+        client::udp_echo(bound(&again, "echo-udp"), b"again").unwrap();
+    });
 }
 
 #[test]
 fn a_lame_duck_takes_new_connections_and_force_cuts_them() {
-    let (cluster, node) = cluster("{lameDuck: 1h}");
-    let address = bound(&node, "echo-tcp");
-    cluster.echoctl().ok("drain node-1 --detach");
-    until_stage(&cluster, "LAME_DUCK");
-    let mut late = connections(address, 3);
-    // It is taken back, and nobody has noticed.
-    cluster.echoctl().ok("undrain node-1");
-    cluster.wait_nodes(1);
-    cluster.echoctl().ok("drain node-1 --detach");
-    until_stage(&cluster, "LAME_DUCK");
-    for stream in &mut late {
-        client::echo_on(stream, b"still here").unwrap();
-    }
-    cluster.echoctl().ok("drain node-1 --force --detach");
-    assert_eq!(cut(&until_stage(&cluster, "DRAINED")), 3);
-    assert!(client::connect(address).is_err());
-    assert!(late.iter_mut().all(|stream| client::echo_on(stream, b"cut").is_err()));
+    lab::run("a_lame_duck_takes_new_connections_and_force_cuts_them", || {
+        let (cluster, node) = cluster("{lameDuck: 1h}");
+        let address = bound(&node, "echo-tcp");
+        cluster.echoctl().ok("drain node-1 --detach");
+        until_stage(&cluster, "LAME_DUCK");
+        let mut late = connections(address, 3);
+        // It is taken back, and nobody has noticed.
+        cluster.echoctl().ok("undrain node-1");
+        cluster.wait_nodes(1);
+        cluster.echoctl().ok("drain node-1 --detach");
+        until_stage(&cluster, "LAME_DUCK");
+        for stream in &mut late {
+            client::echo_on(stream, b"still here").unwrap();
+        }
+        cluster.echoctl().ok("drain node-1 --force --detach");
+        assert_eq!(cut(&until_stage(&cluster, "DRAINED")), 3);
+        assert!(client::connect(address).is_err());
+        assert!(late.iter_mut().all(|stream| client::echo_on(stream, b"cut").is_err()));
+    });
 }
 
 #[test]
 fn udp_is_answered_until_it_is_quiet() {
-    let (cluster, node) = cluster("{udpQuiet: 3s}");
-    let address = bound(&node, "echo-udp");
-    client::udp_echo(address, b"before").unwrap();
-    cluster.echoctl().ok("drain node-1 --detach");
-    eventually("its TCP listener closes", SETTLED, || {
-        client::udp_echo(address, b"while it drains").map_err(|e| e.to_string())?;
-        ensure(client::connect(bound(&node, "echo-tcp")).is_err(), || "still open".into())
+    lab::run("udp_is_answered_until_it_is_quiet", || {
+        let (cluster, node) = cluster("{udpQuiet: 3s}");
+        let address = bound(&node, "echo-udp");
+        client::udp_echo(address, b"before").unwrap();
+        cluster.echoctl().ok("drain node-1 --detach");
+        eventually("its TCP listener closes", SETTLED, || {
+            client::udp_echo(address, b"while it drains").map_err(|e| e.to_string())?;
+            ensure(client::connect(bound(&node, "echo-tcp")).is_err(), || "still open".into())
+        });
+        for _ in 0..50 {
+            client::udp_echo(address, b"as long as somebody asks").unwrap();
+        }
+        let closing = until_stage(&cluster, "CLOSING");
+        assert!(closing.pointer("/status/live/udpFlows").and_then(Value::as_u64) > Some(50), "{closing}");
+        assert_eq!(cut(&until_stage(&cluster, "DRAINED")), 0);
+        assert!(client::udp_echo(address, b"after").is_err());
     });
-    for _ in 0..50 {
-        client::udp_echo(address, b"as long as somebody asks").unwrap();
-    }
-    let closing = until_stage(&cluster, "CLOSING");
-    assert!(closing.pointer("/status/live/udpFlows").and_then(Value::as_u64) > Some(50), "{closing}");
-    assert_eq!(cut(&until_stage(&cluster, "DRAINED")), 0);
-    assert!(client::udp_echo(address, b"after").is_err());
 }
 
 #[test]
 fn who_was_drained_and_dies_comes_back_drained() {
-    let (cluster, node) = cluster("{}");
-    cluster.echoctl().ok("drain node-1");
-    let pid = cluster.node_pid("node-1");
-    kill_pid(pid, Signal::SIGKILL);
-    let incarnation = text(&node, "/status/incarnation");
-    let after = until(&cluster, "another life of it is drained", |node| {
-        text(node, "/status/incarnation") != incarnation && text(node, "/status/phase") == "NODE_PHASE_DRAINED"
+    lab::run("who_was_drained_and_dies_comes_back_drained", || {
+        let (cluster, node) = cluster("{}");
+        cluster.echoctl().ok("drain node-1");
+        let pid = cluster.node_pid("node-1");
+        kill_pid(pid, Signal::SIGKILL);
+        let incarnation = text(&node, "/status/incarnation");
+        let after = until(&cluster, "another life of it is drained", |node| {
+            text(node, "/status/incarnation") != incarnation && text(node, "/status/phase") == "NODE_PHASE_DRAINED"
+        });
+        assert_eq!(after.pointer("/status/listeners").and_then(Value::as_array).map_or(0, Vec::len), 0);
+        assert!(client::connect(bound(&node, "echo-tcp")).is_err());
+        cluster.echoctl().ok("undrain node-1");
+        cluster.wait_nodes(1);
+        client::tcp_echo(bound(&node, "echo-tcp"), b"again").unwrap();
     });
-    assert_eq!(after.pointer("/status/listeners").and_then(Value::as_array).map_or(0, Vec::len), 0);
-    assert!(client::connect(bound(&node, "echo-tcp")).is_err());
-    cluster.echoctl().ok("undrain node-1");
-    cluster.wait_nodes(1);
-    client::tcp_echo(bound(&node, "echo-tcp"), b"again").unwrap();
 }
 
 #[test]
 fn a_node_drains_without_etcd_as_well() {
-    let (mut cluster, node) = cluster("{deadline: 1h}");
-    let address = bound(&node, "echo-tcp");
-    let pid = cluster.node_pid("node-1");
-    let mut open = connections(address, 3);
-    cluster.etcd.kill();
-    kill_pid(pid, Signal::SIGTERM);
-    eventually("the listener closes", SETTLED, || ensure(client::connect(address).is_err(), || "still open".into()));
-    for stream in &mut open {
-        client::echo_on(stream, b"while it drains").unwrap();
-    }
-    assert!(alive(pid));
-    drop(open);
-    gone(pid, SETTLED);
-    cluster.etcd.restart();
-    cluster.wait_nodes(1);
+    lab::run("a_node_drains_without_etcd_as_well", || {
+        let (mut cluster, node) = cluster("{deadline: 1h}");
+        let address = bound(&node, "echo-tcp");
+        let pid = cluster.node_pid("node-1");
+        let mut open = connections(address, 3);
+        cluster.etcd.kill();
+        kill_pid(pid, Signal::SIGTERM);
+        eventually("the listener closes", SETTLED, || {
+            ensure(client::connect(address).is_err(), || "still open".into())
+        });
+        for stream in &mut open {
+            client::echo_on(stream, b"while it drains").unwrap();
+        }
+        assert!(alive(pid));
+        drop(open);
+        gone(pid, SETTLED);
+        cluster.etcd.restart();
+        cluster.wait_nodes(1);
+    });
 }
 
 #[test]
 fn a_retired_node_says_that_it_leaves_before_its_record_goes() {
-    let (cluster, node) = cluster("{}");
-    let mut command = Command::new(tools::foreign("etcdctl"));
-    command.env("ETCDCTL_API", "3").args(["--endpoints", cluster.etcd.url(), "watch", NODE, "--rev", "1"]);
-    let watch = Process::start("watch", cluster.dir(), command);
-    let pid = cluster.node_pid("node-1");
-    let intent =
-        |incarnation: &str| format!(r#"{{"kind":"INTENT_KIND_RETIRE","author":"ann","incarnation":"{incarnation}"}}"#);
-    let incarnation = text(&node, "/status/incarnation");
-    cluster.etcd.put(INTENT, &intent(&incarnation));
-    gone(pid, READY);
-    let told = eventually("its record is gone", SETTLED, || {
-        let log: String = watch.log().split_whitespace().collect();
-        let told = log.split_once("DELETE").map(|(before, _)| before.to_owned());
-        told.ok_or(log)
+    lab::run("a_retired_node_says_that_it_leaves_before_its_record_goes", || {
+        let (cluster, node) = cluster("{}");
+        let mut command = Command::new(tools::foreign("etcdctl"));
+        command.env("ETCDCTL_API", "3").args(["--endpoints", cluster.etcd.url(), "watch", NODE, "--rev", "1"]);
+        let watch = Process::start("watch", cluster.dir(), command);
+        let pid = cluster.node_pid("node-1");
+        let intent = |incarnation: &str| {
+            format!(r#"{{"kind":"INTENT_KIND_RETIRE","author":"ann","incarnation":"{incarnation}"}}"#)
+        };
+        let incarnation = text(&node, "/status/incarnation");
+        cluster.etcd.put(INTENT, &intent(&incarnation));
+        gone(pid, READY);
+        let told = eventually("its record is gone", SETTLED, || {
+            let log: String = watch.log().split_whitespace().collect();
+            let told = log.split_once("DELETE").map(|(before, _)| before.to_owned());
+            told.ok_or(log)
+        });
+        let last = told.rsplit("PUT").next().unwrap();
+        assert!(last.contains(r#""reason":"retiredbyann""#) && last.contains(r#""exits":true"#), "{last}");
     });
-    let last = told.rsplit("PUT").next().unwrap();
-    assert!(last.contains(r#""reason":"retiredbyann""#) && last.contains(r#""exits":true"#), "{last}");
 }

@@ -7,7 +7,7 @@ use echo_tests::cluster::{SETTLED, bound, pool_file, text};
 use echo_tests::node::{History, SOON, record, start, start_as, wait_log, wait_record};
 use echo_tests::process::kill_pid;
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Etcd, client, eventually, fault, tools};
+use echo_tests::{Cluster, Etcd, client, eventually, tools};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -104,6 +104,7 @@ fn a_node_takes_over_its_own_old_record_at_once() {
     println!("killed with a lease of 60 s: its next life registered after {:.1?}", began.elapsed());
 }
 
+#[cfg(target_arch = "x86_64")]
 #[test]
 fn a_shard_that_ends_ends_its_node_which_says_why() {
     let dir = tools::scratch("lifecycle");
@@ -111,7 +112,7 @@ fn a_shard_that_ends_ends_its_node_which_says_why() {
     let history = History::follow(&etcd, &dir);
     let mut node = start(&dir, etcd.url(), "lonely", &["--lease-ttl", "60s"]);
     wait_record(&etcd, LONELY, |_| true);
-    fault::fail_wait_for_events(node.pid(), "shard-0");
+    echo_tests::fault::fail_wait_for_events(node.pid(), "shard-0");
     assert_eq!(node.wait(SOON).code(), Some(1));
     let told = eventually("the record is given back", SOON, || {
         let told = history.of(LONELY);

@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use echo_tests::cluster::{READY, SETTLED, bound, name, pool_on, text};
+use echo_tests::cluster::{READY, bound, name, pool_on, text};
 use echo_tests::lab;
 use echo_tests::process::{alive, gone, kill_pid, naming};
 use echo_tests::traffic::{Faults, Target};
@@ -18,6 +18,9 @@ use nix::sys::signal::Signal;
 const PORT: u16 = 7007;
 /// Longer than any lease of these clusters.
 const PAUSE: Duration = Duration::from_secs(7);
+/// Lists of nodes that are timed at once, and how often at most.
+const BATCH: usize = 10;
+const BATCHES: usize = 3;
 
 #[test]
 fn killed_control_stops_nothing_and_its_successor_adopts_the_nodes() {
@@ -196,20 +199,20 @@ fn up_may_stop_and_its_death_ends_all_of_it() {
 #[test]
 fn nodes_are_listed_within_a_tenth_of_a_second() {
     let cluster = Cluster::start(3);
-    // A machine that is busy with other tests may be slow once, but not for long.
-    let median = eventually("half of ten lists take no longer", SETTLED, || {
-        let median = median_of_ten(|| cluster.echoctl().ok("get nodes"));
-        if median < Duration::from_millis(100) { Ok(median) } else { Err(format!("{median:?}")) }
-    });
-    println!("cell: none | `get nodes` of 3 nodes answers in {median:.0?} (median of 10)");
-}
-
-fn median_of_ten<T>(mut work: impl FnMut() -> T) -> Duration {
-    let mut times = [(); 10].map(|()| {
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    });
-    times.sort_unstable();
-    times[5]
+    let mut times = Vec::new();
+    let median = loop {
+        times.extend([(); BATCH].map(|()| {
+            let start = Instant::now();
+            cluster.echoctl().ok("get nodes");
+            start.elapsed()
+        }));
+        times.sort_unstable();
+        let median = times[times.len() / 2];
+        // All count: a machine that is busy with other tests may be slow for a while, but not for the most of it.
+        if median < Duration::from_millis(100) || times.len() >= BATCHES * BATCH {
+            break median;
+        }
+    };
+    println!("cell: none | `get nodes` of 3 nodes answers in {median:.0?} (median of {})", times.len());
+    assert!(median < Duration::from_millis(100), "{times:?}");
 }

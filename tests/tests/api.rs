@@ -65,7 +65,7 @@ fn a_stronger_wish_for_a_node_is_not_weakened_unasked() {
     cluster.echoctl().ok("undrain node-1");
     assert!(intents().is_empty());
     let told = reasons(&cluster, "node/node-1");
-    for reason in ["NodeCordoned", "NodeDraining", "NodeUndrained"] {
+    for reason in ["NodeCordoned", "NodeDrainRequested", "NodeUndrained"] {
         assert!(told.contains(&reason.to_owned()), "{reason} is not in {told:?}");
     }
 }

@@ -25,12 +25,19 @@ const MAX_FOLDING: usize = 1_024;
 pub(super) struct Journal {
     store: Store,
     leadership: Leadership,
-    /// The last event of each pool, object and reason.
+    /// What was told lately.
     folding: HashMap<Kind, v1::Event>,
 }
 
-/// What repeats have in common: pool, object and reason.
-type Kind = (String, String, String);
+/// What repeats have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    about: [String; 3],
+    r#type: i32,
+    /// Who did what; without the ids of processes, which differ each time.
+    said: [String; 4],
+    nodes: Vec<String>,
+}
 
 impl Journal {
     pub(super) fn new(store: Store, leadership: Leadership) -> Self {
@@ -45,9 +52,7 @@ impl Journal {
     pub(super) async fn recall(&mut self) -> Result<Vec<Stored<v1::Event>>, StoreError> {
         let mut told = events::all(&self.store).await?;
         told.sort_by_key(|event| event.mod_revision);
-        let now = SystemTime::now();
-        let recent = told.iter().map(|stored| &stored.value).filter(|event| folds(event, now));
-        self.folding = recent.map(|event| (kind(event), event.clone())).take(MAX_FOLDING).collect();
+        self.folding = folding(&told, SystemTime::now());
         Ok(told)
     }
 
@@ -92,7 +97,34 @@ impl Journal {
 }
 
 fn kind(event: &v1::Event) -> Kind {
-    (event.pool.clone(), event.object.clone(), event.reason.clone())
+    let v1::Event { pool, object, reason, r#type, actor, from, to, message, nodes, .. } = event;
+    Kind {
+        about: [pool, object, reason].map(String::clone),
+        r#type: *r#type,
+        said: [actor, from, to, message].map(|text| without_pids(text)),
+        nodes: nodes.clone(),
+    }
+}
+
+/// `pid 7 was ended by signal 9` -> `pid was ended by signal 9`
+fn without_pids(text: &str) -> String {
+    let mut words = Vec::new();
+    for word in text.split(' ') {
+        if words.last() != Some(&"pid") || word.parse::<u32>().is_err() {
+            words.push(word);
+        }
+    }
+    words.join(" ")
+}
+
+/// Those events that repeats can fold into: the newest, of these in the order of their last writing.
+fn folding(told: &[Stored<v1::Event>], now: SystemTime) -> HashMap<Kind, v1::Event> {
+    let mut folding = HashMap::new();
+    let recent = told.iter().rev().map(|stored| &stored.value).filter(|event| folds(event, now));
+    for event in recent.take(MAX_FOLDING) {
+        folding.entry(kind(event)).or_insert_with(|| event.clone());
+    }
+    folding
 }
 
 /// Whether a repeat at `now` is counted by the event of the first one.
@@ -120,5 +152,48 @@ mod tests {
         assert!(!folds(&first(3_000, 700), now), "long not repeated");
         assert!(!folds(&first(3_700, 10), now), "repeated for long");
         assert!(!folds(&v1::Event::default(), now));
+    }
+
+    #[test]
+    fn only_what_says_the_same_folds() {
+        let clock = |to: &str, message: &str| v1::Event {
+            to: to.to_owned(),
+            ..event::warning("Unsynchronized", "node/n".to_owned(), message)
+        };
+        let begin = clock("ClockSynchronized=False", "the clock is 7 s off");
+        assert_eq!(kind(&begin), kind(&clock("ClockSynchronized=False", "the clock is 7 s off")));
+        let end = event::normal("Unsynchronized", "node/n".to_owned(), "no longer so");
+        let others = [
+            v1::Event { to: "ClockSynchronized=True".to_owned(), ..end },
+            clock("ClockSynchronized=False", "the clock is 9 s off"),
+            v1::Event { actor: "ann".to_owned(), ..begin.clone() },
+            v1::Event { from: "ClockSynchronized=True".to_owned(), ..begin.clone() },
+            v1::Event { nodes: vec!["n".to_owned()], ..begin.clone() },
+            v1::Event { pool: "edge".to_owned(), ..begin.clone() },
+        ];
+        for other in others {
+            assert_ne!(kind(&begin), kind(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn deaths_of_one_cause_fold_whatever_the_process() {
+        let died = |message: &str| kind(&event::warning("NodeDied", "node/n".to_owned(), message));
+        assert_eq!(died("pid 7 was ended by signal 9"), died("pid 8123 was ended by signal 9"));
+        assert_ne!(died("pid 7 was ended by signal 9"), died("pid 7 was ended by signal 6"));
+    }
+
+    #[test]
+    fn the_newest_fold_and_the_last_of_a_kind() {
+        let stored = |n: usize, message: String, count| {
+            let value = v1::Event { count, ..event::normal("NodeReady", "node/n".to_owned(), message) };
+            let at = i64::try_from(n).unwrap_or(0);
+            Stored { value, mod_revision: at, create_revision: at }
+        };
+        let mut told: Vec<_> = (0..=MAX_FOLDING).map(|n| stored(n, n.to_string(), 1)).collect();
+        told.push(stored(told.len(), MAX_FOLDING.to_string(), 5));
+        let folding = folding(&told, SystemTime::now());
+        let count = |n: usize| told.get(n).and_then(|e| folding.get(&kind(&e.value))).map(|event| event.count);
+        assert_eq!((count(0), count(1), count(2), count(MAX_FOLDING)), (None, None, Some(1), Some(5)));
     }
 }

@@ -1,12 +1,12 @@
 //! Events about nodes: what was told of each, compared with what is.
 //!
 //! Part of the drive. What was told is taken from the stored events when a term begins, so that a new leader repeats
-//! nothing, and misses nothing that happened while nobody led. A storm is one event: of one reason in one pool, so many
-//! are told singly in one look, and more as a count on the pool. It must never take for told what is not stored.
+//! nothing, and misses nothing that happened while nobody led. A storm is few events: what happens to more nodes of a
+//! pool in one look is told as an event on the pool, with the names. It must never take for told what is not stored.
 
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
@@ -23,9 +23,11 @@ use crate::view::{State, View};
 
 /// Between two looks: what comes in a burst is told together.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Most events of one reason that one look tells of the nodes of a pool singly.
+/// Most events of one kind that one look tells of the nodes of a pool singly.
 const MAX_SINGLE: usize = 16;
-/// Nodes that an event names for all of them.
+/// Most nodes that one event stands for: their names are far less than etcd takes.
+const MAX_TOGETHER: usize = 256;
+/// Nodes that the message of such an event names for all of them.
 const MAX_NAMED: usize = 5;
 
 /// A node of a pool.
@@ -35,9 +37,6 @@ type Name = (PoolName, NodeId);
 #[derive(Debug)]
 pub(super) struct Nodes {
     told: BTreeMap<Name, Told>,
-    /// What earlier leaders told of a pool's nodes together: pool and reason -> etcd's revision of it. Only for the first
-    /// look.
-    together: HashMap<(String, String), i64>,
     /// etcd's revision of the oldest event that is kept: of who was there before, nothing may have been kept.
     since: i64,
     /// When to look next.
@@ -55,13 +54,12 @@ impl Nodes {
     /// What the events of earlier leaders tell, in the order of their last writing.
     pub(super) fn recall(events: &[Stored<v1::Event>]) -> Self {
         let since = events.iter().map(|event| event.create_revision).min().unwrap_or(0);
-        let mut nodes = Self { told: BTreeMap::new(), together: HashMap::new(), since, due: Instant::now() };
+        let mut nodes = Self { told: BTreeMap::new(), since, due: Instant::now() };
         for Stored { value: event, mod_revision, .. } in events {
             let Ok(pool) = event.pool.parse::<PoolName>() else { continue };
-            match event.object.strip_prefix("node/").map(str::parse::<NodeId>) {
-                Some(Ok(node)) => nodes.told.entry((pool, node)).or_default().recall(event, *mod_revision),
-                Some(Err(_)) => {}
-                None => drop(nodes.together.insert((event.pool.clone(), event.reason.clone()), *mod_revision)),
+            let names = event.object.strip_prefix("node/").into_iter().chain(event.nodes.iter().map(String::as_str));
+            for node in names.filter_map(|name| name.parse::<NodeId>().ok()) {
+                nodes.told.entry((pool.clone(), node)).or_default().recall(event, *mod_revision);
             }
         }
         nodes
@@ -76,7 +74,6 @@ impl Nodes {
         if !self.tell(items, journal).await? {
             return Ok(Pass::Again);
         }
-        self.together.clear();
         self.told.retain(|_, told| !told.is_over());
         self.due = now + LOOK_EVERY;
         Ok(Pass::Done(None))
@@ -110,15 +107,7 @@ impl Nodes {
             self.told.insert(name.clone(), Told::of(node));
         }
         let before = self.told.get(name).cloned().unwrap_or_default();
-        let (mut steps, told) = before.steps(node);
-        steps.retain(|step| {
-            let together = self.together.get(&(name.0.to_string(), step.reason.clone())).copied().unwrap_or(0);
-            let covered = together > before.at && together >= node.record.create_revision;
-            if covered {
-                self.told.insert(name.clone(), step.after.clone());
-            }
-            !covered
-        });
+        let (steps, told) = before.steps(node);
         if steps.is_empty() && told != before {
             self.told.insert(name.clone(), told);
         }
@@ -127,31 +116,40 @@ impl Nodes {
 
     /// Stores them; `false` if not all are stored. What is stored is noted.
     async fn tell(&mut self, items: Vec<Item>, journal: &mut Journal) -> Result<bool, StoreError> {
-        let mut kinds: BTreeMap<(PoolName, String), Vec<NodeId>> = BTreeMap::new();
-        for Item { name: (pool, node), step } in &items {
-            kinds.entry((pool.clone(), step.reason.clone())).or_default().push(node.clone());
-        }
-        let mut done = BTreeSet::new();
-        for Item { name, step } in items {
-            let kind = (name.0.clone(), step.reason.clone());
-            let nodes = kinds.get(&kind).map_or(&[][..], Vec::as_slice);
-            let event = if nodes.len() <= MAX_SINGLE {
-                Some(step.event(&name))
-            } else if done.insert(kind) {
-                Some(many(&name.0, &step, nodes))
-            } else {
-                None
-            };
+        for (item, event) in events(items) {
             if let Some(event) = event {
                 tracing::info!(object = event.object, reason = event.reason, "{}", event.message);
                 if !journal.tell(event).await? {
                     return Ok(false);
                 }
             }
-            self.told.insert(name, step.after);
+            self.told.insert(item.name, item.step.after);
         }
         Ok(true)
     }
+}
+
+/// Each step with the event that tells it; without one, where that of another node stands for it.
+fn events(items: Vec<Item>) -> Vec<(Item, Option<v1::Event>)> {
+    let kind = |Item { name, step }: &Item| (name.0.clone(), step.reason.clone(), step.to.clone());
+    let mut kinds: BTreeMap<_, Vec<NodeId>> = BTreeMap::new();
+    for item in &items {
+        kinds.entry(kind(item)).or_default().push(item.name.1.clone());
+    }
+    let mut told: BTreeMap<_, usize> = BTreeMap::new();
+    let event = |item: Item| {
+        let kind = kind(&item);
+        let nodes = kinds.get(&kind).map_or(&[][..], Vec::as_slice);
+        let n = told.entry(kind).or_default();
+        let event = match *n % MAX_TOGETHER {
+            _ if nodes.len() <= MAX_SINGLE => Some(item.step.event(&item.name)),
+            0 => nodes.chunks(MAX_TOGETHER).nth(*n / MAX_TOGETHER).map(|nodes| many(&item.name.0, &item.step, nodes)),
+            _ => None,
+        };
+        *n += 1;
+        (item, event)
+    };
+    items.into_iter().map(event).collect()
 }
 
 /// One event for what happened to so many nodes.
@@ -161,7 +159,8 @@ fn many(pool: &PoolName, step: &Step, nodes: &[NodeId]) -> v1::Event {
     let message = format!("{} nodes: {} and {more} more", nodes.len(), named.join(", "));
     let build = if step.warning { event::warning } else { event::normal };
     let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-    v1::Event { to: step.to.clone(), count, ..build(&step.reason, event::of_pool(pool), message) }
+    let nodes = nodes.iter().map(NodeId::to_string).collect();
+    v1::Event { to: step.to.clone(), count, nodes, ..build(&step.reason, event::of_pool(pool), message) }
 }
 
 #[cfg(test)]

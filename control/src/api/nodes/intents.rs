@@ -158,8 +158,8 @@ fn wanted(request: &v1::SetIntentRequest) -> Result<v1::Intent, ApiError> {
 fn told(target: &Target, intent: &v1::Intent, previous: Option<&v1::Intent>) -> v1::Event {
     let (reason, what) = match intent.kind() {
         IntentKind::Cordon => ("NodeCordoned", "not ready any more; it serves on"),
-        IntentKind::Retire => ("NodeRetired", "told to drain and to end"),
-        IntentKind::Drain | IntentKind::Unspecified => ("NodeDraining", "told to drain"),
+        IntentKind::Retire => ("NodeRetireRequested", "told to drain and to end"),
+        IntentKind::Drain | IntentKind::Unspecified => ("NodeDrainRequested", "told to drain"),
     };
     let deadline = intent.deadline.and_then(|d| Duration::try_from(d).ok());
     let within = deadline.map_or_else(String::new, |deadline| format!(" within {deadline:?}"));
@@ -211,7 +211,7 @@ mod tests {
         let intent = wanted(&request(IntentKind::Drain, Some(30), true)).unwrap();
         let held = wanted(&request(IntentKind::Cordon, None, false)).unwrap();
         let event = told(&target, &intent, Some(&held));
-        assert_eq!((event.reason.as_str(), event.object.as_str()), ("NodeDraining", "node/node-1"));
+        assert_eq!((event.reason.as_str(), event.object.as_str()), ("NodeDrainRequested", "node/node-1"));
         assert_eq!(event.message, "told to drain within 30s, without any wait");
         assert_eq!((event.from.as_str(), event.to.as_str()), ("CORDON", "DRAIN"));
     }

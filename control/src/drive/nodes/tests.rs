@@ -1,5 +1,5 @@
 //! What is told of nodes: once, by whoever leads, and a storm as one.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
 use crate::store::{Delta, Entry, Update};
@@ -11,6 +11,8 @@ struct Scene {
     /// Stored, with etcd's revision of it.
     events: Vec<Stored<v1::Event>>,
     revision: i64,
+    /// When the record of each node was made.
+    made: BTreeMap<String, i64>,
 }
 
 fn key(node: &str) -> Vec<u8> {
@@ -25,18 +27,20 @@ fn new_view() -> View {
 
 impl Scene {
     fn new() -> Self {
-        Self { view: new_view(), nodes: Nodes::recall(&[]), events: Vec::new(), revision: 1 }
+        Self { view: new_view(), nodes: Nodes::recall(&[]), events: Vec::new(), revision: 1, made: BTreeMap::new() }
     }
 
     fn write(&mut self, node: &str, status: &str) {
         self.revision += 1;
         let (value, at) = (format!(r#"{{"status":{{{status}}}}}"#).into_bytes(), self.revision);
-        let entry = Entry { key: key(node), value, mod_revision: at, create_revision: at, version: 1 };
+        let create_revision = *self.made.entry(node.to_owned()).or_insert(at);
+        let entry = Entry { key: key(node), value, mod_revision: at, create_revision, version: 1 };
         self.view.apply(Update::Changes(vec![Delta::Put(entry)]), at);
     }
 
     fn gone(&mut self, node: &str) {
         self.revision += 1;
+        self.made.remove(node);
         self.view.apply(Update::Changes(vec![Delta::Gone(key(node))]), self.revision);
     }
 
@@ -49,15 +53,19 @@ impl Scene {
 
     /// Tells what there is to tell: `reason from>to`.
     fn told(&mut self) -> Vec<String> {
+        let told = self.told_events();
+        told.iter().map(|event| format!("{} {}>{}", event.reason, event.from, event.to)).collect()
+    }
+
+    fn told_events(&mut self) -> Vec<v1::Event> {
         let items = self.view.read(|state| self.nodes.items(state));
         let mut told = Vec::new();
-        for Item { name, step } in items {
-            let event = step.event(&name);
-            told.push(format!("{} {}>{}", event.reason, event.from, event.to));
-            self.revision += 1;
-            let (mod_revision, create_revision) = (self.revision, self.revision);
-            self.events.push(Stored { value: event, mod_revision, create_revision });
+        for (Item { name, step }, event) in events(items) {
             self.nodes.told.insert(name, step.after);
+            let Some(value) = event else { continue };
+            told.push(value.clone());
+            self.revision += 1;
+            self.events.push(Stored { value, mod_revision: self.revision, create_revision: self.revision });
         }
         self.nodes.told.retain(|_, told| !told.is_over());
         told
@@ -145,18 +153,24 @@ fn conditions_and_refusals_come_and_go() {
 #[test]
 fn a_new_leader_repeats_nothing_and_misses_nothing() {
     let mut scene = Scene::new();
-    for node in ["a", "b", "c"] {
+    for node in ["a", "b", "c", "e"] {
         scene.write(node, READY);
     }
     scene.told();
     let drained = r#""incarnation":"a","phase":"NODE_PHASE_DRAINED""#;
-    let asked = event::in_pool(&"edge".parse().unwrap(), event::normal("NodeDraining", "node/b".into(), ""));
+    let asked = event::in_pool(&"edge".parse().unwrap(), event::normal("NodeDrainRequested", "node/b".into(), ""));
     let value = v1::Event { to: "DRAIN".into(), ..asked };
     scene.events.push(Stored { value, mod_revision: 99, create_revision: 99 });
-    scene.succeeded(&[("a", READY), ("b", drained), ("d", STARTING)]);
-    assert_eq!(scene.told(), ["NodeDrained READY>DRAINED", "NodeJoined >STARTING", "NodeVanished READY>UNKNOWN"]);
+    // It was started again.
+    scene.made.remove("e");
+    let standing =
+        [("a", READY), ("b", drained), ("d", STARTING), ("e", r#""incarnation":"x","phase":"NODE_PHASE_READY""#)];
+    scene.succeeded(&standing);
+    let told =
+        ["NodeDrained READY>DRAINED", "NodeJoined >STARTING", "NodeReturned READY>READY", "NodeVanished READY>UNKNOWN"];
+    assert_eq!(scene.told(), told);
     assert_eq!(scene.events.last().unwrap().value.object, "node/c");
-    scene.succeeded(&[("a", READY), ("b", drained), ("d", STARTING)]);
+    scene.succeeded(&standing);
     assert!(scene.told().is_empty());
 }
 
@@ -173,32 +187,51 @@ fn who_was_there_before_the_oldest_event_is_not_news() {
 }
 
 #[test]
-fn what_was_told_of_many_together_is_told() {
+fn a_storm_is_few_events_and_the_next_leader_knows_whom_they_are_about() {
     let mut scene = Scene::new();
-    let value = event::normal("PoolScaled", "pool/edge".into(), "");
-    scene.events.push(Stored { value, mod_revision: 1, create_revision: 1 });
-    scene.write("n", READY);
-    for (reason, at) in [("NodeJoined", 7), ("NodeReady", 8)] {
-        let value = event::normal(reason, "pool/edge".into(), "");
-        scene.events.push(Stored { value, mod_revision: at, create_revision: at });
+    let all = MAX_TOGETHER + MAX_SINGLE;
+    for n in 0..all {
+        scene.write(&format!("node-{n}"), STARTING);
     }
-    scene.nodes = Nodes::recall(&scene.events);
-    assert!(scene.told().is_empty());
-    scene.revision = 9;
-    scene.write("later", READY);
-    assert_eq!(scene.told().len(), 2);
+    let told = scene.told_events();
+    assert_eq!(told.iter().map(|event| event.count as usize).collect::<Vec<_>>(), [MAX_TOGETHER, MAX_SINGLE]);
+    assert_eq!((told[0].object.as_str(), told[0].pool.as_str()), ("pool/edge", "edge"));
+    assert_eq!(told[0].message, "256 nodes: node-0, node-1, node-10, node-100, node-101 and 251 more");
+    assert_eq!(told[0].nodes.len(), MAX_TOGETHER);
+    // One of each event is gone.
+    let gone = [told[0].nodes[7].clone(), told[1].nodes[0].clone()];
+    let names: Vec<String> = (0..all).map(|n| format!("node-{n}")).filter(|name| !gone.contains(name)).collect();
+    scene.succeeded(&names.iter().map(|name| (name.as_str(), STARTING)).collect::<Vec<_>>());
+    assert_eq!(scene.told(), ["NodeVanished STARTING>UNKNOWN"; 2]);
 }
 
 #[test]
-fn many_are_one_event_with_a_count() {
+fn many_are_told_singly_up_to_a_number_and_apart_where_they_differ() {
     let mut scene = Scene::new();
-    for n in 0..20 {
+    for n in 0..MAX_SINGLE {
         scene.write(&format!("node-{n}"), STARTING);
     }
-    let items = scene.view.read(|state| scene.nodes.items(state));
-    let nodes: Vec<NodeId> = items.iter().map(|item| item.name.1.clone()).collect();
-    let item = items.first().unwrap();
-    let event = many(&item.name.0, &item.step, &nodes);
-    assert_eq!((event.object.as_str(), event.count, event.pool.as_str()), ("pool/edge", 20, "edge"));
-    assert_eq!(event.message, "20 nodes: node-0, node-1, node-10, node-11, node-12 and 15 more");
+    assert_eq!(scene.told_events().len(), MAX_SINGLE);
+    let refused = |n: usize| format!(r#"{STARTING},"rejection":{{"revision":{{"n":{}}},"cause":"in use"}}"#, n % 2);
+    for n in 0..2 * MAX_SINGLE {
+        scene.write(&format!("node-{n}"), &refused(n));
+    }
+    let rejected = scene.told_events().into_iter().filter(|event| event.reason == "NodeRejected");
+    assert_eq!(rejected.map(|event| event.to).filter(|to| to == "revision 1").count(), MAX_SINGLE);
+}
+
+#[test]
+fn the_words_of_a_node_are_cut() {
+    let mut scene = Scene::new();
+    let long = "x".repeat(100_000);
+    let rejection = format!(r#""rejection":{{"revision":{{"n":2}},"cause":"in use","listener":"{long}"}}"#);
+    scene.write("n", &format!(r#"{READY},"host":"{long}","agentAddress":"{long}","version":"{long}",{rejection}"#));
+    scene.told();
+    scene.write("n", &format!(r#""incarnation":"a","phase":"NODE_PHASE_NO_POOL","pool":"{long}","host":"{long}""#));
+    scene.told();
+    assert_eq!(scene.events.len(), 4);
+    for Stored { value, .. } in &scene.events {
+        let texts = [&value.message, &value.from, &value.to, &value.actor, &value.object];
+        assert!(texts.iter().all(|text| text.len() <= 1_024), "{}", value.reason);
+    }
 }

@@ -1,7 +1,7 @@
 //! What was told of one node, and what is still to be told: one step an event.
 //!
-//! Used by the pass over all nodes. Pure. A step's `to` says enough to know later what was told; a node's own words are
-//! cut to what an event may hold. What an operator wishes, the API tells with the wish: here is what came of it.
+//! Used by the pass over all nodes. Pure. A step's `to` says enough to know later what was told; what a node says is cut
+//! to what an event may hold. What an operator wishes, the API tells with the wish: here is what came of it.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,8 @@ use crate::fleet::{Node, Presence};
 
 /// Longest text of a node that an event repeats.
 const MAX_CHARS: usize = 512;
+/// Longest message.
+const MAX_MESSAGE_CHARS: usize = 1_024;
 /// Longest type or reason of a condition.
 const MAX_WORD_CHARS: usize = 64;
 /// Conditions of a node that are looked at; by contract it has no more.
@@ -43,7 +45,7 @@ pub(super) struct Told {
     /// Type -> reason.
     conditions: BTreeMap<String, String>,
     /// etcd's revision of the last event of an earlier leader.
-    pub(super) at: i64,
+    at: i64,
 }
 
 /// One event, and what is told after it.
@@ -78,8 +80,6 @@ impl Told {
         let to = || event.to.clone();
         match event.reason.as_str() {
             REJECTED => self.rejected = to(),
-            // As an operator's wish.
-            DRAINING if event.to != "DRAINING" => return,
             JOINED | RETURNED | VANISHED | LEFT | READY | DRAINING | DRAINED | NO_POOL => self.standing = to(),
             reason => match event.to.split_once('=') {
                 Some((kind, "False")) => drop(self.conditions.insert(kind.to_owned(), reason.to_owned())),
@@ -161,23 +161,32 @@ impl Telling<'_> {
     fn arrive(&mut self, phase: &str) {
         let status = &self.node.status;
         let place = format!("on host {}, Agent at {}", status.host, status.agent_address);
-        let again = self.told.incarnation.as_ref().is_some_and(|before| *before != status.incarnation);
+        let again = match &self.told.incarnation {
+            Some(before) => *before != status.incarnation,
+            // Not known; a record of the same life would be older than what was told of it.
+            None => self.node.record.create_revision > self.told.at,
+        };
         match self.told.standing.as_str() {
             "" | "LEFT" => {
                 self.told = Told::default();
                 self.stand(JOINED, "STARTING", format!("registered {place}, version {}", status.version));
             }
-            "LOST" | "STALE" | "UNKNOWN" if again => self.another_life(phase, &place),
-            "LOST" | "STALE" | "UNKNOWN" => self.stand(RETURNED, phase, format!("its record is back; {place}")),
+            "LOST" | "STALE" | "UNKNOWN" if !again || self.told.incarnation.is_none() => {
+                self.stand(RETURNED, phase, format!("its record is back; {place}"));
+            }
             _ if again => self.another_life(phase, &place),
             _ => {}
         }
     }
 
     fn another_life(&mut self, phase: &str, place: &str) {
+        let what = match &self.told.incarnation {
+            Some(_) => "its process was started again; registered",
+            None => "it registered anew while no control looked;",
+        };
         let standing = std::mem::take(&mut self.told.standing);
         self.told = Told { standing, ..Told::default() };
-        self.stand(RETURNED, phase, format!("its process was started again; registered {place}"));
+        self.stand(RETURNED, phase, format!("{what} {place}"));
     }
 
     fn moved(&mut self, phase: &str) {
@@ -273,7 +282,7 @@ impl Telling<'_> {
     }
 
     fn step(&mut self, reason: &str, warning: bool, from: String, to: String, message: String) {
-        let (reason, after) = (reason.to_owned(), self.told.clone());
+        let (reason, message, after) = (reason.to_owned(), cut(&message, MAX_MESSAGE_CHARS), self.told.clone());
         self.steps.push(Step { reason, warning, actor: None, from, to, message, after });
     }
 }

@@ -21,18 +21,21 @@ use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
+use tokio::sync::watch::Receiver;
 use tonic::service::Routes;
 use v1::cluster_server::ClusterServer;
 use v1::events_server::EventsServer;
 use v1::nodes_server::NodesServer;
 use v1::pools_server::PoolsServer;
 
+use self::diagnose::Doctor;
 use self::error::ApiError;
 use self::watch::Watchers;
 use crate::agents::Agents;
 use crate::selector::Selector;
 use crate::stop::Stop;
 use crate::store::Store;
+use crate::store::election::Leadership;
 use crate::view::View;
 
 /// Largest request: a pool file is read up to 1 MiB.
@@ -44,6 +47,9 @@ pub struct Api {
     store: Store,
     view: View,
     agents: Agents,
+    doctor: Doctor,
+    /// Whether this process leads.
+    leadership: Receiver<Option<Leadership>>,
     watchers: Watchers,
     stop: Stop,
     about: Arc<About>,
@@ -66,8 +72,9 @@ pub struct About {
 
 impl Api {
     /// The services over this store and view; streams end at `stop`.
-    pub fn new(store: Store, view: View, stop: Stop, about: About) -> Self {
-        Self { store, view, agents: Agents::default(), watchers: Watchers::default(), stop, about: Arc::new(about) }
+    pub fn new(store: Store, view: View, leadership: Receiver<Option<Leadership>>, stop: Stop, about: About) -> Self {
+        let (agents, doctor, watchers) = (Agents::default(), Doctor::default(), Watchers::default());
+        Self { store, view, agents, doctor, leadership, watchers, stop, about: Arc::new(about) }
     }
 
     /// All services, for a tonic server.

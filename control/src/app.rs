@@ -126,7 +126,7 @@ impl Bound {
             scaler: scaler.name(),
             started: SystemTime::now(),
         };
-        let api = Api::new(store.clone(), view.clone(), stop.clone(), about);
+        let api = Api::new(store.clone(), view.clone(), leads.clone(), stop.clone(), about);
         metrics::observe(&metrics.meter(), &view, &instance);
         let record = leader_record(instance, addresses.grpc);
         let ttl = settings.leader_ttl;

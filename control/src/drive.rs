@@ -28,7 +28,6 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, Slot, State, View};
-use echo_proto::spec;
 use echo_proto::v1::NodePhase;
 
 /// Between two passes that nothing but a timer calls for.
@@ -122,16 +121,19 @@ fn wanted(state: &State) -> Option<Wanted> {
     for (name, pool) in &state.pools {
         if let Some(entry) = pool.pool.valid() {
             wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
-            wanted.drains.insert(name.clone(), drain(pool, entry.value.plan.template.drain.longest()));
+            let assigned = pool.assignment.valid().map_or(Duration::ZERO, |assignment| assignment.value.longest_drain);
+            // Nodes may still run what was assigned before.
+            wanted.drains.insert(name.clone(), assigned.max(entry.value.plan.template.drain.longest()));
         } else if is_deleted(pool) {
             wanted.replicas.insert(name.clone(), 0);
         }
         let usage = |node: &Arc<Node>| match node.status.phase() {
-            NodePhase::Drained => Some((node.id.clone(), Usage::Drained)),
-            _ if !node.status.cordoned_by.is_empty() => Some((node.id.clone(), Usage::Cordoned)),
+            NodePhase::Drained => Some(Usage::Drained),
+            _ if !node.status.cordoned_by.is_empty() => Some(Usage::Cordoned),
             _ => None,
         };
-        wanted.idle.extend(pool.fleet.live().filter_map(usage));
+        let idle = pool.fleet.live().filter_map(|node| Some(((name.clone(), node.id.clone()), usage(node)?)));
+        wanted.idle.extend(idle);
     }
     Some(wanted)
 }
@@ -141,14 +143,6 @@ fn is_deleted(pool: &PoolState) -> bool {
     let phases = || pool.fleet.live().map(|node| node.status.phase());
     let goes = |phase| matches!(phase, NodePhase::NoPool | NodePhase::Draining);
     matches!(pool.pool, Slot::Absent) && phases().any(|phase| phase == NodePhase::NoPool) && phases().all(goes)
-}
-
-/// The longest drain of any config that a node of the pool may run: the one that is wanted, or one assigned before.
-fn drain(pool: &PoolState, wanted: Duration) -> Duration {
-    let assignment = pool.assignment.valid().map(|entry| &entry.value.record);
-    let configs = assignment.into_iter().flat_map(|a| [&a.stable, &a.next]).flatten().flat_map(|r| &r.config);
-    let drains = configs.filter_map(|config| spec::check_template(config).ok()).map(|plan| plan.drain.longest());
-    drains.fold(wanted, Duration::max)
 }
 
 #[cfg(test)]
@@ -184,6 +178,7 @@ mod tests {
         let value = br#"{"status":{"phase":"NODE_PHASE_READY","cordonedBy":"ann"}}"#.to_vec();
         let entry = Entry { key: b"/echo/v1/test/nodes/edge/n".to_vec(), value, ..Entry::default() };
         view.apply(Update::Reset(vec![entry]), 3);
-        assert_eq!(view.read(wanted).unwrap().idle, [("n".parse().unwrap(), Usage::Cordoned)].into());
+        let key = ("edge".parse().unwrap(), "n".parse().unwrap());
+        assert_eq!(view.read(wanted).unwrap().idle, [(key, Usage::Cordoned)].into());
     }
 }

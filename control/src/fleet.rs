@@ -239,11 +239,6 @@ impl Fleet {
     pub fn left(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.left.get(id)
     }
-
-    /// Vanished nodes that were forgotten before their time, since there were too many.
-    pub fn forgotten(&self) -> u64 {
-        self.vanished.forgotten()
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Records -> the objects that callers see.
 //!
-//! Used by the services, the view and the metrics; pure. What is computed (status, sync, acknowledgements) is computed here, from one instant of
-//! the view.
+//! Used by the services, the view and the metrics; pure. What is computed (status, sync, acknowledgements) is computed
+//! here, from one instant of the view.
 
 use echo_proto::ids::PoolName;
 use echo_proto::{API_VERSION, v1};

@@ -21,8 +21,8 @@ pub struct Wanted {
     pub replicas: BTreeMap<PoolName, u32>,
     /// How long a node may drain, by pool.
     pub drains: BTreeMap<PoolName, Duration>,
-    /// Nodes that do not serve everybody: they go first.
-    pub idle: BTreeMap<NodeId, Usage>,
+    /// Nodes that do not serve everybody: they go first. Ids are unique in a pool only.
+    pub idle: BTreeMap<(PoolName, NodeId), Usage>,
 }
 
 /// Reason of the event of a node that was no longer wanted, and is gone.

@@ -1,10 +1,11 @@
 //! What this process knows of the cluster: a mirror of its keys, kept by one watch.
 //!
-//! Read by the API and the drive; written by [`View::run`], and by the roll call where etcd can't tell. Readers copy what they need out of a short lock that
-//! is never held over an await. The mirror is behind etcd by one watch message; whoever must not act on old knowledge
-//! compares revisions when it writes.
+//! Read by the API and the drive; written by [`View::run`], and by the roll call where etcd can't tell. Readers copy what
+//! they need out of a short lock that is never held over an await. The mirror is behind etcd by one watch message; whoever
+//! must not act on old knowledge compares revisions when it writes.
 
 mod history;
+mod read;
 mod state;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,8 +15,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::history::is_changed;
+pub(crate) use self::read::check_record;
+pub(crate) use self::state::Verdict;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
-pub(crate) use self::state::{Verdict, check_record};
 use crate::stop::Stop;
 use crate::store::{Follow, Store, Update};
 
@@ -98,6 +100,7 @@ impl View {
             match update {
                 Update::Reset(entries) => state.reset(&entries, revision),
                 Update::Changes(deltas) => state.apply(&deltas, revision),
+                Update::Resumed => state.away = None,
                 Update::Away(error) => state.away = Some(error),
             }
         }
@@ -112,7 +115,7 @@ fn report(before: &State, update: &Update) {
         (Update::Away(_), Some(_)) => {}
         (_, Some(_)) => tracing::info!("etcd answers again"),
         (Update::Reset(entries), None) => tracing::info!(keys = entries.len(), "the cluster's state is read"),
-        (Update::Changes(_), None) => {}
+        (Update::Changes(_) | Update::Resumed, None) => {}
     }
 }
 

@@ -29,6 +29,6 @@ impl Cluster for Api {
     }
 
     async fn diagnose(&self, _: Request<v1::DiagnoseRequest>) -> Result<Response<v1::DiagnoseResponse>, Status> {
-        Ok(Response::new(v1::DiagnoseResponse { findings: self.diagnosis().await }))
+        Ok(Response::new(v1::DiagnoseResponse { findings: self.diagnosis().await? }))
     }
 }

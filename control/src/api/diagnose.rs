@@ -12,27 +12,55 @@ mod nodes;
 mod ports;
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::v1::Finding;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
 
 use self::finding::warning;
 use super::Api;
+use super::error::ApiError;
+use crate::agents::Agents;
 
 /// Most findings of one answer.
 const MAX_FINDINGS: usize = 200;
 /// Most nodes that are asked.
 const MAX_NODES: usize = 500;
-/// Longest time for the nodes; etcd and the leader have shorter ones.
+/// Longest time for the nodes; a member of etcd has less, and so has the leader. Callers wait for 10 s.
 const NODES_DEADLINE: Duration = Duration::from_secs(8);
+/// Longest wait for the end of another diagnosis.
+const TURN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What diagnoses need for themselves: while they ask silent nodes, no list may wait for its turn. One at a time.
+#[derive(Clone)]
+pub(super) struct Doctor {
+    agents: Agents,
+    turn: Arc<Semaphore>,
+}
+
+impl Default for Doctor {
+    fn default() -> Self {
+        Self { agents: Agents::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Doctor {
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        let turn = timeout(TURN_DEADLINE, self.turn.acquire()).await;
+        // Never closed.
+        turn.ok().and_then(Result::ok).ok_or(ApiError::Diagnosing)
+    }
+}
 
 impl Api {
     /// What was found, of everything that was looked at.
-    pub(super) async fn diagnosis(&self) -> Vec<Finding> {
+    pub(super) async fn diagnosis(&self) -> Result<Vec<Finding>, ApiError> {
+        let _turn = self.doctor.turn().await?;
         let (etcd, control, nodes) =
             tokio::join!(etcd::look(&self.store, &self.about.etcd), control::look(self), self.look_at_nodes());
-        bounded([etcd, control, nodes].concat())
+        Ok(bounded([etcd, control, nodes].concat()))
     }
 
     async fn look_at_nodes(&self) -> Vec<Finding> {
@@ -41,7 +69,7 @@ impl Api {
             fleets.flat_map(|(name, fleet)| fleet.iter().map(|node| (name.clone(), node.clone()))).collect::<Vec<_>>()
         });
         let asked = nodes.get(..MAX_NODES).unwrap_or(&nodes);
-        let seen = nodes::ask(&self.agents, asked, Instant::now() + NODES_DEADLINE).await;
+        let seen = nodes::ask(&self.doctor.agents, asked, Instant::now() + NODES_DEADLINE).await;
         let mut findings = nodes::judge(&seen, nodes.len());
         findings.extend(self.view.read(|state| ports::judge(&seen, state)));
         findings
@@ -72,6 +100,15 @@ fn bounded(mut findings: Vec<Finding>) -> Vec<Finding> {
 mod tests {
     use super::finding::{error, ok};
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_diagnosis_at_a_time() {
+        let doctor = Doctor::default();
+        let first = doctor.turn().await;
+        assert!(first.is_ok() && doctor.turn().await.is_err_and(|error| error == ApiError::Diagnosing));
+        drop(first);
+        assert!(doctor.turn().await.is_ok());
+    }
 
     #[test]
     fn an_answer_is_bounded_and_keeps_the_worst() {

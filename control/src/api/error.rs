@@ -53,6 +53,9 @@ pub(crate) enum ApiError {
     /// No more watchers.
     #[error("{0} watches are open already; end some, or ask another control")]
     Crowded(usize),
+    /// One at a time.
+    #[error("another diagnosis is running; try again in some seconds")]
+    Diagnosing,
     /// The process has just started.
     #[error("control has not read the cluster's state yet; try again in a moment")]
     Starting,
@@ -92,6 +95,7 @@ impl ApiError {
             Self::Precondition(_) => "precondition_failed",
             Self::Slow(_) | Self::SlowList(_) => "watch_too_slow",
             Self::Crowded(_) => "too_many_watches",
+            Self::Diagnosing => "diagnosis_running",
             Self::Starting => "starting",
             Self::Stopping => "stopping",
         }
@@ -111,9 +115,11 @@ impl ApiError {
             Self::NotFound(_) => Code::NotFound,
             Self::Conflict(_) | Self::Contended(_) => Code::Aborted,
             Self::Precondition(_) => Code::FailedPrecondition,
-            Self::Store(StoreError::Full { .. }) | Self::Slow(_) | Self::SlowList(_) | Self::Crowded(_) => {
-                Code::ResourceExhausted
-            }
+            Self::Store(StoreError::Full { .. })
+            | Self::Slow(_)
+            | Self::SlowList(_)
+            | Self::Crowded(_)
+            | Self::Diagnosing => Code::ResourceExhausted,
         }
     }
 }

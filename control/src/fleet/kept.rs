@@ -2,7 +2,7 @@
 //!
 //! Used by the fleet, which decides who belongs here. Bounded in number and time; time is passed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,30 +20,36 @@ pub(super) const MAX_KEPT: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     nodes: BTreeMap<NodeId, (Instant, Arc<Node>)>,
-    forgotten: u64,
+    /// Who went when: a whole pool may vanish at once, and nobody can be looked for among all each time.
+    order: BTreeSet<(Instant, NodeId)>,
 }
 
 impl Kept {
     pub(super) fn insert(&mut self, since: Instant, node: impl Into<Arc<Node>>) {
         let node = node.into();
+        self.remove(&node.id);
+        self.order.insert((since, node.id.clone()));
         self.nodes.insert(node.id.clone(), (since, node));
-        if self.nodes.len() > MAX_KEPT {
-            let first = self.nodes.iter().min_by_key(|(_, (since, _))| *since).map(|(id, _)| id.clone());
-            if let Some(id) = first {
-                self.nodes.remove(&id);
-                self.forgotten += 1;
-            }
+        if self.nodes.len() > MAX_KEPT
+            && let Some((_, first)) = self.order.pop_first()
+        {
+            self.nodes.remove(&first);
         }
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) {
-        self.nodes.remove(id);
+        if let Some((since, node)) = self.nodes.remove(id) {
+            self.order.remove(&(since, node.id.clone()));
+        }
     }
 
     /// Forgets who is gone for long; `false`: nobody.
     pub(super) fn sweep(&mut self, now: Instant) -> bool {
         let before = self.nodes.len();
-        self.nodes.retain(|_, (since, _)| now.saturating_duration_since(*since) < KEEP_FOR);
+        let is_over = |(since, _): &(Instant, NodeId)| now.saturating_duration_since(*since) >= KEEP_FOR;
+        while let Some((_, first)) = self.order.first().filter(|first| is_over(first)).cloned() {
+            self.remove(&first);
+        }
         self.nodes.len() != before
     }
 
@@ -65,9 +71,5 @@ impl Kept {
 
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
-    }
-
-    pub(super) fn forgotten(&self) -> u64 {
-        self.forgotten
     }
 }

@@ -31,7 +31,7 @@ pub fn is_asked(status: &v1::NodeStatus) -> bool {
 /// The sync state that is shown.
 ///
 /// A rejection of the newest revision shows even after the pool went back to the stable one: it is what the operator
-/// has to mend.
+/// has to mend. One that drains is asked for nothing, so that nothing is pending.
 pub fn state(
     newest: Option<&v1::RevisionRef>,
     assignment: Option<&v1::Assignment>,
@@ -44,6 +44,8 @@ pub fn state(
         v1::SyncState::Rejected
     } else if assigned.is_some() && status.applied == assigned {
         v1::SyncState::Synced
+    } else if !is_asked(status) {
+        v1::SyncState::Unspecified
     } else {
         v1::SyncState::Pending
     }
@@ -98,6 +100,11 @@ mod tests {
             assert_eq!(found, expected, "{newest} {stable} {next:?} {applied:?} {rejected:?}");
         }
         assert_eq!(state(None, None, &id, &node(Some(1), None)), Pending, "nothing is assigned");
+        for phase in [v1::NodePhase::Draining, v1::NodePhase::Drained] {
+            let drained = v1::NodeStatus { phase: phase.into(), ..node(None, None) };
+            let found = state(Some(&revision(1)), Some(&assignment(1, None)), &id, &drained);
+            assert_eq!(found, v1::SyncState::Unspecified, "it is asked for nothing");
+        }
         let mut other = assignment(1, None);
         other.uid = "v".into();
         assert!(!is_synced(&other, &id, &node(Some(1), None)), "revision 1 of another life of the pool");

@@ -18,8 +18,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub enum Update {
     /// All there is; what was known is void.
     Reset(Vec<Entry>),
-    /// What happened since, in order; empty when a broken watch goes on.
+    /// What happened since, in order; empty when a broken watch goes on after etcd had a new term.
     Changes(Vec<Delta>),
+    /// A broken watch goes on, and etcd was there all the time: nothing is to be doubted.
+    Resumed,
     /// etcd can't be reached; trying goes on.
     Away(StoreError),
 }
@@ -81,7 +83,8 @@ impl Follow {
         let deltas = self.tail.next().await?;
         self.backoff.reset();
         self.again &= deltas.is_empty();
-        Ok(Update::Changes(deltas))
+        let resumed = deltas.is_empty() && self.tail.is_same_term();
+        Ok(if resumed { Update::Resumed } else { Update::Changes(deltas) })
     }
 
     /// Lists everything, around what is left out, as of one revision.

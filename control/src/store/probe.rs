@@ -5,12 +5,14 @@
 use std::time::Duration;
 
 use etcd_client::Client;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Store, StoreError, options};
 
-/// Reads whose median tells the latency.
+/// Most reads whose median tells the latency.
 const READS: usize = 5;
+/// Longest time for all of them: an etcd that is slow is to be told of as such, to somebody who still waits.
+const READS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Complaints of one member that are kept.
 const MAX_ERRORS: usize = 16;
@@ -32,7 +34,7 @@ pub struct Member {
     pub applied: u64,
     /// What it complains of, in its words: the alarms of all members too.
     pub errors: Vec<String>,
-    /// How long a read took, which the quorum confirms: the median of five.
+    /// How long a read took, which the quorum confirms: the median of up to five.
     pub read: Duration,
     /// How long this status took, which it answers alone.
     pub status: Duration,
@@ -51,13 +53,8 @@ impl Store {
         let mut maintenance = alone.client.maintenance_client();
         let answer = alone.call("tell its status", async move { maintenance.status().await }).await?;
         let status = begun.elapsed();
-        let mut reads = Vec::with_capacity(READS);
-        for _ in 0..READS {
-            let begun = Instant::now();
-            alone.get_entry(&self.keys.leader()).await?;
-            reads.push(begun.elapsed());
-        }
-        reads.sort_unstable();
+        let leader = self.keys.leader();
+        let read = median(|| alone.get_entry(&leader)).await?.ok_or_else(|| alone.late())?;
         Ok(Member {
             id: answer.header().map_or(0, etcd_client::ResponseHeader::member_id),
             leader: answer.leader(),
@@ -67,8 +64,43 @@ impl Store {
             applied: answer.raft_applied_index(),
             // The client's own list of alarms is not sound for kinds that it does not know.
             errors: answer.errors().iter().take(MAX_ERRORS).cloned().collect(),
-            read: reads.get(READS / 2).copied().unwrap_or_default(),
+            read,
             status,
         })
+    }
+}
+
+/// How long `read` takes, as often as it is done in time; `None`: not even once.
+async fn median<T, E, F: Future<Output = Result<T, E>>>(read: impl Fn() -> F) -> Result<Option<Duration>, E> {
+    let deadline = Instant::now() + READS_DEADLINE;
+    let mut took = Vec::with_capacity(READS);
+    while took.len() < READS {
+        let begun = Instant::now();
+        let Ok(read) = timeout_at(deadline, read()).await else { break };
+        read?;
+        took.push(begun.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took.get(took.len() / 2).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_member_is_measured_as_often_as_time_allows() {
+        let reads = |took| async move {
+            let begun = Instant::now();
+            let read = || async move {
+                tokio::time::sleep(took).await;
+                Ok::<_, ()>(())
+            };
+            (median(read).await, begun.elapsed())
+        };
+        let (fast, slow, dead) = (Duration::from_millis(1), Duration::from_millis(1_800), Duration::from_secs(9));
+        assert_eq!(reads(fast).await, (Ok(Some(fast)), fast * 5));
+        assert_eq!(reads(slow).await, (Ok(Some(slow)), READS_DEADLINE));
+        assert_eq!(reads(dead).await, (Ok(None), READS_DEADLINE));
     }
 }

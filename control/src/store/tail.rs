@@ -36,9 +36,19 @@ pub struct Tail {
     /// The newest change that is known.
     witness: Option<Witness>,
     etcd_cluster: u64,
+    term: Term,
     stream: Option<WatchStream>,
     heard: Instant,
     probed: bool,
+}
+
+/// The raft term of etcd: with a new one every lease gets its whole time again, also those of the dead.
+#[derive(Debug, Default)]
+struct Term {
+    /// 0: not known.
+    newest: u64,
+    /// The last watch began in the term in which the one before it ended.
+    lasts: bool,
 }
 
 /// How far changes were handed out.
@@ -55,7 +65,18 @@ impl Tail {
     /// Watches all keys that start with `prefix`, once it is started.
     pub fn new(store: Store, prefix: String) -> Self {
         let (heard, handed) = (Instant::now(), Handed::default());
-        Self { store, prefix, filter: None, handed, witness: None, etcd_cluster: 0, stream: None, heard, probed: false }
+        Self {
+            store,
+            prefix,
+            filter: None,
+            handed,
+            witness: None,
+            etcd_cluster: 0,
+            term: Term::default(),
+            stream: None,
+            heard,
+            probed: false,
+        }
     }
 
     /// Leaves removals out: etcd does not even send them.
@@ -73,6 +94,11 @@ impl Tail {
     /// The etcd revision up to which everything was handed out.
     pub fn revision(&self) -> i64 {
         self.handed.revision
+    }
+
+    /// Whether the last watch to begin found etcd in the term in which it was when the one before it broke.
+    pub fn is_same_term(&self) -> bool {
+        self.term.lasts
     }
 
     /// The next changes; none when a watch has begun. Dropping the future loses nothing.
@@ -134,7 +160,9 @@ impl Tail {
     }
 
     fn take(&mut self, response: &WatchResponse) -> Result<Option<Vec<Delta>>, StoreError> {
-        let (cluster, at) = response.header().map_or((0, 0), |h| (h.cluster_id(), h.revision()));
+        let told = response.header().map(|h| (h.cluster_id(), h.revision(), h.raft_term()));
+        let (cluster, at, term) = told.unwrap_or_default();
+        self.term.note(term, response.created());
         let other = self.etcd_cluster != 0 && cluster != 0 && cluster != self.etcd_cluster;
         if other || (response.created() && at < self.handed.revision) {
             self.etcd_cluster = cluster;
@@ -177,6 +205,15 @@ fn foreign() -> StoreError {
     StoreError::Compacted
 }
 
+impl Term {
+    fn note(&mut self, told: u64, begins: bool) {
+        if begins {
+            self.lasts = told != 0 && told == self.newest;
+        }
+        self.newest = told;
+    }
+}
+
 impl Handed {
     /// Where a watch has to start.
     fn next(&self) -> i64 {
@@ -198,6 +235,21 @@ impl Handed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_watch_that_goes_on_in_the_same_term_lasts() {
+        let mut term = Term::default();
+        let mut begins = |told| {
+            term.note(told, true);
+            term.lasts
+        };
+        assert!(!begins(2), "what was before is not known");
+        assert!(begins(2) && !begins(3) && begins(3) && !begins(0) && !begins(0));
+        term.note(4, true);
+        term.note(5, false);
+        term.note(5, true);
+        assert!(term.lasts, "etcd had another leader while it was watched: no watch was missing");
+    }
 
     #[test]
     fn each_change_is_handed_out_once() {

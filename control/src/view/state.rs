@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::keys::{Key, Keys};
-use echo_proto::spec::{PoolPlan, check_pool};
+use echo_proto::spec::PoolPlan;
 use echo_proto::v1;
 use tokio::time::Instant;
 
 use super::history::History;
+use super::read::{read_assignment, read_pool};
 use crate::fleet::{Answer, Fleet};
-use crate::present;
 use crate::store::{Delta, Entry, StoreError, Stored};
 
 /// Most unreadable keys that are remembered; beyond, they are still passed over, but not reported.
@@ -101,6 +102,8 @@ pub struct AssignmentEntry {
     pub record: v1::Assignment,
     /// Its `stable`.
     pub stable: v1::AssignedRevision,
+    /// The longest that a node which runs one of its configs may take to drain.
+    pub longest_drain: Duration,
 }
 
 impl Invalid {
@@ -281,35 +284,4 @@ fn fill<T>(slot: &mut Slot<T>, entry: &Entry, read: Result<Stored<T>, String>) -
     *slot = Slot::Invalid(entry.mod_revision);
     *slot = Slot::Valid(Arc::new(read?));
     Ok(())
-}
-
-fn read_pool(name: &PoolName, entry: &Entry) -> Result<Stored<PoolEntry>, String> {
-    let Stored { value: record, mod_revision, create_revision } =
-        entry.decode::<v1::PoolRecord>().map_err(|e| e.cause())?;
-    let plan = check_record(name, &record)?;
-    Ok(Stored { value: PoolEntry { record, plan }, mod_revision, create_revision })
-}
-
-/// Whether a record is that of the pool `name`, and what every pool must be; also asked before one is changed.
-pub(crate) fn check_record(name: &PoolName, record: &v1::PoolRecord) -> Result<PoolPlan, String> {
-    let plan = check_pool(&present::pool(record, 0)).map_err(|e| e.to_string())?;
-    if plan.name != *name {
-        return Err(format!("metadata.name: {} stands under the key of {name}", plan.name));
-    }
-    let uid = record.metadata.as_ref().map_or("", |m| m.uid.as_str());
-    if uid.is_empty() || record.revision.as_ref().is_none_or(|r| r.uid != uid || r.n == 0) {
-        return Err("metadata.uid and revision must be set and belong together".to_owned());
-    }
-    Ok(plan)
-}
-
-fn read_assignment(entry: &Entry) -> Result<Stored<AssignmentEntry>, String> {
-    let Stored { value: record, mod_revision, create_revision } =
-        entry.decode::<v1::Assignment>().map_err(|e| e.cause())?;
-    let complete = |r: &v1::AssignedRevision| r.n > 0 && !r.digest.is_empty() && r.config.is_some();
-    let stable = record.stable.clone().filter(complete).ok_or("stable: n, digest and config are required")?;
-    if record.next.as_ref().is_some_and(|next| !complete(next)) {
-        return Err("next: n, digest and config are required".to_owned());
-    }
-    Ok(Stored { value: AssignmentEntry { record, stable }, mod_revision, create_revision })
 }

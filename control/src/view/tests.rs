@@ -132,3 +132,17 @@ fn away_is_told_until_something_comes() {
     view.apply(Update::Changes(Vec::new()), 9);
     view.read(|state| assert!(state.away.is_none()));
 }
+
+#[test]
+fn a_stream_that_breaks_makes_nobody_doubtful_but_a_new_term_of_etcd_does() {
+    let view = view(Vec::new());
+    view.apply(Update::Changes(vec![Delta::Put(entry("nodes/edge/node-1", &node("i"), 10))]), 10);
+    let away = || Update::Away(StoreError::Unavailable { endpoints: "http://e".into(), cause: "reset".into() });
+    let doubtful = || view.read(|state| state.pools.get(&name()).unwrap().fleet.live().any(|n| n.doubt().is_some()));
+    view.apply(away(), 10);
+    view.apply(Update::Resumed, 10);
+    assert!(!doubtful() && view.read(|state| state.away.is_none()));
+    view.apply(away(), 10);
+    view.apply(Update::Changes(Vec::new()), 10);
+    assert!(doubtful());
+}

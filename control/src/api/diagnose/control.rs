@@ -21,27 +21,43 @@ const MAX_INVALID: usize = 20;
 pub(super) async fn look(api: &Api) -> Vec<Finding> {
     let own = format!("control/{}", api.about.instance);
     let mut findings = vec![files::judge(&own, files::own())];
-    let (invalid, leader) = api.view.read(|state| {
+    let (invalid, leader, away) = api.view.read(|state| {
         let told = state.invalid.iter().take(MAX_INVALID).map(|(key, invalid)| (key.clone(), invalid.cause.clone()));
-        (told.collect::<Vec<_>>(), state.leader.as_ref().map(|leader| leader.value.clone()))
+        let leader = state.leader.as_ref().map(|leader| leader.value.clone());
+        (told.collect::<Vec<_>>(), leader, state.away.as_ref().map(ToString::to_string))
     });
     findings.extend(invalid.into_iter().map(|(key, cause)| {
         let hint = format!("repair it, or delete it with `etcdctl del {key}`");
         warning("InvalidRecord", format!("key/{key}"), cause, hint)
     }));
-    match leader {
-        None => findings.push(error(
+    let leads = api.leadership.borrow().is_some();
+    match (away, leader) {
+        (None, Some(leader)) if leader.instance != api.about.instance => findings.extend(of_leader(&leader).await),
+        (away, leader) => findings.push(own_part(own, leads, away, leader.is_some())),
+    }
+    findings
+}
+
+/// Who drives, where there is no other to ask; `away`: why etcd does not answer, `recorded`: etcd has this control as the
+/// leader.
+fn own_part(own: String, leads: bool, away: Option<String>, recorded: bool) -> Finding {
+    match (away, recorded) {
+        (Some(cause), _) => {
+            let text = format!("it is not known who drives, if anybody does: {cause}");
+            warning("Leader", "cluster", text, "bring etcd back; until then nothing can be changed")
+        }
+        (None, false) => error(
             "Leader",
             "cluster",
             "nobody drives: pools are not scaled, and changes reach no node",
             "see whether etcd answers, and look at the log of control",
-        )),
-        Some(leader) if leader.instance == api.about.instance => {
-            findings.push(ok("Leader", own, "this control drives"));
+        ),
+        (None, true) if leads => ok("Leader", own, "this control drives"),
+        (None, true) => {
+            let text = "etcd has it as the leader, but it does not drive: it could not renew its term";
+            warning("Leader", own, text, "see whether etcd answers, and ask again in a few seconds")
         }
-        Some(leader) => findings.extend(of_leader(&leader).await),
     }
-    findings
 }
 
 async fn of_leader(leader: &v1::LeaderRecord) -> Vec<Finding> {
@@ -80,6 +96,22 @@ async fn ask(address: &str) -> Option<v1::GetInfoResponse> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_said_to_drive_while_that_is_not_known() {
+        let told = |leads, away: Option<&str>, recorded| {
+            let finding = own_part("control/c".into(), leads, away.map(ToOwned::to_owned), recorded);
+            (finding.severity(), finding.message)
+        };
+        assert_eq!(told(true, None, true), (v1::Severity::Ok, "this control drives".to_owned()));
+        assert_eq!(told(false, None, true).0, v1::Severity::Warning, "its term is over, which etcd has not noticed");
+        assert_eq!(told(false, None, false).0, v1::Severity::Error);
+        let (severity, text) = told(true, Some("no answer"), true);
+        assert!(
+            severity == v1::Severity::Warning && text.contains("not known") && text.contains("no answer"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_loopback_address_of_another_host_is_not_asked() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::PoolName;
-use echo_proto::v1::{self, Finding, SyncState};
+use echo_proto::v1::{self, Finding};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,7 +16,7 @@ use super::finding::{error, ok, warning};
 use super::{MAX_NODES, clock, files};
 use crate::agents::{Agents, IN_FLIGHT};
 use crate::event::of_node;
-use crate::fleet::Node;
+use crate::fleet::{Node, Presence};
 
 /// Above so many nodes a lease of 10 s keeps etcd busy with renewals.
 const MANY_NODES: usize = 2_000;
@@ -105,28 +105,34 @@ fn complaint(object: &str, condition: &v1::Condition) -> Finding {
 /// Whether it is there, and whether etcd and its Agent agree on that.
 fn presence(object: &str, seen: &Seen) -> Option<Finding> {
     let address = &seen.node.status.agent_address;
-    match (seen.node.doubt(), &seen.answer) {
-        (Some(SyncState::Stale), _) => {
+    match (seen.node.presence, &seen.answer) {
+        (Presence::Vanished { answers: Some(true), .. }, _) => {
             let text = "it serves, but has no record in etcd: no change reaches it";
             Some(error("NodeVanished", object, text, "open the way from the node to etcd"))
         }
-        (Some(SyncState::Lost), _) => {
+        (Presence::Vanished { answers: Some(false), .. } | Presence::Left, _) => {
             let text = "its record went away without a word, and its Agent does not answer";
             Some(error("NodeVanished", object, text, "look at its host and its log; start it again"))
         }
-        (Some(_), _) => {
-            let text = "it is not known whether it lives: its record is gone, or older than etcd's last start";
+        (Presence::Vanished { answers: None, .. }, _) => {
+            let text = "its record is gone; it is not known yet whether it lives";
             Some(warning("NodeVanished", object, text, "ask again in a few seconds"))
         }
-        (None, None) => {
+        (Presence::Doubtful { .. }, None) => {
+            let text =
+                format!("its record is older than etcd's last start, and its Agent at {address} does not answer");
+            let hint = "see whether it runs, and open the way from control to the node's gRPC port";
+            Some(error("NodeUnconfirmed", object, text, hint))
+        }
+        (Presence::Sure, None) => {
             let text = format!("its Agent at {address} does not answer: no live figures");
             Some(warning("AgentUnreachable", object, text, "open the way from control to the node's gRPC port"))
         }
-        (None, Some(answer)) if !answer.told.registered => {
+        (_, Some(answer)) if !answer.told.registered => {
             let text = "it says that it has no registration in etcd";
             Some(warning("NodeRegistration", object, text, "open the way from the node to etcd, and see its log"))
         }
-        (None, Some(_)) => None,
+        (_, Some(_)) => None,
     }
 }
 
@@ -134,7 +140,6 @@ fn presence(object: &str, seen: &Seen) -> Option<Finding> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fleet::Presence;
     use crate::store::Stored;
 
     fn told() -> v1::GetStatusResponse {
@@ -166,6 +171,9 @@ mod tests {
         let gone = |answers| Presence::Vanished { since: Instant::now(), at: SystemTime::now(), answers };
         assert_eq!(checks(seen(gone(Some(false)), None)), ["NodeVanished"]);
         assert_eq!(checks(seen(gone(Some(true)), Some(told()))), ["NodeVanished"]);
+        let doubtful = Presence::Doubtful { since: Instant::now(), silent: true };
+        assert_eq!(checks(seen(doubtful, None)), ["NodeUnconfirmed"], "its record stands");
+        assert!(checks(seen(doubtful, Some(told()))).is_empty(), "it answers now");
         let mut other = seen(Presence::Sure, Some(told()));
         let node = Arc::make_mut(&mut other.node);
         node.status.version = "9.9.9".into();

@@ -20,11 +20,11 @@ pub(super) fn judge(seen: &[Seen], state: &State) -> Vec<Finding> {
     let mut findings = shared(seen);
     for one in seen {
         let Some((listener, ip)) = refused(one, state) else { continue };
-        let other = seen.iter().find(|other| other.node.id != one.node.id && has(other, one, listener, ip));
+        let is_other = |other: &&Seen| (&other.pool, &other.node.id) != (&one.pool, &one.node.id);
+        let other = seen.iter().filter(is_other).find(|other| has(other, one, listener, ip));
         if let Some(other) = other {
             let (protocol, port) = (listener.protocol.label(), listener.port);
-            let (holder, pool) = (of_node(&other.node.id), &other.pool);
-            let text = format!("it wants {protocol} port {port}, which {holder} of pool/{pool} has on the same host");
+            let text = format!("it wants {protocol} port {port}, which {} has on the same host", full_name(other));
             findings.push(error("PortClash", of_node(&one.node.id), text, HINT));
         }
     }
@@ -33,19 +33,25 @@ pub(super) fn judge(seen: &[Seen], state: &State) -> Vec<Finding> {
 
 /// Nodes that are bound to the very same address: each gets a part of what is meant for one.
 fn shared(seen: &[Seen]) -> Vec<Finding> {
-    let mut bound: BTreeMap<(&str, i32, &str), Vec<String>> = BTreeMap::new();
+    let mut bound: BTreeMap<(&str, i32, &str), Vec<&Seen>> = BTreeMap::new();
     for one in seen.iter().filter(|one| !one.node.has_vanished()) {
         let status = &one.node.status;
         for listener in &status.listeners {
             let place = (status.host.as_str(), listener.protocol, listener.address.as_str());
-            bound.entry(place).or_default().push(of_node(&one.node.id));
+            bound.entry(place).or_default().push(one);
         }
     }
-    let clash = |((host, _, address), nodes): (&(&str, i32, &str), &Vec<String>)| {
-        let text = format!("{} have {address} on host {host} at the same time", nodes.join(" and "));
-        error("PortClash", nodes.first().cloned().unwrap_or_default(), text, HINT)
+    let clash = |((host, _, address), nodes): (&(&str, i32, &str), &Vec<&Seen>)| {
+        let names: Vec<String> = nodes.iter().map(|node| full_name(node)).collect();
+        let text = format!("{} have {address} on host {host} at the same time", names.join(" and "));
+        error("PortClash", nodes.first().map(|node| of_node(&node.node.id)).unwrap_or_default(), text, HINT)
     };
     bound.iter().filter(|(_, nodes)| nodes.len() > 1).map(clash).collect()
+}
+
+/// Ids are unique in a pool only.
+fn full_name(seen: &Seen) -> String {
+    format!("{} of pool/{}", of_node(&seen.node.id), seen.pool)
 }
 
 /// The listener that a node could not bind, and where it would be.
@@ -106,6 +112,8 @@ mod tests {
     fn who_has_the_port_that_a_node_could_not_bind_is_named() {
         let found = clashes(&[("edge/node-1", node("h", "", "a")), ("web/node-9", node("h", "0.0.0.0:7007", ""))]);
         assert_eq!(found, ["node/node-1: it wants tcp port 7007, which node/node-9 of pool/web has on the same host"]);
+        let namesake = clashes(&[("edge/node-1", node("h", "", "a")), ("web/node-1", node("h", "0.0.0.0:7007", ""))]);
+        assert_eq!(namesake.len(), 1, "a node of the same name in another pool is another node");
         let elsewhere = node("other", "0.0.0.0:7007", "");
         assert!(clashes(&[("edge/node-1", node("h", "", "a")), ("web/node-9", elsewhere)]).is_empty());
         let other_port = node("h", "0.0.0.0:7008", "");
@@ -118,6 +126,9 @@ mod tests {
     fn two_nodes_on_one_address_are_told_once() {
         let node = || node("h", "127.0.0.1:7007", "");
         assert_eq!(clashes(&[("edge/node-1", node()), ("edge/node-2", node())]).len(), 1);
+        let namesakes = clashes(&[("edge/node-1", node()), ("web/node-1", node())]);
+        let text = "node/node-1: node/node-1 of pool/edge and node/node-1 of pool/web have 127.0.0.1:7007 on host h at the same time";
+        assert_eq!(namesakes, [text]);
         assert!(clashes(&[("edge/node-1", node())]).is_empty());
     }
 }

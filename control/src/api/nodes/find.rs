@@ -1,7 +1,7 @@
 //! Which node a caller means by its name.
 //!
 //! Part of the Nodes service. Names are unique in a pool only, so that a name alone may mean two nodes: then neither is
-//! taken, and the pools are named.
+//! taken, and the pools are named. One that lives goes before those that are gone.
 
 use std::sync::Arc;
 
@@ -33,22 +33,29 @@ impl Named {
         &'a self,
         state: &'a State,
     ) -> Result<(&'a PoolName, &'a PoolState, &'a Arc<Node>), ApiError> {
-        let found = |(name, pool): (&'a PoolName, &'a PoolState)| Some((name, (pool, pool.fleet.get(&self.id)?)));
-        let (name, (pool, node)) = self.only(crate::present::pools(state, self.pool.as_ref()).filter_map(found))?;
-        Ok((name, pool, node))
+        self.only(state, |pool| pool.fleet.get(&self.id))
     }
 
     /// The pool of the one node that is meant; also of one that is gone and that an operator still wants something of.
     pub(super) fn pool<'a>(&'a self, state: &'a State) -> Result<&'a PoolName, ApiError> {
         let known = |pool: &PoolState| pool.fleet.get(&self.id).is_some() || pool.intents.contains_key(&self.id);
-        let pools = crate::present::pools(state, self.pool.as_ref()).filter(|(_, pool)| known(pool));
-        self.only(pools.map(|(name, _)| (name, ()))).map(|(name, ())| name)
+        self.only(state, |pool| known(pool).then_some(())).map(|(name, ..)| name)
     }
 
-    fn only<'a, T>(&self, mut found: impl Iterator<Item = (&'a PoolName, T)>) -> Result<(&'a PoolName, T), ApiError> {
+    /// The one pool of those `known`; of several the one where the node lives.
+    fn only<'a, T>(
+        &'a self,
+        state: &'a State,
+        known: impl Fn(&'a PoolState) -> Option<T>,
+    ) -> Result<(&'a PoolName, &'a PoolState, T), ApiError> {
         let id = self.id.as_str();
+        let pools = crate::present::pools(state, self.pool.as_ref());
+        let found: Vec<_> = pools.filter_map(|(name, pool)| Some((name, pool, known(pool)?))).collect();
+        let lives = |pool: &PoolState| pool.fleet.get(&self.id).is_some_and(|node| !node.has_vanished());
+        let any = found.iter().any(|(_, pool, _)| lives(pool));
+        let mut found = found.into_iter().filter(|(_, pool, _)| lives(pool) || !any);
         let first = found.next().ok_or_else(|| ApiError::no_node(id, self.pool.as_ref()))?;
-        let others: Vec<&str> = found.map(|(name, _)| name.as_str()).take(POOLS_NAMED).collect();
+        let others: Vec<&str> = found.map(|(name, ..)| name.as_str()).take(POOLS_NAMED).collect();
         if others.is_empty() {
             return Ok(first);
         }
@@ -63,7 +70,7 @@ impl Named {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::store::{Entry, Update};
+    use crate::store::{Delta, Entry, Update};
     use crate::view::View;
 
     #[test]
@@ -91,5 +98,8 @@ mod tests {
         let gone = Named::parse("node-3", "").unwrap();
         assert_eq!(view.read(|state| gone.pool(state).map(ToString::to_string)), Ok("c".to_owned()));
         assert!(matches!(find("No Node", ""), Err(ApiError::Argument(_))));
+        view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/a/node-1".to_vec())]), 4);
+        assert_eq!(find("node-1", ""), Ok("b/node-1".to_owned()), "the other one is gone");
+        assert_eq!(find("node-1", "a"), Ok("a/node-1".to_owned()));
     }
 }

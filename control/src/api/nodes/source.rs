@@ -23,8 +23,8 @@ pub(super) struct NodeSource {
 
 impl Source for NodeSource {
     type Key = (PoolName, NodeId);
-    /// The record, and what is computed from other records.
-    type Version = (i64, v1::SyncState);
+    /// The record, what is computed from other records, and what a node without etcd tells of itself: no record says that.
+    type Version = (i64, v1::SyncState, Option<v1::NodeStatus>);
     type Object = v1::Node;
     type Reply = v1::NodesWatchResponse;
 
@@ -32,7 +32,11 @@ impl Source for NodeSource {
         let rows = present::pools(state, self.filter.as_ref())
             .flat_map(|(name, pool)| pool.fleet.iter().map(move |node| (name, pool, node)))
             .filter(|(name, _, node)| selects(&self.selector, name, node));
-        let version = |pool: &PoolState, node: &Node| (node.record.mod_revision, present::sync_state(pool, node));
+        let version = |pool: &PoolState, node: &Node| {
+            let sync = present::sync_state(pool, node);
+            let told = (sync == v1::SyncState::Stale).then(|| node.status.clone());
+            (node.record.mod_revision, sync, told)
+        };
         rows.map(|(name, pool, node)| ((name.clone(), node.id.clone()), version(pool, node))).collect()
     }
 
@@ -87,8 +91,9 @@ impl Source for NodeSource {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::fleet::Answer;
     use crate::store::{Delta, Entry, Update};
-    use crate::view::View;
+    use crate::view::{Verdict, View};
 
     const ASSIGNMENT: &str = r#"{"uid":"u","rollout":1,"stable":{"n":1,"digest":"d","config":{}}}"#;
     /// It says that it leaves, so that it is not kept as vanished.
@@ -114,6 +119,24 @@ mod tests {
         let source = NodeSource { filter: None, selector: selector.parse().unwrap() };
         let touched = view.read(|state| source.since(state, revision))?;
         Some(touched.into_iter().map(|((_, id), created)| format!("{id}@{created}")).collect())
+    }
+
+    #[test]
+    fn what_a_node_without_etcd_tells_is_news() {
+        let view = view();
+        let lives = br#"{"status":{"incarnation":"i"}}"#;
+        view.apply(Update::Changes(vec![put("nodes/edge/node-3", std::str::from_utf8(lives).unwrap(), 8)]), 8);
+        view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/edge/node-3".to_vec())]), 9);
+        let source = NodeSource { filter: None, selector: "".parse().unwrap() };
+        let tell = |phase: v1::NodePhase| {
+            let status = v1::NodeStatus { incarnation: "i".into(), phase: phase.into(), ..Default::default() };
+            let answer = Answer::Alive(Box::new(status));
+            let (pool, node) = ("edge".parse().unwrap(), "node-3".parse().unwrap());
+            view.judge(vec![Verdict { pool, node, mod_revision: 8, answer }]);
+            view.read(|state| source.versions(state))
+        };
+        let ready = tell(v1::NodePhase::Ready);
+        assert!(ready == tell(v1::NodePhase::Ready) && ready != tell(v1::NodePhase::Draining));
     }
 
     #[test]

@@ -124,8 +124,10 @@ impl Supervisor {
 
     async fn reconcile(&mut self, wanted: &Wanted) {
         self.push();
-        let usage = |index| wanted.idle.get(&node_id(index)?).copied();
-        let counted = |(index, worker): (&u32, &Worker)| worker.counted(*index, usage(*index).unwrap_or(Usage::Serves));
+        let usage = |index, pool: &PoolName| wanted.idle.get(&(pool.clone(), node_id(index)?)).copied();
+        let counted = |(index, worker): (&u32, &Worker)| {
+            worker.counted(*index, usage(*index, &worker.pool).unwrap_or(Usage::Serves))
+        };
         let workers: Vec<scale::Worker> = self.workers.iter().map(counted).collect();
         let scale::Plan { actions, refused } = scale::plan(&wanted.replicas, &workers);
         let mut starts = Vec::new();

@@ -288,7 +288,9 @@ async fn who_is_told_to_leave_is_told_of_when_it_has_and_the_idle_go_first() {
     let mut control = host.control(&host.binary);
     control.scaler.want(want(3));
     host.until(&[1, 2, 3]).await;
-    let idle = [("node-1".parse().unwrap(), Usage::Drained)].into();
+    let of = |pool: &str, id: &str| (pool.parse().unwrap(), id.parse().unwrap());
+    // The namesake of another pool, on another host, says nothing of the node here.
+    let idle = [(of("edge", "node-1"), Usage::Cordoned), (of("web", "node-2"), Usage::Drained)].into();
     control.scaler.want(want(2).map(|wanted| Wanted { idle, ..wanted }));
     host.until(&[2, 3]).await;
     let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();

@@ -30,6 +30,10 @@ struct Clock {
 /// # Errors
 /// None: it ends with the process.
 pub async fn watch(report: watch::Sender<Report>) -> Result<(), Infallible> {
+    keep(report, sample).await
+}
+
+async fn keep(report: watch::Sender<Report>, mut sample: impl FnMut() -> io::Result<Clock>) -> Result<(), Infallible> {
     loop {
         match sample() {
             Ok(clock) => {
@@ -95,13 +99,33 @@ mod tests {
         assert!(tell(ON, &mut report) && report.conditions.is_empty());
     }
 
-    #[tokio::test]
-    async fn the_kernel_is_asked_at_once() {
-        let Ok(clock) = sample() else { return };
+    #[tokio::test(start_paused = true)]
+    async fn the_kernel_is_asked_at_once_and_again_until_it_does_not_tell() {
         let (cell, mut report) = watch::channel(Report::starting());
-        tokio::spawn(watch(cell));
-        if !clock.synchronized {
-            report.wait_for(|report| !report.conditions.is_empty()).await.unwrap();
+        let mut answers = [Ok(OFF), Ok(ON), Err(io::ErrorKind::PermissionDenied.into())].into_iter();
+        let (asked, mut all) = tokio::sync::oneshot::channel();
+        let mut asked = Some(asked);
+        let sample = move || {
+            let answer = answers.next().unwrap();
+            if answer.is_err() {
+                asked.take().unwrap().send(()).unwrap();
+            }
+            answer
+        };
+        let watching = tokio::spawn(keep(cell, sample));
+        report.wait_for(|report| !report.conditions.is_empty()).await.unwrap();
+        assert!(all.try_recv().is_err());
+        report.wait_for(|report| report.conditions.is_empty()).await.unwrap();
+        all.await.unwrap();
+        assert!(!watching.is_finished(), "its end would be the node's");
+        watching.abort();
+    }
+
+    #[test]
+    fn the_kernel_answers_or_refuses() {
+        match sample() {
+            Ok(clock) => assert!(clock.max_error < Duration::from_secs(3600), "{clock:?}"),
+            Err(error) => assert!(error.raw_os_error().is_some(), "{error}"),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Assignments in, reports out, with real sockets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use echo_proto::codec;
 use echo_proto::ids::Digest;
@@ -16,8 +17,20 @@ use crate::agent::state_dir::tests::{Scratch, owner};
 use crate::live::LiveOptions;
 
 /// Longest wait for anything here.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// An address of this test's own: a port that it gives up there is no other test's meanwhile.
+    static LOOPBACK: IpAddr = {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    };
+}
+
+fn loopback() -> IpAddr {
+    LOOPBACK.with(|address| *address)
+}
 
 /// An applier that runs, and the cells around it.
 pub(super) struct Bench {
@@ -61,7 +74,7 @@ impl Bench {
 }
 
 fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
-    let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: LOOPBACK }).unwrap();
+    let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: loopback() }).unwrap();
     let (cell, report) = watch::channel(Report::starting());
     let (node, pool) = ("node-1".parse().unwrap(), "edge".parse().unwrap());
     let own = Own { node, pool, incarnation: Incarnation::random(), drain_deadline: None };
@@ -100,7 +113,7 @@ pub(super) fn applied(n: u32) -> impl FnMut(&Report) -> bool {
 
 /// A port that another process holds.
 pub(super) fn taken() -> (TcpListener, u16) {
-    let holder = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let holder = TcpListener::bind((loopback(), 0)).unwrap();
     let port = holder.local_addr().unwrap().port();
     (holder, port)
 }
@@ -127,7 +140,7 @@ async fn a_next_that_can_not_be_bound_is_refused_and_stable_serves_on() {
     let report = bench.until(|r| r.rejection.is_some()).await;
     let rejection = report.rejection.clone().unwrap();
     assert_eq!((rejection.revision.as_ref().unwrap().n, rejection.rollout), (2, 2));
-    let told = format!("listener echo-tcp: bind 127.0.0.1:{port}: address in use");
+    let told = format!("listener echo-tcp: bind {}:{port}: address in use", loopback());
     assert_eq!(report::told(&rejection), told);
     assert_eq!((report.phase, report.applied, report.listeners), (before.phase, before.applied, before.listeners));
     bench.end().await.end().await;

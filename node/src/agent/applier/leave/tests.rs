@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use super::super::tests::{Bench, applied, revision, stable, taken};
+use super::super::tests::{Bench, PATIENCE, applied, revision, stable, taken};
 use super::*;
 
 fn intent(kind: IntentKind) -> Option<v1::Intent> {
@@ -29,6 +29,7 @@ fn echoes(stream: &mut TcpStream) -> bool {
 /// A connection that is known to be served.
 fn connected(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(echoes(&mut stream));
     stream
 }

@@ -6,6 +6,7 @@
 mod event;
 mod node;
 mod pool;
+mod recent;
 mod revision;
 mod sheet;
 
@@ -22,6 +23,7 @@ use crate::object::source::{Filter, Selection, Source, list};
 use crate::output::human::age;
 use crate::output::print;
 use crate::target::{self, Target, Type};
+use recent::{Recent, events_of};
 use sheet::Sheet;
 
 /// Shown at the end of `--help`.
@@ -31,9 +33,6 @@ Examples:
   echoctl describe pool edge
   echoctl describe nodes -l zone=a
   echoctl describe revision/edge-4";
-
-/// Events of the object that are shown, the last ones.
-const EVENTS: u32 = 10;
 
 /// Flags of `describe`.
 #[derive(Debug, clap::Args)]
@@ -82,25 +81,20 @@ async fn describe<T: Described>(control: &mut Control, names: &[String], filter:
     } else {
         chosen::<T>(control, names, filter).await?
     };
+    let mut recent = Recent::default();
+    if T::HAS_EVENTS {
+        recent = events_of(control, objects.iter().map(crate::object::Object::path).collect()).await?;
+    }
     for (index, object) in objects.iter().enumerate() {
         let more = object.more(control).await?;
         let mut sheet = object.sheet(&more, SystemTime::now());
         if T::HAS_EVENTS {
-            let events = last_events(control, object.path()).await?;
-            event::table(&mut sheet, &events, SystemTime::now());
+            event::table(&mut sheet, &recent.take(&object.path()), SystemTime::now());
         }
         let gap = if index > 0 { "\n" } else { "" };
         print(&format!("{gap}{}", sheet.text()))?;
     }
     Ok(())
-}
-
-/// The last events of an object, oldest first.
-async fn last_events(control: &mut Control, object: String) -> Result<Vec<v1::Event>, Failure> {
-    let request = v1::EventsListRequest { object, page_size: EVENTS, newest_first: true, ..Default::default() };
-    let mut events = control.events.list(request).await.map_err(|s| control.explain(s))?.into_inner().events;
-    events.reverse();
-    Ok(events)
 }
 
 /// ` (3m12s ago)`.

@@ -85,8 +85,11 @@ fn drain_lines(drain: &v1::DrainStatus, now: SystemTime) -> Vec<String> {
     if drain.exits {
         lines.push("its process ends then".to_owned());
     }
-    if drain.cut_connections > 0 {
-        lines.push(format!("{} connections were cut at the deadline", drain.cut_connections));
+    // At the deadline or by force: the record does not say.
+    match drain.cut_connections {
+        0 => {}
+        1 => lines.push("1 connection was cut".to_owned()),
+        cut => lines.push(format!("{cut} connections were cut")),
     }
     lines
 }

@@ -65,7 +65,7 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
     let text = node.sheet(&(), now()).text().to_owned();
     holds(&text, &["Phase:          CORDONED", "Cordoned by:    ann"]);
     holds(&text, &["                drained by ann (10s ago)", "                deadline in 30 s"]);
-    holds(&text, &["                its process ends then", "                3 connections were cut at the deadline"]);
+    holds(&text, &["                its process ends then", "                3 connections were cut"]);
     holds(&text, &["  ClockSynchronized   False    Unsynchronized   30s     off by 2 s"]);
     holds(
         &text,

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use echo_tests::cluster::{READY, pool_file, text};
+use echo_tests::cluster::{READY, SETTLED, bound, pool_file, text};
 use echo_tests::etcd::{free_port, own_loopback_address};
 use echo_tests::finish::finish;
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
+use echo_tests::{Cluster, Echoctl, Process, client, eventually, tools};
 
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
@@ -136,6 +136,40 @@ fn a_watch_goes_on_with_another_server() {
     });
 }
 
+#[test]
+fn a_drain_is_watched_at_another_server() {
+    let mut cluster = Cluster::start(1);
+    let (_second, second) = second_control(&cluster);
+    let mut open = client::connect(bound(&cluster.wait_nodes(1)[0], "echo-tcp")).unwrap();
+    client::echo_on(&mut open, b"open").unwrap();
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.args(["drain", "node-1", "--server", &format!("http://{},{second}", cluster.address())]);
+    let mut drain = Process::start("drain", cluster.dir(), command);
+    eventually("the drain begins", READY, || ensure(drain.log().contains("closing, 1 connection"), || drain.log()));
+    cluster.control.kill();
+    drop(open);
+    assert_eq!(drain.wait(SETTLED).code(), Some(0), "{}", drain.log());
+    assert!(drain.log().ends_with("node/node-1 drained\n"), "{}", drain.log());
+}
+
+#[test]
+fn a_server_without_etcd_is_passed_over() {
+    let cluster = Cluster::start(1);
+    let ip = own_loopback_address();
+    let address = format!("{ip}:{}", free_port(ip));
+    let mut command = Command::new(tools::ours("echo-control"));
+    command.args(["--grpc", &address, "--http", &format!("{ip}:0"), "--etcd", NOWHERE, "--lifeline"]);
+    let _cut_off = Process::start("cut-off", cluster.dir(), command);
+    eventually("it answers", READY, || {
+        let version = Echoctl::new(&address).run("version");
+        ensure(version.code == 0, || version.stderr)
+    });
+    let echoctl = Echoctl::new(&format!("{address},{}", cluster.address()));
+    assert_eq!(echoctl.ok("get nodes -o name"), "node/node-1\n");
+    let alone = Echoctl::new(&format!("{address},{NOWHERE}")).run("get nodes --timeout 5s");
+    assert!(alone.stderr.contains("etcd"), "what answers tells why it can't serve: {alone:?}");
+}
+
 fn bash(script: &str, path: &Path) -> String {
     let path = format!("{}:/usr/bin:/bin", path.display());
     let output = finish(Command::new("bash").args(["-c", script]).env("PATH", path));
@@ -201,4 +235,8 @@ fn a_silent_control_is_not_waited_for_longer_than_told() {
         assert_eq!(echoctl.run(line).code, 1, "{line}");
     }
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let late = echoctl.run("get nodes --timeout 300ms").stderr;
+    assert!(late.contains("give it longer with --timeout"), "{late}");
+    let unsure = echoctl.run("scale pool/default --replicas 2 --timeout 300ms").stderr;
+    assert!(unsure.contains("may or may not have been made") && !unsure.contains("try again"), "{unsure}");
 }

@@ -95,7 +95,7 @@ pub(crate) async fn send(control: &mut Control, pool: &v1::Pool, how: How<'_>) -
         message: how.message.to_owned(),
     };
     let answer = control.pools.apply(request).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| control.explain(status))
+    answer.map(tonic::Response::into_inner).map_err(|status| control.explain_change(status, "pools"))
 }
 
 fn is_table(format: Format) -> bool {

@@ -15,7 +15,7 @@ use echo_proto::v1::nodes_client::NodesClient;
 use echo_proto::v1::pools_client::PoolsClient;
 use tokio::time::timeout;
 use tonic::transport;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tower::ServiceBuilder;
 
 use crate::args::Global;
@@ -55,44 +55,49 @@ impl Control {
         Self::of(&Context::resolve(global)?).await
     }
 
-    /// Connects to the first control of a context that answers. Nothing but a question is sent to one that is passed
-    /// over, so that no change is made twice.
+    /// Connects to the first control of a context that can serve, or where none can, to the first that answers: it tells
+    /// why. Nothing but a question is sent to one that is passed over, so that no change is made twice.
     ///
     /// # Errors
     /// None answers, or not in time.
     pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
         let timeout = context.timeout();
         let mut causes = Vec::new();
+        let mut unable = None;
         for server in context.servers.iter() {
             let opened = Self::open(server, timeout).await;
             let answering = match opened {
                 Ok(control) if context.servers.are_several() => control.answering().await,
-                opened => opened,
+                opened => opened.map(|control| (control, true)),
             };
             match answering {
-                Ok(control) => return Ok(Self { servers: context.servers.clone(), ..control }),
+                Ok((control, true)) => return Ok(Self { servers: context.servers.clone(), ..control }),
+                Ok((control, false)) => unable = unable.or(Some(control)),
                 Err(Failure::NoControl { cause, .. }) => causes.push(cause),
                 Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::NoControl { server: context.servers.to_string(), cause: causes.join("; ") })
+        let servers = context.servers.clone();
+        let none = || Failure::NoControl { server: servers.to_string(), cause: causes.join("; ") };
+        unable.map(|control| Self { servers: servers.clone(), ..control }).ok_or_else(none)
     }
 
-    /// Turns to another server, where there are several and one answers.
+    /// Turns to another server, where there are several and one answers; the one that failed is asked last.
     pub(crate) async fn turn(&mut self) {
         if self.servers.are_several() {
-            let (servers, timeout) = (self.servers.clone(), Some(self.timeout));
+            let (servers, timeout) = (self.servers.after(&self.server), Some(self.timeout));
             if let Ok(control) = Box::pin(Self::of(&Context { servers, timeout, ..Context::default() })).await {
                 *self = control;
             }
         }
     }
 
-    /// Whether it answers at all: a stopped process still has its connections accepted.
-    async fn answering(mut self) -> Result<Self, Failure> {
+    /// Whether it can serve, if it answers at all: a stopped process still has its connections accepted, and one that
+    /// lost etcd still tells of itself.
+    async fn answering(mut self) -> Result<(Self, bool), Failure> {
         let limit = CONNECT_TIMEOUT.min(self.timeout);
         let cause = match timeout(limit, self.cluster.get_info(v1::GetInfoRequest {})).await {
-            Ok(Ok(_)) => return Ok(self),
+            Ok(Ok(info)) => return Ok((self, info.into_inner().unable.is_empty())),
             Ok(Err(status)) => status.message().to_owned(),
             Err(_) => format!("no answer within {limit:?}"),
         };
@@ -138,17 +143,44 @@ impl Control {
 
     /// What the status of a failed call means to a person.
     pub(crate) fn explain(&self, status: Status) -> Failure {
-        let server = self.server.to_string();
-        match status.code() {
-            // Control's own answers carry their next step; a broken connection only has causes.
-            _ if status.source().is_some() && status.code() != Code::DeadlineExceeded => {
-                Failure::Lost { server, cause: status.source().map_or_else(String::new, root_cause) }
-            }
-            Code::Cancelled | Code::DeadlineExceeded => Failure::Late { server, timeout: self.timeout },
-            Code::Unimplemented => Failure::Unimplemented { server },
-            _ => Failure::Refused(Box::new(status)),
-        }
+        explain(&self.server, self.timeout, status)
     }
+
+    /// What the status of a call means that was to change something; `list` is what to look at when nobody knows whether
+    /// it did.
+    pub(crate) fn explain_change(&self, status: Status, list: &'static str) -> Failure {
+        let cause = match self.explain(status) {
+            Failure::Lost { server, cause } => format!("lost control at {server} ({cause})"),
+            Failure::Late { server, timeout } => format!("no answer from control at {server} within {timeout:?}"),
+            failure => return failure,
+        };
+        Failure::Unknown { cause, list }
+    }
+}
+
+fn explain(server: &Server, timeout: Duration, status: Status) -> Failure {
+    let server = server.to_string();
+    match status.code() {
+        _ if is_late(&status) => Failure::Late { server, timeout },
+        // Control's own answers carry their next step; a broken connection only has causes.
+        _ if status.source().is_some() => {
+            Failure::Lost { server, cause: status.source().map_or_else(String::new, root_cause) }
+        }
+        Code::Unimplemented => Failure::Unimplemented { server },
+        _ => Failure::Refused(Box::new(status)),
+    }
+}
+
+/// Whether the time was up, by our clock or by control's.
+fn is_late(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    status.code() == Code::DeadlineExceeded || (status.code() == Code::Cancelled && status.source().is_none())
 }
 
 /// The innermost cause of an error, without the number of the operating system.
@@ -172,6 +204,7 @@ pub(crate) fn io_cause(error: &io::Error) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -179,5 +212,17 @@ mod tests {
     fn causes_are_plain_words() {
         let error = io::Error::from_raw_os_error(111);
         assert_eq!(io_cause(&error), "connection refused");
+    }
+
+    #[test]
+    fn a_slow_control_is_not_a_lost_one() {
+        let server: Server = "a:1".parse().unwrap();
+        let means = |status| explain(&server, Duration::from_secs(1), status);
+        // As the channel makes it.
+        let late = Status::from_error(Box::new(TimeoutExpired(())));
+        assert!(matches!(means(late), Failure::Late { .. }));
+        let lost = Status::from_error(Box::new(io::Error::other("connection reset")));
+        assert!(matches!(means(lost), Failure::Lost { .. }));
+        assert!(matches!(means(Status::unavailable("etcd is away")), Failure::Refused(_)));
     }
 }

@@ -124,7 +124,7 @@ async fn delete_pools(control: &mut Control, pools: Vec<v1::Pool>, dry_run: &Dry
             author: author(),
             dry_run: dry_run.any(),
         };
-        let answer = control.pools.delete(request).await.map_err(|status| control.explain(status));
+        let answer = control.pools.delete(request).await.map_err(|status| control.explain_change(status, "pools"));
         match one_of_several(&pool.path(), answer)? {
             Some(_) => print(&line(&pool.path(), "deleted", dry_run))?,
             None => whole = false,

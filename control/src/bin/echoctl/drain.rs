@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime};
 use echo_proto::v1::{self, IntentKind};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::args::Global;
 use crate::chosen::{NodeArgs, line, one_of_several};
 use crate::connect::Control;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
+use crate::follow::passes;
 use crate::intent::{self, DrainArgs};
 use crate::object::Object as _;
 use crate::output::console::Console;
@@ -66,29 +67,54 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         return nodes.unasked("draining", &args.dry_run);
     }
     let mut control = Control::connect(global).await?;
+    let nodes = nodes.find(&mut control).await?;
     let mut drains = Vec::new();
-    let mut refused = false;
-    for node in nodes.find(&mut control).await? {
-        let answer = intent::set(&mut control, &node, IntentKind::Drain, args.drain, &args.dry_run).await;
-        match one_of_several(&node.path(), answer)? {
-            Some(_) if args.detach || args.dry_run.any() => print(&line(&node.path(), "draining", &args.dry_run))?,
-            Some(_) => drains.push(Drain::new(&node, Instant::now())),
-            None => refused = true,
-        }
-    }
     let console = Console::new();
     let limit = global.timeout;
     let end = tokio::select! {
-        end = wait(&mut control, &mut drains, &console) => end,
-        Ok(()) = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
-        () = expired(limit) => Err(format!("not drained within {:?}", limit.unwrap_or_default())),
+        end = drain(&mut control, nodes, &args, &mut drains, &console) => end,
+        Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Drain("interrupted".to_owned())),
+        () = expired(limit) => Err(Failure::Drain(format!("not drained within {:?}", limit.unwrap_or_default()))),
     };
     console.settle();
     match end {
-        Ok(end) => end?,
-        Err(why) => return Err(Failure::Drain(progress::unfinished(&drains, &why, SystemTime::now()))),
+        Ok(true) if !drains.iter().any(Drain::failed) => Ok(()),
+        Ok(_) => Err(Failure::Partly),
+        Err(failure) if drains.iter().any(Drain::goes_on) => {
+            Err(Failure::Drain(progress::unfinished(&drains, &failure.to_string(), SystemTime::now())))
+        }
+        Err(failure) => Err(failure),
     }
-    if refused || drains.iter().any(Drain::failed) { Err(Failure::Partly) } else { Ok(()) }
+}
+
+/// Asks every node to drain, and waits where that is wanted; whether none was refused. Whenever this ends, `drains` holds
+/// those that may have been asked.
+async fn drain(
+    control: &mut Control,
+    nodes: Vec<v1::Node>,
+    args: &Args,
+    drains: &mut Vec<Drain>,
+    console: &Console,
+) -> Result<bool, Failure> {
+    let mut whole = true;
+    for node in nodes {
+        if !args.dry_run.any() {
+            drains.push(Drain::new(&node, args.drain.forced(), Instant::now()));
+        }
+        let answer = intent::set(control, &node, IntentKind::Drain, args.drain, &args.dry_run).await;
+        match one_of_several(&node.path(), answer)? {
+            Some(_) if args.detach || args.dry_run.any() => print(&line(&node.path(), "draining", &args.dry_run))?,
+            Some(_) => {}
+            None => {
+                drains.pop();
+                whole = false;
+            }
+        }
+    }
+    if !args.detach {
+        wait(control, drains, console).await?;
+    }
+    Ok(whole)
 }
 
 async fn expired(limit: Option<Duration>) {
@@ -99,27 +125,32 @@ async fn expired(limit: Option<Duration>) {
 }
 
 /// Looks at the nodes and tells what is left, until every drain has ended.
-async fn wait(control: &mut Control, drains: &mut [Drain], console: &Console) -> Result<Result<(), Failure>, String> {
+async fn wait(control: &mut Control, drains: &mut [Drain], console: &Console) -> Result<(), Failure> {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: Option<(Instant, String)> = None;
     let mut away: Option<Instant> = None;
+    let mut away_told = false;
     while drains.iter().any(Drain::goes_on) {
         looks.tick().await;
         match look(control, drains).await {
             Ok(ends) => {
-                if away.take().is_some() {
+                away = None;
+                if std::mem::take(&mut away_told) {
                     tell("control is back");
                 }
                 ends.into_iter().for_each(|end| show(console, end));
             }
-            Err(failure) => {
-                if away.is_none() {
+            Err(status) => {
+                let again = away.is_some();
+                if !passes(&status) || away.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                    return Err(control.explain(status));
+                }
+                // Not when another server answers at once.
+                if again && !std::mem::replace(&mut away_told, true) {
                     tell(&format!("lost control; trying again for {} s", PATIENCE.as_secs()));
                 }
-                if away.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return Ok(Err(failure));
-                }
+                control.turn().await;
                 continue;
             }
         }
@@ -130,7 +161,7 @@ async fn wait(control: &mut Control, drains: &mut [Drain], console: &Console) ->
             told = Some((Instant::now(), left));
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 fn show(console: &Console, end: End) {
@@ -144,7 +175,7 @@ fn show(console: &Console, end: End) {
 }
 
 /// One look at every node that drains; what ended by it.
-async fn look(control: &Control, drains: &mut [Drain]) -> Result<Vec<End>, Failure> {
+async fn look(control: &Control, drains: &mut [Drain]) -> Result<Vec<End>, Status> {
     let mut ends = Vec::new();
     let mut going: Vec<&mut Drain> = drains.iter_mut().filter(|drain| drain.goes_on()).collect();
     for chunk in going.chunks_mut(IN_FLIGHT) {
@@ -163,10 +194,10 @@ async fn look(control: &Control, drains: &mut [Drain]) -> Result<Vec<End>, Failu
     Ok(ends)
 }
 
-async fn ask(mut control: Control, request: v1::NodesGetRequest) -> Result<Sight, Failure> {
+async fn ask(mut control: Control, request: v1::NodesGetRequest) -> Result<Sight, Status> {
     match control.nodes.get(request).await {
         Ok(response) => Ok(response.into_inner().node.map_or(Sight::Gone, |node| Sight::Node(Box::new(node)))),
         Err(status) if status.code() == Code::NotFound => Ok(Sight::Gone),
-        Err(status) => Err(control.explain(status)),
+        Err(status) => Err(status),
     }
 }

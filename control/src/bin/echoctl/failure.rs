@@ -54,6 +54,11 @@ pub(crate) enum Failure {
     /// No answer in time.
     #[error("no answer from control at {server} within {timeout:?}; give it longer with --timeout")]
     Late { server: String, timeout: Duration },
+    /// No answer to a change, which may have been made all the same.
+    #[error(
+        "{cause}; the change may or may not have been made: look with `echoctl get {list}` before you ask for it again"
+    )]
+    Unknown { cause: String, list: &'static str },
     /// Control is older than this command, or something else listens there.
     #[error("{server} does not know this call; compare the versions with `echoctl version`")]
     Unimplemented { server: String },
@@ -103,6 +108,7 @@ impl Failure {
             Self::NoControl { .. } => "no_control",
             Self::Lost { .. } => "lost",
             Self::Late { .. } => "late",
+            Self::Unknown { .. } => "unknown",
             Self::Unimplemented { .. } => "unimplemented",
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",

@@ -81,7 +81,7 @@ async fn next<M>(stream: &mut Streaming<M>, limit: Option<Duration>) -> Result<O
 }
 
 /// Whether the same call may succeed later: control was restarted, or cut us for being slow.
-fn passes(status: &Status) -> bool {
+pub(crate) fn passes(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Aborted | Code::ResourceExhausted | Code::Cancelled)
         || std::error::Error::source(status).is_some()
 }

@@ -25,6 +25,11 @@ pub(crate) struct DrainArgs {
 }
 
 impl DrainArgs {
+    /// Whether open connections are closed at once.
+    pub(crate) fn forced(self) -> bool {
+        self.force
+    }
+
     /// Whether one of its flags was given.
     pub(crate) fn given(self) -> bool {
         self.force || self.deadline.is_some()
@@ -84,5 +89,5 @@ fn pool_of(node: &v1::Node) -> String {
 }
 
 fn answered<T>(control: &Control, answer: Result<tonic::Response<T>, Status>) -> Result<T, Failure> {
-    answer.map(tonic::Response::into_inner).map_err(|status| control.explain(status))
+    answer.map(tonic::Response::into_inner).map_err(|status| control.explain_change(status, "nodes"))
 }

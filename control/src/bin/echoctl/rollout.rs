@@ -108,7 +108,8 @@ async fn undo(global: &Global, args: UndoArgs) -> Result<(), Failure> {
         author: author(),
         dry_run: args.dry_run.any(),
     };
-    let response = control.pools.undo(request).await.map_err(|status| control.explain(status))?.into_inner();
+    let answer = control.pools.undo(request).await;
+    let response = answer.map_err(|status| control.explain_change(status, "revisions"))?.into_inner();
     let n = response.revision.map_or(0, |r| r.n);
     let done = format!("rolled back to revision {}, as revision {n}", response.restored);
     print(&line(&path, &done, &args.dry_run))

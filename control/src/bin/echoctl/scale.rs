@@ -54,7 +54,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let mut control = Control::connect(global).await?;
     let dry_run = args.dry_run.any();
     let request = v1::ScaleRequest { name: pool.to_string(), replicas, author: author(), dry_run };
-    let response = control.pools.scale(request).await.map_err(|status| control.explain(status))?.into_inner();
+    let answer = control.pools.scale(request).await;
+    let response = answer.map_err(|status| control.explain_change(status, "pools"))?.into_inner();
     match (args.output.output, response.pool) {
         (format @ (Format::Json | Format::Yaml | Format::Name), Some(pool)) => {
             print_object(&pool, format, &View::now(false))

@@ -64,6 +64,14 @@ impl Servers {
         self.0.iter()
     }
 
+    /// All of them, beginning with the one after `server`.
+    pub(crate) fn after(&self, server: &Server) -> Self {
+        let mut servers = self.0.clone();
+        let at = servers.iter().position(|s| s.text == server.text).map_or(0, |at| at + 1);
+        servers.rotate_left(at);
+        Self(servers)
+    }
+
     /// Whether there is another one to try.
     pub(crate) fn are_several(&self) -> bool {
         self.0.len() > 1
@@ -122,6 +130,8 @@ mod tests {
         let servers: Servers = "a:1, http://b:2".parse().unwrap();
         assert_eq!(servers.to_string(), "http://a:1,http://b:2");
         assert!(servers.are_several());
+        let next = |text: &str| servers.after(&text.parse().unwrap()).to_string();
+        assert_eq!((next("a:1"), next("b:2")), ("http://b:2,http://a:1".into(), "http://a:1,http://b:2".into()));
         let told = "a:1,b".parse::<Servers>().unwrap_err();
         assert!(told.starts_with("\"b\": expected http://HOST:PORT"), "{told}");
         let many = ["a:1"; MAX_SERVERS + 1].join(",");

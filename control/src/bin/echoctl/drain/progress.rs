@@ -2,6 +2,7 @@
 //!
 //! Used by `drain`.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::v1::{self, DrainStage, NodePhase, SyncState};
@@ -47,11 +48,21 @@ pub(super) struct Drain {
     state: State,
     /// Since the last change of `state`.
     since: Instant,
+    /// Why connections that this drain closes are closed.
+    cut: &'static str,
+    /// Connections of the lives that ended before their drain did.
+    torn: Option<u64>,
 }
 
 impl Drain {
-    pub(super) fn new(node: &v1::Node, now: Instant) -> Self {
-        Self { node: node.clone(), state: State::Asked, since: now }
+    pub(super) fn new(node: &v1::Node, forced: bool, now: Instant) -> Self {
+        let cut = match (node.status.as_ref().map(v1::NodeStatus::phase), forced) {
+            // By an earlier drain, of which this command knows nothing.
+            (Some(NodePhase::Drained), _) => "",
+            (_, true) => " by force",
+            (_, false) => " at the deadline",
+        };
+        Self { node: node.clone(), state: State::Asked, since: now, cut, torn: None }
     }
 
     pub(super) fn goes_on(&self) -> bool {
@@ -64,18 +75,28 @@ impl Drain {
 
     /// How to look at the node.
     pub(super) fn request(&self) -> v1::NodesGetRequest {
-        let pool = self.node.status.as_ref().map(|status| status.pool.clone()).unwrap_or_default();
-        v1::NodesGetRequest { name: self.node.name().to_owned(), pool }
+        v1::NodesGetRequest { name: self.node.name().to_owned(), pool: self.pool().to_owned() }
+    }
+
+    fn pool(&self) -> &str {
+        self.node.status.as_ref().map_or("", |status| &status.pool)
     }
 
     /// Takes a look's result; the end, if this is it.
     pub(super) fn see(&mut self, sight: Sight, now: Instant) -> Option<End> {
         let path = self.node.path();
         let Sight::Node(node) = sight else {
-            // A node that is stopped while it drains has left; one that dies is kept as LOST.
-            return Some(self.end(State::Drained, format!("{path} left")));
+            // Control forgets a node that left, but a control that was restarted does not know of one that died, either.
+            return Some(if self.exits() {
+                self.end(State::Drained, format!("{path} left{}", self.torn_away()))
+            } else {
+                let text = format!(
+                    "{path} ended before it had drained, as far as was seen; `echoctl get events --for {path}` tells more"
+                );
+                self.end(State::Failed, text)
+            });
         };
-        self.node = *node;
+        self.meet(*node, now);
         let status = self.node.status.clone().unwrap_or_default();
         let drain = status.drain.clone().unwrap_or_default();
         match (status.sync(), status.phase(), drain.stage()) {
@@ -84,12 +105,12 @@ impl Drain {
                 Some(self.end(State::Failed, text))
             }
             (_, NodePhase::Drained, _) | (_, _, DrainStage::Drained) => {
-                let text = match drain.cut_connections {
-                    0 => format!("{path} drained"),
-                    1 => format!("{path} drained; 1 connection was cut at the deadline"),
-                    cut => format!("{path} drained; {cut} connections were cut at the deadline"),
+                let cut = match drain.cut_connections {
+                    0 => String::new(),
+                    1 => format!("; 1 connection was cut{}", self.cut),
+                    cut => format!("; {cut} connections were cut{}", self.cut),
                 };
-                Some(self.end(State::Drained, text))
+                Some(self.end(State::Drained, format!("{path} drained{cut}{}", self.torn_away())))
             }
             (_, NodePhase::Draining, _) => {
                 if self.state == State::Asked {
@@ -106,6 +127,35 @@ impl Drain {
                 Some(self.end(State::Failed, text))
             }
             _ => None,
+        }
+    }
+
+    /// Takes what is known of the node now. Another life of it has the drain before it again.
+    fn meet(&mut self, node: v1::Node, now: Instant) {
+        let life = |node: &v1::Node| node.status.as_ref().map(|status| status.incarnation.clone()).unwrap_or_default();
+        let (before, after) = (life(&self.node), life(&node));
+        if !before.is_empty() && !after.is_empty() && before != after {
+            if !self.exits() {
+                let open = Load::of(self.node.status.as_ref().and_then(|status| status.live.as_ref())).connections;
+                self.torn = Some(self.torn.unwrap_or_default().saturating_add(open));
+            }
+            (self.state, self.since) = (State::Asked, now);
+        }
+        self.node = node;
+    }
+
+    /// Whether the node was about to leave when it was last seen.
+    fn exits(&self) -> bool {
+        self.node.status.as_ref().and_then(|status| status.drain.as_ref()).is_some_and(|drain| drain.exits)
+    }
+
+    /// What is said of lives that ended before their drain did.
+    fn torn_away(&self) -> String {
+        match self.torn {
+            None => String::new(),
+            Some(0) => "; its process ended before it had drained, and another took its place".to_owned(),
+            Some(1) => "; its process ended before it had drained, which cut 1 connection".to_owned(),
+            Some(open) => format!("; its process ended before it had drained, which cut {open} connections"),
         }
     }
 
@@ -201,11 +251,20 @@ pub(super) fn left(drains: &[Drain], now: SystemTime, counting: bool) -> Option<
 /// What is said when nobody waits any more: who still drains, and how to take that back.
 pub(super) fn unfinished(drains: &[Drain], why: &str, now: SystemTime) -> String {
     let going: Vec<&Drain> = drains.iter().filter(|drain| drain.goes_on()).collect();
-    let names: Vec<&str> = going.iter().take(MAX_NAMED).map(|drain| drain.node.name()).collect();
     let left = left(drains, now, true).map(|left| format!(" ({left})")).unwrap_or_default();
-    let more = if going.len() > MAX_NAMED { " ..." } else { "" };
-    let names = names.join(" ");
-    format!("{why}{left}; the drain goes on; `echoctl undrain {names}{more}` takes it back")
+    // Names are the pool's: a node of another pool may have the same.
+    let mut pools: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for drain in going.iter().take(MAX_NAMED) {
+        pools.entry(drain.pool()).or_default().push(drain.node.name());
+    }
+    let undrain = |(pool, names): (&str, Vec<&str>)| format!("`echoctl undrain {} --pool {pool}`", names.join(" "));
+    let commands: Vec<String> = pools.into_iter().map(undrain).collect();
+    let takes = if commands.len() == 1 { "takes" } else { "take" };
+    let more = match going.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" ({more} more are not named)"),
+    };
+    format!("{why}{left}; the drain goes on; {} {takes} it back{more}", commands.join(" and "))
 }
 
 #[cfg(test)]

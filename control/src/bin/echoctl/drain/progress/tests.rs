@@ -35,7 +35,7 @@ fn now(seconds: u64) -> SystemTime {
 #[test]
 fn what_is_left_is_told_until_the_node_is_drained() {
     let start = Instant::now();
-    let mut drains = [Drain::new(&node("node-1", NodePhase::Ready), start)];
+    let mut drains = [Drain::new(&node("node-1", NodePhase::Ready), false, start)];
     let text = left(&drains, now(0), true).unwrap();
     assert_eq!(text, "node/node-1: asked to drain, >=0 connections, >=0 UDP flows left", "no Agent has answered");
     assert_eq!(drains[0].see(sight(draining("node-1", 1, 4096, true)), start), None);
@@ -54,15 +54,15 @@ fn what_is_left_is_told_until_the_node_is_drained() {
 #[test]
 fn several_drains_are_one_line() {
     let start = Instant::now();
-    let mut drains: Vec<_> = ["a", "b", "c"].map(|n| Drain::new(&node(n, NodePhase::Ready), start)).into();
-    drains[0].see(Sight::Gone, start);
+    let mut drains: Vec<_> = ["a", "b", "c"].map(|n| Drain::new(&node(n, NodePhase::Ready), false, start)).into();
+    drains[0].see(sight(node("a", NodePhase::Drained)), start);
     drains[1].see(sight(draining("b", 2, 1, false)), start);
     drains[2].see(sight(draining("c", 5, 3, true)), start);
     let text = left(&drains, now(50), true).unwrap();
     assert_eq!(text, "1 of 3 nodes drained, 7 connections, >=4 UDP flows left; deadline in 10 s");
     let told = unfinished(&drains, "interrupted", now(50));
     assert!(
-        told.starts_with("interrupted (1 of 3 nodes drained, ") && told.contains("`echoctl undrain b c`"),
+        told.starts_with("interrupted (1 of 3 nodes drained, ") && told.contains("`echoctl undrain b c --pool edge`"),
         "{told}"
     );
 }
@@ -74,7 +74,7 @@ fn what_does_not_drain_is_a_failure() {
         Some(End::Failed(text)) => assert!(text.contains("node/a") && text.contains(why), "{text}"),
         other => panic!("{why}: {other:?}"),
     };
-    let asked = || Drain::new(&node("a", NodePhase::Ready), start);
+    let asked = || Drain::new(&node("a", NodePhase::Ready), false, start);
     let begun = || {
         let mut drain = asked();
         drain.see(sight(draining("a", 1, 0, false)), start);
@@ -96,8 +96,43 @@ fn what_does_not_drain_is_a_failure() {
 }
 
 #[test]
-fn a_node_that_was_stopped_has_left() {
+fn a_node_has_left_only_if_it_said_that_it_would() {
     let start = Instant::now();
-    let mut drain = Drain::new(&node("a", NodePhase::Ready), start);
+    let mut drain = Drain::new(&node("a", NodePhase::Ready), false, start);
+    let mut leaving = draining("a", 1, 0, false);
+    leaving.status.as_mut().unwrap().drain.as_mut().unwrap().exits = true;
+    drain.see(sight(leaving), start);
     assert_eq!(drain.see(Sight::Gone, start), Some(End::Drained("node/a left".into())));
+
+    let mut drain = Drain::new(&node("a", NodePhase::Ready), false, start);
+    drain.see(sight(draining("a", 1, 0, false)), start);
+    assert!(matches!(drain.see(Sight::Gone, start), Some(End::Failed(text)) if text.contains("before it had drained")));
+}
+
+#[test]
+fn a_life_that_ends_before_its_drain_is_told() {
+    let start = Instant::now();
+    let of_life = |mut node: v1::Node, life: &str| {
+        node.status.as_mut().unwrap().incarnation = life.into();
+        sight(node)
+    };
+    let mut drain = Drain::new(&node("a", NodePhase::Ready), false, start);
+    drain.see(of_life(draining("a", 2, 0, false), "first"), start);
+    assert_eq!(drain.see(of_life(node("a", NodePhase::Starting), "second"), start), None, "it serves nobody yet");
+    let end = drain.see(of_life(node("a", NodePhase::Drained), "second"), start);
+    let told = "node/a drained; its process ended before it had drained, which cut 2 connections";
+    assert_eq!(end, Some(End::Drained(told.into())));
+}
+
+#[test]
+fn connections_are_said_to_be_cut_by_what_cut_them() {
+    let start = Instant::now();
+    let mut drained = node("a", NodePhase::Drained);
+    drained.status.as_mut().unwrap().drain = Some(v1::DrainStatus { cut_connections: 1, ..Default::default() });
+    let told =
+        |before: NodePhase, forced| Drain::new(&node("a", before), forced, start).see(sight(drained.clone()), start);
+    let cut = |how: &str| Some(End::Drained(format!("node/a drained; 1 connection was cut{how}")));
+    assert_eq!(told(NodePhase::Ready, true), cut(" by force"));
+    assert_eq!(told(NodePhase::Ready, false), cut(" at the deadline"));
+    assert_eq!(told(NodePhase::Drained, true), cut(""), "by an earlier drain");
 }

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use std::time::SystemTime;
+
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
 use tokio::sync::mpsc;
@@ -13,6 +15,7 @@ use super::Pass;
 use super::journal::Journal;
 use crate::scaler::RETIRED;
 use crate::store::StoreError;
+use crate::view::{State, View};
 
 /// Events taken from the scaler; more wait there.
 const MAX_TAKEN: usize = 64;
@@ -64,14 +67,17 @@ impl Inbox {
     }
 }
 
-/// Stores what the scaler has told. A node that it retired needs no intent any more: the next one of that name must not
-/// find it.
-pub(super) async fn pass(inbox: &mut Inbox, journal: &mut Journal) -> Result<Pass, StoreError> {
+/// Stores what the scaler has told. A node that it retired needs its intent no more: the next one of that name must not
+/// find it. An intent that came later is for that next one, and stays.
+pub(super) async fn pass(inbox: &mut Inbox, view: &View, journal: &mut Journal) -> Result<Pass, StoreError> {
     inbox.fill();
     while let Some(event) = inbox.oldest().cloned() {
-        let retired = retired(&event).map(|(pool, node)| journal.keys().intent(&pool, &node));
-        let stored = journal.tell_with(event, |change, _| match retired {
-            Some(key) => change.delete(&key),
+        let over = view.read(|state| over(state, &event));
+        let stored = journal.tell_with(event, |change, keys| match over {
+            Some((pool, node, mod_revision)) => {
+                let key = keys.intent(&pool, &node);
+                change.require(&key, mod_revision).delete(&key)
+            }
             None => change,
         });
         if !stored.await? {
@@ -82,9 +88,14 @@ pub(super) async fn pass(inbox: &mut Inbox, journal: &mut Journal) -> Result<Pas
     Ok(Pass::Done(None))
 }
 
-fn retired(event: &v1::Event) -> Option<(PoolName, NodeId)> {
+/// The intent, as it is seen, that is over with what the event tells.
+fn over(state: &State, event: &v1::Event) -> Option<(PoolName, NodeId, i64)> {
     let node = event.object.strip_prefix("node/").filter(|_| event.reason == RETIRED)?;
-    Some((event.pool.parse().ok()?, node.parse().ok()?))
+    let (pool, node) = (event.pool.parse().ok()?, node.parse().ok()?);
+    let intent = state.pools.get(&pool)?.intents.get(&node)?;
+    let time = |at: Option<prost_types::Timestamp>| SystemTime::try_from(at?).ok();
+    let is_older = time(intent.value.create_time)? < time(event.first_time)?;
+    is_older.then(|| (pool, node, intent.mod_revision))
 }
 
 #[cfg(test)]
@@ -92,6 +103,29 @@ fn retired(event: &v1::Event) -> Option<(PoolName, NodeId)> {
 mod tests {
     use super::*;
     use crate::event;
+    use crate::store::{Entry, Update};
+
+    #[test]
+    fn only_a_wish_from_before_a_retirement_ends_with_it() {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let entry = |node: &str, created: &str| Entry {
+            key: format!("/echo/v1/test/intents/edge/{node}").into_bytes(),
+            value: format!(r#"{{"kind":"INTENT_KIND_DRAIN"{created}}}"#).into_bytes(),
+            mod_revision: 7,
+            ..Entry::default()
+        };
+        let before = entry("before", r#","createTime":"2001-01-01T00:00:00Z""#);
+        let after = entry("after", r#","createTime":"2999-01-01T00:00:00Z""#);
+        view.apply(Update::Reset(vec![before, after, entry("unknown", "")]), 9);
+        let told = |reason, node: &str| {
+            let event = event::normal(reason, format!("node/{node}"), "");
+            let event = event::in_pool(&"edge".parse().unwrap(), event);
+            view.read(|state| over(state, &event)).map(|(_, node, at)| (node.to_string(), at))
+        };
+        assert_eq!(told(RETIRED, "before"), Some(("before".to_owned(), 7)));
+        assert_eq!(told("NodeDied", "before"), None);
+        assert_eq!(["after", "unknown", "none"].map(|node| told(RETIRED, node)), [None, None, None]);
+    }
 
     #[tokio::test]
     async fn keeps_what_is_not_stored_and_takes_no_more_than_it_may() {

@@ -19,6 +19,8 @@ use crate::view::{PoolState, Slot, State, View};
 
 /// An intent of a node that is away for so long ends.
 const AWAY_FOR: Duration = Duration::from_secs(24 * 3600);
+/// A retirement ends after this where nothing is known of its node: one that a control saw go is known for as long.
+const UNKNOWN_FOR: Duration = Duration::from_secs(15 * 60);
 /// Intents ended in one pass; more follow in the next.
 const MAX_PER_PASS: usize = 64;
 
@@ -49,7 +51,8 @@ pub(super) async fn pass(view: &View, journal: &mut Journal, absences: &mut Abse
             return Ok(Pass::Again);
         }
     }
-    Ok(Pass::Done(absences.0.values().min().map(|since| *since + AWAY_FOR).filter(|due| *due > now)))
+    let dues = absences.0.values().flat_map(|since| [*since + UNKNOWN_FOR, *since + AWAY_FOR]);
+    Ok(Pass::Done(dues.filter(|due| *due > now).min()))
 }
 
 fn ends(state: &State, absences: &mut Absences, now: Instant) -> Vec<End> {
@@ -62,8 +65,8 @@ fn ends(state: &State, absences: &mut Absences, now: Instant) -> Vec<End> {
     for (name, pool) in &state.pools {
         for (id, intent) in &pool.intents {
             let away = is_away(name, id).then(|| *absences.0.entry((name.clone(), id.clone())).or_insert(now));
-            let long = away.is_some_and(|since| now.saturating_duration_since(since) >= AWAY_FOR);
-            if let Some(why) = end(pool, id, &intent.value, long) {
+            let away = away.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            if let Some(why) = end(pool, id, &intent.value, away) {
                 let (kind, mod_revision) = (intent.value.kind(), intent.mod_revision);
                 ends.push(End { pool: name.clone(), node: id.clone(), mod_revision, kind, why });
             }
@@ -73,14 +76,14 @@ fn ends(state: &State, absences: &mut Absences, now: Instant) -> Vec<End> {
     ends
 }
 
-/// Why an intent ends; `None`: it holds. `long`: its node has had no record for long.
-fn end(pool: &PoolState, id: &NodeId, intent: &v1::Intent, long: bool) -> Option<&'static str> {
+/// Why an intent ends; `None`: it holds. `away`: since when its node has had no record.
+fn end(pool: &PoolState, id: &NodeId, intent: &v1::Intent, away: Duration) -> Option<&'static str> {
     let idle = |phase: v1::NodePhase| matches!(phase, v1::NodePhase::NoPool | v1::NodePhase::Draining);
     // A key that is missing may be a restored backup: then the nodes still serve.
     if matches!(pool.pool, Slot::Absent) && pool.fleet.live().all(|node| idle(node.status.phase())) {
         return Some("its pool is deleted");
     }
-    if long {
+    if away >= AWAY_FOR {
         return Some("its node has been away for a day");
     }
     if intent.kind() != IntentKind::Retire {
@@ -92,6 +95,8 @@ fn end(pool: &PoolState, id: &NodeId, intent: &v1::Intent, long: bool) -> Option
         Some(node) if node.has_vanished() => Some("its node is gone"),
         Some(node) if intent.incarnation.is_empty() || node.status.incarnation == intent.incarnation => None,
         Some(_) => Some("the process that it meant is gone"),
+        // It may live without etcd, and have been seen only by a control that is gone itself.
+        None if pool.fleet.left(id).is_none() && away < UNKNOWN_FOR => None,
         None => Some("its node is gone"),
     }
 }

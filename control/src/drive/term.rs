@@ -1,7 +1,7 @@
 //! One leader's term: what it remembers, and the passes that it makes.
 //!
 //! Made anew by the drive for each term, whatever the one before knew. Pools come first: what is told of a change must
-//! not hold it up.
+//! not hold it up, and removing old events comes last.
 
 use std::time::Duration;
 
@@ -55,15 +55,15 @@ impl Term {
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
     pub(super) async fn pass(&mut self, view: &View, inbox: &mut Inbox, absences: &mut Absences) -> Instant {
-        if Instant::now() >= self.prune {
-            self.prune = Instant::now() + PRUNE_EVERY;
-            self.journal.prune().await;
-        }
         let pools = self.pools.pass(view).await;
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "an event was not stored yet");
             vec![Pass::Again]
         });
+        if Instant::now() >= self.prune {
+            self.prune = Instant::now() + PRUNE_EVERY;
+            self.journal.prune().await;
+        }
         let passes = others.into_iter().chain([pools]);
         let (mut due, mut again) = (self.prune, false);
         for pass in passes {
@@ -97,7 +97,7 @@ impl Term {
             }
         };
         Ok(vec![
-            inbox::pass(inbox, &mut self.journal).await?,
+            inbox::pass(inbox, view, &mut self.journal).await?,
             told.nodes.pass(view, &mut self.journal).await?,
             intents::pass(view, &mut self.journal, absences).await?,
             told.reported.pass(view, &mut self.journal).await?,

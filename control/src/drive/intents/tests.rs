@@ -40,7 +40,6 @@ fn at_once(view: &View) -> Option<&'static str> {
 #[test]
 fn a_retirement_ends_with_the_process_that_it_meant() {
     let view = view(true, RETIRE);
-    assert_eq!(at_once(&view), Some("its node is gone"));
     put(&view, NODE);
     assert_eq!(at_once(&view), None);
     put(&view, r#"{"status":{"incarnation":"next"}}"#);
@@ -55,6 +54,21 @@ fn a_retirement_waits_for_a_node_that_may_come_back() {
     assert_eq!(at_once(&view), None);
     let (pool, node) = ("edge".parse().unwrap(), "node-1".parse().unwrap());
     view.judge(vec![Verdict { pool, node, mod_revision: 3, answer: Answer::Silent }]);
+    assert_eq!(at_once(&view), Some("its node is gone"));
+}
+
+#[test]
+fn a_retirement_waits_a_while_for_a_node_that_this_control_never_saw() {
+    let (view, mut absences, now) = (view(true, RETIRE), Absences::default(), Instant::now());
+    assert_eq!(ended(&view, &mut absences, now), None);
+    assert_eq!(ended(&view, &mut absences, now + UNKNOWN_FOR), Some("its node is gone"));
+}
+
+#[test]
+fn a_retirement_ends_at_once_when_its_node_has_left() {
+    let view = view(true, RETIRE);
+    put(&view, r#"{"status":{"incarnation":"i","drain":{"exits":true}}}"#);
+    view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/edge/node-1".to_vec())]), 5);
     assert_eq!(at_once(&view), Some("its node is gone"));
 }
 

@@ -275,7 +275,6 @@ impl Telling<'_> {
         }
     }
 
-    /// It is now `standing`, and nothing that holds for another one.
     fn stand(&mut self, reason: &str, standing: &str, message: String) {
         let from = std::mem::replace(&mut self.told.standing, standing.to_owned());
         self.step(reason, false, from, standing.to_owned(), message);

@@ -11,6 +11,17 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::process::Child;
 
+/// Whose doing the end of a process was, as far as can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Somebody told it to go, and it drained first.
+    InOrder,
+    /// It gave up by itself.
+    GaveUp,
+    /// It was killed, or is another's child.
+    Other,
+}
+
 /// A handle on a process.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
@@ -40,12 +51,19 @@ impl Handle {
         let _ = pidfd_send_signal(&self.fd, Signal::KILL);
     }
 
-    /// Returns, in words, how it ended, once it did; and whether it gave up by itself.
-    pub(super) async fn ended(self, child: Option<Child>) -> (String, bool) {
-        let Some(mut child) = child else { return (self.gone().await, false) };
+    /// Returns, in words, how it ended, once it did.
+    pub(super) async fn ended(self, child: Option<Child>) -> (String, Ending) {
+        let Some(mut child) = child else { return (self.gone().await, Ending::Other) };
         match child.wait().await {
-            Ok(status) => (told(status), status.code().is_some_and(|code| code != 0)),
-            Err(e) => (format!("its end is unknown: {e}"), false),
+            Ok(status) => {
+                let ending = match status.code() {
+                    Some(0) => Ending::InOrder,
+                    Some(_) => Ending::GaveUp,
+                    None => Ending::Other,
+                };
+                (told(status), ending)
+            }
+            Err(e) => (format!("its end is unknown: {e}"), Ending::Other),
         }
     }
 

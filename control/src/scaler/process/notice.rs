@@ -8,6 +8,7 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
 use super::super::RETIRED;
+use super::child::Ending;
 use super::launch::LaunchError;
 use super::record::Record;
 use crate::event;
@@ -19,6 +20,7 @@ pub(super) struct Death {
     pub(super) pid: u32,
     /// In words.
     pub(super) how: String,
+    pub(super) ending: Ending,
     /// The last line of its log, if it ended by itself and not well.
     pub(super) words: Option<String>,
 }
@@ -37,10 +39,15 @@ fn about(build: Build, reason: &str, (index, pool): (u32, &PoolName), text: Stri
     event::in_pool(pool, build(reason, format!("node/node-{index}"), text))
 }
 
-/// It died, and is started again after a wait.
-pub(super) fn died(node: (u32, &PoolName), death: &Death, wait: Duration) -> v1::Event {
-    let when = if wait.is_zero() { "at once".to_owned() } else { format!("in {wait:.1?}") };
-    about(event::warning, "NodeDied", node, format!("{}; it is started again {when}", death.told()))
+/// It has died, or left as somebody else told it to, and is started again. How long the wait is, differs each time, and
+/// is not told: so repeats fold.
+pub(super) fn ended(node: (u32, &PoolName), death: &Death, wait: Duration) -> v1::Event {
+    let when = if wait.is_zero() { "at once" } else { "after a wait" };
+    let text = format!("{}; it is started again {when}", death.told());
+    match death.ending {
+        Ending::InOrder => about(event::normal, "NodeEnded", node, text),
+        Ending::GaveUp | Ending::Other => about(event::warning, "NodeDied", node, text),
+    }
 }
 
 /// Another process runs in the place of one that died.

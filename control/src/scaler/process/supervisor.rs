@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::super::{Notices, Wanted};
-use super::child::Handle;
+use super::child::{Ending, Handle};
 use super::launch::{LaunchError, Launcher};
 use super::notice::{self, Death};
 use super::worker::{Leaving, Push, State, Worker};
@@ -238,13 +238,13 @@ impl Supervisor {
         }
         let (ends, handle, logs) = (self.ends.0.clone(), handle.clone(), self.launcher.logs_dir());
         tokio::spawn(async move {
-            let (how, gave_up) = handle.ended(child).await;
-            let words = match gave_up {
-                true => spawn_blocking(move || log::last_line(&logs, index)).await.ok().flatten(),
-                false => None,
+            let (how, ending) = handle.ended(child).await;
+            let words = match ending {
+                Ending::GaveUp => spawn_blocking(move || log::last_line(&logs, index)).await.ok().flatten(),
+                Ending::InOrder | Ending::Other => None,
             };
             // Fails only when the supervisor is gone.
-            let _ = ends.send(End { index, process, death: Death { pid: process.0, how, words } }).await;
+            let _ = ends.send(End { index, process, death: Death { pid: process.0, how, ending, words } }).await;
         });
     }
 
@@ -261,7 +261,7 @@ impl Supervisor {
             }
             State::Alive(handle) if is(handle) => {
                 let wait = worker.died(Instant::now(), death.clone());
-                self.notices.send(notice::died((index, &worker.pool), &death, wait));
+                self.notices.send(notice::ended((index, &worker.pool), &death, wait));
             }
             // An earlier life of this index.
             _ => {}

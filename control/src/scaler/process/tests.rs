@@ -307,6 +307,16 @@ async fn a_node_that_gives_up_is_told_of_with_its_last_words() {
 }
 
 #[tokio::test]
+async fn a_node_that_leaves_in_order_is_not_told_as_dead() {
+    let host = Host::with_node("order", "#!/bin/sh\nexit 0\n");
+    let mut control = host.control(&host.binary);
+    control.scaler.want(want(1));
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    assert_eq!((told.reason.as_str(), told.r#type()), ("NodeEnded", v1::EventType::Normal), "{}", told.message);
+    assert!(told.message.contains("exited with status 0; it is started again"), "{}", told.message);
+}
+
+#[tokio::test]
 async fn a_binary_that_cannot_run_is_told() {
     let host = Host::new("binary");
     let mut control = host.control(&host.directory.join("missing"));

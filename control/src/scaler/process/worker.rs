@@ -8,7 +8,7 @@ use echo_proto::backoff::Backoff;
 use echo_proto::ids::PoolName;
 use tokio::time::Instant;
 
-use super::child::Handle;
+use super::child::{Ending, Handle};
 use super::notice::Death;
 use crate::plan::scale::{self, Usage};
 
@@ -105,11 +105,15 @@ impl Worker {
 
     /// Marks it dead; returns how long until it is started again.
     pub(super) fn died(&mut self, now: Instant, death: Death) -> Duration {
-        self.death = Some(death);
-        if now.saturating_duration_since(self.started) >= HEALTHY_AFTER {
+        let is_healthy = now.saturating_duration_since(self.started) >= HEALTHY_AFTER;
+        if is_healthy {
             self.backoff = None;
         }
+        let in_order = death.ending == Ending::InOrder;
+        self.death = Some(death);
         let wait = match &mut self.backoff {
+            // It was told to go: the next one may die as if it were the first.
+            None if is_healthy && in_order => Duration::ZERO,
             Some(backoff) => backoff.next_wait(),
             None => {
                 self.backoff = Some(new_backoff());
@@ -123,4 +127,24 @@ impl Worker {
 
 fn new_backoff() -> Backoff {
     Backoff::new(RESTART_BACKOFF.0, RESTART_BACKOFF.1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_in_order_takes_no_free_restart_but_a_node_that_never_stays_waits() {
+        let wait = |ending, lived: Duration| {
+            let (pool, now) = ("edge".parse().unwrap(), Instant::now());
+            let mut worker = Worker { pool, state: State::Dead(now), started: now, backoff: None, death: None };
+            let death = || Death { pid: 7, how: String::new(), ending, words: None };
+            assert_eq!(worker.died(now + lived, death()), Duration::ZERO);
+            worker.died(now + Duration::from_secs(1), death())
+        };
+        assert!(wait(Ending::InOrder, HEALTHY_AFTER).is_zero());
+        assert!(!wait(Ending::Other, HEALTHY_AFTER).is_zero());
+        assert!(!wait(Ending::InOrder, Duration::from_secs(1)).is_zero());
+    }
 }

@@ -7,6 +7,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`assignment`] | the bytes of `assignments/<pool>` -> what this node is offered |
+//! | [`intent`] | the bytes of `intents/<pool>/<node>` -> what an operator wants |
 //! | [`decide`] | what is held + what is offered -> what to do; pure |
 //! | [`applier`] | carries it out, says how it went |
 //! | [`report`] | that answer, as it stands in the node's record |
@@ -32,6 +33,7 @@ pub mod etcd;
 pub mod files;
 pub mod identity;
 pub mod instruments;
+pub mod intent;
 pub mod lease;
 pub mod link;
 pub mod owner;

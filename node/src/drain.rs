@@ -108,12 +108,12 @@ impl Drain {
 
     /// Goes on as somebody else wants it. Who ends the process never gets more time than the drain had before.
     pub fn revise(&mut self, wish: Wish, plan: DrainPlan, now: Instant) {
-        let end = self.end;
+        let (end, lame_until) = (self.end, self.lame_until);
         self.wish = wish;
         self.plan(plan, now);
         if self.exits() {
             self.end = self.end.min(end);
-            self.lame_until = self.lame_until.min(end);
+            self.lame_until = self.lame_until.min(lame_until);
         }
     }
 
@@ -121,7 +121,8 @@ impl Drain {
         let limit = if self.wish.force { Some(Duration::ZERO) } else { self.wish.limit };
         let longest = limit.unwrap_or_else(|| plan.longest()).min(MAX_DURATION);
         self.tell_until = if self.wish.force { now } else { now + TELL_LIMIT };
-        self.lame_until = now + plan.lame_duck.min(longest);
+        // Where there is no time for both, it is for the connections.
+        self.lame_until = now + plan.lame_duck.min(longest.saturating_sub(plan.deadline));
         self.end = now + longest;
     }
 

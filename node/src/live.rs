@@ -207,6 +207,11 @@ impl Live {
         self.sockets.iter().map(Socket::bound).collect()
     }
 
+    /// Whether any socket is open.
+    pub fn serves(&self) -> bool {
+        !self.sockets.is_empty()
+    }
+
     /// TCP connections open now.
     pub fn connections(&self) -> u64 {
         self.gate.open()

@@ -98,7 +98,8 @@ impl Applier {
     pub async fn run(mut self, mut inbox: Inbox) -> Self {
         while !self.doors.left {
             let (retry, look) = (self.retry, self.doors.look_at);
-            let (fall_back, keep) = self.fallback.as_ref().map_or((None, None), |f| (f.use_at, f.keep_at));
+            let (fall_back, keep, forget) =
+                self.fallback.as_ref().map_or((None, None, None), |f| (f.use_at, f.keep_at, f.forget_at));
             tokio::select! {
                 biased;
                 () = changed(&mut inbox.leave) => self.leave(&mut inbox),
@@ -118,6 +119,7 @@ impl Applier {
                 }
                 () = at(fall_back) => self.fall_back().await,
                 () = at(keep) => self.keep().await,
+                () = at(forget) => self.forget().await,
             }
             self.look(&inbox.link).await;
         }
@@ -203,10 +205,8 @@ impl Applier {
         if self.held.applied.is_none() {
             self.stands = NodePhase::Rejected;
         }
-        self.say(|report| {
-            report.warn(CONFIG_READABLE, "Garbage", format!("the assignment can't be read: {cause}"));
-            report.trace = None;
-        });
+        let message = format!("the assignment can't be read: {cause}");
+        self.say(|report| report.warn(CONFIG_READABLE, "Garbage", message));
     }
 
     /// The key is not there, but no deletion was seen: the pool was never made, or etcd lost it.
@@ -215,12 +215,9 @@ impl Applier {
             info!(pool = %self.own.pool, "the pool does not exist; waiting for it");
             return self.no_pool();
         }
-        warn!(pool = %self.own.pool, "the assignment is missing though nobody deleted it; serving on");
-        let message = "the assignment key is missing, though it was not deleted; serving on".to_owned();
-        self.say(|report| {
-            report.warn(ASSIGNED, "KeyMissing", message);
-            report.trace = None;
-        });
+        warn!(pool = %self.own.pool, "the assignment is missing though nobody deleted it; going by the last one");
+        let message = "the assignment key is missing, though it was not deleted; going by the last one".to_owned();
+        self.say(|report| report.warn(ASSIGNED, "KeyMissing", message));
     }
 
     /// Whether there is a config to go by where etcd has none: the one that is known, or the one that was saved.

@@ -89,9 +89,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_nobody_sets_is_told_once() {
-        let mut report = Report::starting();
+        let trace = Some(echo_proto::v1::TraceContext::default());
+        let mut report = Report { trace, ..Report::starting() };
         assert!(!tell(ON, &mut report), "nothing to say");
         assert!(tell(OFF, &mut report));
+        assert_eq!(report.trace, None, "it answers no change");
         let told = &report.conditions[0];
         assert_eq!((told.r#type.as_str(), told.reason.as_str()), (CLOCK_SYNCHRONIZED, "Unsynchronized"));
         assert!(told.message.contains("1.5 s off"), "{told:?}");

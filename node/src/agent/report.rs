@@ -66,14 +66,18 @@ impl Report {
         }
     }
 
-    /// Sets a condition that is not as it should be; its time stays while it lasts.
+    /// Sets a condition that is not as it should be, which answers no change; its time stays while it lasts.
     pub fn warn(&mut self, kind: &str, reason: &str, message: String) {
         self.set(wrong(kind, reason, message, SystemTime::now()));
     }
 
     /// As [`Self::warn`], with the time at which it began.
     pub fn set(&mut self, condition: v1::Condition) {
+        let before = self.conditions.clone();
         set(&mut self.conditions, condition);
+        if self.conditions != before {
+            self.trace = None;
+        }
     }
 
     /// Nothing is served, and nothing said about a config; what an operator wants of the node stands.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use echo_proto::codec::{self, MAX_DOCUMENT_BYTES};
 use echo_proto::ids::NodeId;
 use echo_proto::v1;
-use tokio::task::spawn_blocking;
 
 use super::assignment::{Assignment, Offer};
 use super::state_dir::{CONFIG, StateDir, StateDirError};
@@ -29,7 +28,7 @@ impl SavedConfig {
 
     /// What was saved, if it is valid.
     pub async fn load(&self, node: &NodeId) -> Option<Assignment> {
-        let text = self.blocking(|dir| dir.read(CONFIG, MAX_BYTES)).await.flatten()?;
+        let text = self.blocking(|dir| dir.read(CONFIG, MAX_BYTES)).await.ok().flatten()?;
         let saved = Assignment::read(text.as_bytes(), node).ok()?;
         saved.stable.plan.is_ok().then_some(saved)
     }
@@ -43,7 +42,7 @@ impl SavedConfig {
         let stable = v1::AssignedRevision { n, digest, config: Some(offer.config.clone()) };
         let assignment = v1::Assignment { uid, stable: Some(stable), ..Default::default() };
         let text = codec::to_json(&assignment) + "\n";
-        self.blocking(move |dir| dir.replace(CONFIG, &text)).await.unwrap_or(Ok(()))
+        self.blocking(move |dir| dir.replace(CONFIG, &text)).await?
     }
 
     /// Removes what was saved.
@@ -51,12 +50,13 @@ impl SavedConfig {
     /// # Errors
     /// The file system refuses.
     pub async fn remove(&self) -> Result<(), StateDirError> {
-        self.blocking(|dir| dir.remove(CONFIG)).await.unwrap_or(Ok(()))
+        self.blocking(|dir| dir.remove(CONFIG)).await?
     }
 
-    /// Waits for the disk on a thread that may wait. `None` only where the runtime ends, and this task with it.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&StateDir) -> T + Send + 'static) -> Option<T> {
-        let dir = Arc::clone(&self.dir);
-        spawn_blocking(move || work(&dir)).await.ok()
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StateDir) -> T + Send + 'static,
+    ) -> Result<T, StateDirError> {
+        StateDir::wait(Arc::clone(&self.dir), work).await
     }
 }

@@ -11,7 +11,6 @@ use echo_proto::keys::Keys;
 use echo_proto::v1;
 use opentelemetry::metrics::Counter;
 use tokio::sync::{oneshot, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
@@ -171,8 +170,8 @@ impl Session {
         self.lease = Some(lease.clone());
         if let Some(dir) = self.state_dir.clone() {
             let (id, incarnation) = (lease.id, self.identity.incarnation.clone());
-            let kept = spawn_blocking(move || dir.keep(id, &incarnation)).await;
-            if let Ok(Err(error)) = kept {
+            let kept = StateDir::wait(dir, move |dir| dir.keep(id, &incarnation)).await;
+            if let Err(error) = kept.and_then(|kept| kept) {
                 warn!(%error, "after a crash, this node's next start will wait for its registration to run out");
             }
         }
@@ -203,15 +202,21 @@ impl Session {
 
     /// Takes the record away, so that nobody waits for the lease to run out.
     async fn leave(&mut self, farewell: Farewell) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(lease) = self.lease.take() else {
+            if farewell.last_words.is_some() {
+                warn!("etcd was not told why the node ends");
+            }
+            return;
+        };
         let Ok(etcd) = Etcd::connect(self.endpoints.current()).await else { return };
         let until = Instant::now() + farewell.limit;
         if let Some(last_words) = farewell.last_words
-            && !self.say(&etcd, &lease, last_words, until).await
+            // The other half is for taking the record away.
+            && !self.say(&etcd, &lease, last_words, until - farewell.limit / 2).await
         {
             warn!("etcd was not told why the node ends");
         }
-        match lease::revoke(&etcd, lease.id, until - Instant::now()).await {
+        match lease::revoke(&etcd, lease.id, until.duration_since(Instant::now())).await {
             Ok(_) => info!(node = self.registration.name, "left the registry"),
             Err(error) => warn!(%error, ttl = ?lease.ttl, "the registration has to run out by itself"),
         }

@@ -9,8 +9,13 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use echo_proto::ids::Incarnation;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::owner::Owner;
 
@@ -24,6 +29,8 @@ const IDENTITY: &str = "identity";
 pub const CONFIG: &str = "config";
 /// Largest registration or lock file, and longest name of an owner, that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
+/// Longest wait for the disk. A stalled volume must not make the node deaf.
+const DISK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,12 @@ pub enum StateDirError {
         dir: PathBuf,
         /// Whose it is.
         owner: Owner,
+    },
+    /// The disk does not answer.
+    #[error("state directory {}: no answer from the disk within {:.1} s", .dir.display(), DISK_LIMIT.as_secs_f32())]
+    Stalled {
+        /// Which directory.
+        dir: PathBuf,
     },
     /// The file system refuses.
     #[error("state directory: {action} {}: {source}", .path.display())]
@@ -71,6 +84,8 @@ pub struct StateDir {
     dir: PathBuf,
     owner: Owner,
     _lock: File,
+    /// Who waits for the disk: one at a time, however long it hangs.
+    turn: Arc<Mutex<()>>,
 }
 
 impl StateDir {
@@ -80,7 +95,7 @@ impl StateDir {
     /// Another process has it, it is another node's, or the file system refuses.
     pub fn open(dir: &Path, owner: Owner) -> Result<Self, StateDirError> {
         fs::create_dir_all(dir).map_err(|e| refused("create", dir, e))?;
-        let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)? };
+        let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)?, turn: Arc::default() };
         let owners = [IDENTITY, REGISTRATION, CONFIG].map(|name| dir.owner_of(name));
         if let Some(owner) = owners.iter().flatten().find(|owner| **owner != dir.owner) {
             return Err(StateDirError::BelongsTo { dir: dir.dir, owner: owner.clone() });
@@ -89,6 +104,28 @@ impl StateDir {
             dir.replace(IDENTITY, "")?;
         }
         Ok(dir)
+    }
+
+    /// Waits for `work` on a thread that may wait, but never for long. What hangs goes on alone, and comes before any
+    /// later work.
+    ///
+    /// # Errors
+    /// The disk did not answer in time.
+    pub async fn wait<T: Send + 'static>(
+        dir: Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, StateDirError> {
+        let (path, turn) = (dir.dir.clone(), Arc::clone(&dir.turn));
+        let done = async {
+            let turn = turn.lock_owned().await;
+            let work = move || {
+                let done = work(&dir);
+                drop(turn);
+                done
+            };
+            spawn_blocking(work).await.ok()
+        };
+        timeout(DISK_LIMIT, done).await.ok().flatten().ok_or(StateDirError::Stalled { dir: path })
     }
 
     /// The registration of the process before this one, if it can be read.
@@ -230,6 +267,18 @@ pub(crate) mod tests {
             fs::remove_file(scratch.0.join(name)).unwrap();
         }
         assert_eq!(refused(), Ok(()), "nobody's");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_not_waited_for() {
+        let scratch = Scratch::new();
+        let dir = Arc::new(StateDir::open(&scratch.0, owner("n")).unwrap());
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let hung = StateDir::wait(Arc::clone(&dir), move |_| hangs.recv().is_ok());
+        assert!(hung.await.unwrap_err().to_string().ends_with("no answer from the disk within 2.0 s"));
+        assert!(StateDir::wait(Arc::clone(&dir), |_| ()).await.is_err(), "no second thread hangs");
+        release.send(()).unwrap();
+        StateDir::wait(dir, |_| ()).await.unwrap();
     }
 
     #[test]

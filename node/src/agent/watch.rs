@@ -1,7 +1,8 @@
 //! Follows the two keys that concern this node: its pool's assignment and its own intent.
 //!
 //! Driven by the session; what is found goes into cells that hold the newest value. A deletion is only what etcd's history
-//! tells: a key that is missing after a restored backup, or behind a compaction, was not deleted by anyone. A watch can
+//! tells: a key that is missing after a restored backup was not deleted by anyone, so that neither the config nor a drain
+//! goes with it; an assignment that is missing behind a compaction was not seen to be deleted either. A watch can
 //! be silently dead, so both keys are read again from time to time; and what history should tell but does not, within a
 //! limit, belongs to another history, such as that of a restored backup whose revisions have passed ours.
 
@@ -9,7 +10,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use echo_proto::codec::{self, Strictness};
 use echo_proto::v1;
 use etcd_client::{KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse, WatchStream};
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::etcd::{Etcd, EtcdError};
+use super::intent;
 use echo_proto::backoff::jittered;
 
 /// How soon the keys are read again while they differ from what the watch has told: it tells within milliseconds, if it
@@ -163,13 +164,17 @@ impl Watcher {
 
     /// Takes what is there as the start of a history.
     fn take(&mut self, listed: Listed) {
-        self.cluster = Some(listed.cluster);
+        let foreign = self.cluster.replace(listed.cluster).is_some();
         for followed in [&mut self.assignment, &mut self.intent] {
             (followed.seen, followed.differed) = (listed.revision, None);
             followed.hold(listed.find(&followed.key).map(change));
         }
         // First: a node that an operator drained must not open its sockets.
-        self.intents.send_replace(listed.find(&self.intent.key).and_then(intent));
+        match listed.find(&self.intent.key) {
+            // Another history does not tell that anyone took it back.
+            None if foreign => {}
+            found => self.want(found.map(KeyValue::value)),
+        }
         let assignment = self.assignment.value.clone();
         self.assigned.send_replace(assignment.map_or(Assigned::Absent, Assigned::Value));
     }
@@ -217,8 +222,16 @@ impl Watcher {
                 let assignment = self.assignment.value.clone();
                 self.assigned.send_replace(assignment.map_or(Assigned::Deleted, Assigned::Value));
             } else if self.intent.news(kv, found) {
-                self.intents.send_replace(found.and_then(intent));
+                self.want(found.map(KeyValue::value));
             }
+        }
+    }
+
+    /// Passes the intent on; what this version can't make sense of leaves the last one as it is.
+    fn want(&self, found: Option<&[u8]>) {
+        match found.map(intent::read).transpose() {
+            Ok(intent) => drop(self.intents.send_replace(intent)),
+            Err(reason) => warn!(reason, "the intent for this node can't be read; going by the last one"),
         }
     }
 
@@ -281,12 +294,6 @@ fn compacted(etcd: &Etcd, message: &WatchResponse) -> Result<(), EtcdError> {
     }
     info!(compacted = message.compact_revision(), "etcd's history was compacted; reading our keys again");
     Ok(())
-}
-
-fn intent(kv: &KeyValue) -> Option<v1::Intent> {
-    codec::from_json(kv.value(), Strictness::Lenient)
-        .inspect_err(|errors| warn!(reason = %errors, "the intent for this node can't be read; passing over it"))
-        .ok()
 }
 
 #[cfg(test)]

@@ -49,16 +49,17 @@ impl App {
         let mut applying = tokio::spawn(self.applier.run(self.inbox));
         let leaves = || self.leave.borrow().is_some();
         let leave = |reason| self.leave.send_replace(Some(Wish::exit(reason)));
-        let mut held = None;
+        let mut told = Told::default();
 
         let ended = loop {
             tokio::select! {
                 biased;
                 drained = &mut applying => break drained.map_err(|error| ended("applier", Some(error))),
-                signal = self.signals.next() => if leaves() {
-                    break Err(RunError::Forced(signal));
-                } else {
-                    leave(signal);
+                signal = self.signals.next() => match told.signal(signal) {
+                    Some(forced) => break Err(forced),
+                    // What drains already has its reason.
+                    None if leaves() => {}
+                    None => drop(leave(signal)),
                 },
                 error = self.critical.ended() => break Err(error),
                 ended = registry_ended(&mut registry) => match ended {
@@ -66,7 +67,7 @@ impl App {
                     Ok(holder) => {
                         warn!(reason = %holder, "leaving");
                         leave("its id is another node's");
-                        held = Some(holder);
+                        told.held = Some(holder);
                     }
                     Err(error) => break Err(error),
                 },
@@ -75,12 +76,30 @@ impl App {
         let ended = match ended {
             Ok(applier) => {
                 applier.end().await;
-                held.map_or(Ok(()), |holder| Err(holder.into()))
+                told.held.map_or(Ok(()), |holder| Err(holder.into()))
             }
             Err(error) => Err(error),
         };
         give_back(registry, &ended).await;
         ended
+    }
+}
+
+/// What has told the node to leave so far.
+#[derive(Debug, Default)]
+struct Told {
+    signalled: bool,
+    held: Option<HeldByOther>,
+}
+
+impl Told {
+    /// Notes a signal; a second one ends the node at once, for this reason.
+    fn signal(&mut self, name: &'static str) -> Option<RunError> {
+        if !std::mem::replace(&mut self.signalled, true) {
+            return None;
+        }
+        // Who has the id is the thing to know.
+        Some(self.held.take().map_or(RunError::Forced(name), RunError::Held))
     }
 }
 

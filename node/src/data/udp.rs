@@ -149,7 +149,9 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
     slot.received_packets.add(received as u64);
     slot.received_bytes.add(bytes);
     slot.exchanges.add(received as u64 - refused);
-    flows.datagrams(now);
+    if received as u64 > refused {
+        flows.datagrams(now);
+    }
     batch.send(socket.as_fd(), |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);

@@ -84,7 +84,8 @@ fn who_exits_says_so_first() {
 fn a_limit_is_for_all_of_it_and_force_waits_for_nothing() {
     let began = Instant::now();
     let limited = |limit| Drain::begin(Wish { limit: Some(limit), ..Wish::exit("SIGTERM") }, PLAN, began);
-    assert_eq!(limited(s(5)).step(BUSY, began, POLL), Step::Wait(began + s(5)), "the lame duck is cut short");
+    assert_eq!(limited(s(5)).step(BUSY, began, POLL), Step::CloseTcp, "what time there is, the connections have");
+    assert_eq!(limited(s(70)).step(BUSY, began, POLL), Step::Wait(began + s(10)), "the lame duck is cut short");
     assert_eq!(limited(s(5)).end(), began + s(5));
     assert_eq!(limited(s(30)).end(), began + s(30));
     assert_eq!(limited(Duration::MAX).end(), began + MAX_DURATION);
@@ -104,6 +105,14 @@ fn a_new_wish_holds_but_who_exits_gets_no_more_time() {
     assert_eq!(drain.end(), began + s(100));
     drain.revise(Wish { limit: Some(s(600)), ..Wish::exit("retired by ann") }, PLAN, began + s(30));
     assert_eq!(drain.end(), began + s(100));
+}
+
+#[test]
+fn a_lame_duck_does_not_begin_anew_for_who_exits() {
+    let began = Instant::now();
+    let mut drain = Drain::begin(drained_by_ann(), PLAN, began);
+    drain.revise(Wish::exit("SIGTERM"), PLAN, began + s(19));
+    assert_eq!(drain.step(BUSY, began + s(19), POLL), Step::Wait(began + s(20)));
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Applier {
             if report.rejection != held.rejection {
                 report.trace = context::current();
             }
-            report.rejection = held.rejection;
+            (report.applied, report.rejection) = (held.applied, held.rejection);
         });
     }
 }

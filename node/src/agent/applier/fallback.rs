@@ -15,6 +15,8 @@ use crate::agent::saved::SavedConfig;
 const ETCD_FIRST: Duration = Duration::from_secs(2);
 /// How long a config serves before it counts as good.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// How soon a config that could not be removed is tried again.
+const FORGET_AGAIN: Duration = Duration::from_secs(30);
 
 /// The saved config, and when to do something about it.
 #[derive(Debug)]
@@ -26,11 +28,13 @@ pub(super) struct Fallback {
     pub(super) use_at: Option<Instant>,
     /// When to replace it by what is served then; `None` if nothing is new.
     pub(super) keep_at: Option<Instant>,
+    /// When to try again to remove what must not be served.
+    pub(super) forget_at: Option<Instant>,
 }
 
 impl Fallback {
     pub(super) fn new(saved: SavedConfig) -> Self {
-        Self { saved, holds: None, use_at: Some(Instant::now() + ETCD_FIRST), keep_at: None }
+        Self { saved, holds: None, use_at: Some(Instant::now() + ETCD_FIRST), keep_at: None, forget_at: None }
     }
 }
 
@@ -45,7 +49,7 @@ impl Applier {
     /// Something new is served: if it still is in a while, it is good.
     pub(super) fn keep_later(&mut self) {
         if let Some(fallback) = &mut self.fallback {
-            fallback.keep_at = Some(Instant::now() + GOOD_AFTER);
+            (fallback.keep_at, fallback.forget_at) = (Some(Instant::now() + GOOD_AFTER), None);
         }
     }
 
@@ -80,12 +84,13 @@ impl Applier {
         }
     }
 
-    /// The pool is gone, and with it what its config was good for.
+    /// What was saved must not be served any more: the pool is gone, or the node was drained.
     pub(super) async fn forget(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };
-        (fallback.holds, fallback.keep_at) = (None, None);
+        (fallback.holds, fallback.keep_at, fallback.forget_at) = (None, None, None);
         if let Err(error) = fallback.saved.remove().await {
-            warn!(%error, "a start without etcd would serve the deleted pool");
+            warn!(%error, "a start without etcd would serve what must not be served; will try again");
+            fallback.forget_at = Some(Instant::now() + FORGET_AGAIN);
         }
     }
 }

@@ -108,7 +108,7 @@ impl Applier {
         self.doors.look_at = None;
         while let Some(drain) = &self.doors.drain {
             let open = Open {
-                listeners: !self.live.bound().is_empty(),
+                listeners: self.live.serves(),
                 connections: self.live.connections(),
                 udp_idle: self.live.udp_idle(),
                 told: told(&link.borrow(), drain.exits()),
@@ -178,11 +178,7 @@ fn wish(intent: v1::Intent) -> Option<Wish> {
     let (verb, after) = match intent.kind() {
         IntentKind::Drain => ("drained", After::Wait),
         IntentKind::Retire => ("retired", After::Exit),
-        IntentKind::Cordon => return None,
-        IntentKind::Unspecified => {
-            warn!(kind = intent.kind, "this version acts on no such intent; passing over it");
-            return None;
-        }
+        IntentKind::Cordon | IntentKind::Unspecified => return None,
     };
     Some(Wish {
         reason: format!("{verb} by {}", author(&intent)),

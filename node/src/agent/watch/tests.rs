@@ -64,3 +64,31 @@ fn a_restored_backup_is_found_out_though_its_revisions_have_passed_ours() {
     assert_eq!(gone.compare(100, None), Compared::Newer, "it may have been deleted");
     assert_eq!(gone.compare(101, None), Compared::Foreign, "but history does not tell so");
 }
+
+#[test]
+fn an_intent_that_makes_no_sense_leaves_the_last_one() {
+    for kind in [v1::IntentKind::Drain, v1::IntentKind::Cordon] {
+        let (watcher, _) = watcher();
+        let wanted = v1::Intent { kind: kind.into(), ..Default::default() };
+        watcher.intents.send_replace(Some(wanted.clone()));
+        for value in ["garbage{", r#"{"kind":"INTENT_KIND_QUIESCE"}"#, "{}"] {
+            watcher.want(Some(value.as_bytes()));
+            assert_eq!(*watcher.intents.borrow(), Some(wanted.clone()), "{value}");
+        }
+        watcher.want(None);
+        assert_eq!(*watcher.intents.borrow(), None, "deleted is taken back");
+    }
+}
+
+#[test]
+fn an_intent_that_is_missing_in_another_history_was_not_taken_back() {
+    let (mut watcher, _) = watcher();
+    watcher.take(listed(7, 10));
+    let wanted = Some(v1::Intent { kind: v1::IntentKind::Drain.into(), ..Default::default() });
+    watcher.intents.send_replace(wanted.clone());
+    watcher.take(listed(8, 3));
+    assert_eq!(*watcher.intents.borrow(), wanted, "a wiped etcd");
+    watcher.cluster = None;
+    watcher.take(listed(8, 30));
+    assert_eq!(*watcher.intents.borrow(), None, "behind a compaction it is the truth");
+}

@@ -68,3 +68,15 @@ async fn a_drain_does_not_hide_that_a_part_of_the_node_has_ended() {
     let ended = timeout(PATIENCE, running).await.unwrap().unwrap();
     assert_eq!(ended.unwrap_err().to_string(), "fuse ended: blown");
 }
+
+#[test]
+fn only_a_second_signal_ends_a_node_at_once_and_a_lost_id_stays_the_reason() {
+    let mut told = Told::default();
+    assert!(told.signal("SIGTERM").is_none());
+    assert!(matches!(told.signal("SIGTERM"), Some(RunError::Forced("SIGTERM"))));
+
+    let holder = HeldByOther { id: "p/n".into(), address: "a:1".into(), since: "then".into() };
+    let mut told = Told { held: Some(holder), ..Told::default() };
+    assert!(told.signal("SIGTERM").is_none(), "the loss of the id is no signal");
+    assert!(matches!(told.signal("SIGTERM"), Some(RunError::Held(_))));
+}

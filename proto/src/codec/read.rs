@@ -19,6 +19,9 @@ const MAX_ERRORS: usize = 100;
 /// Most characters of a document's own text, such as a name or a value, that a mistake shows.
 const SHOWN: usize = 40;
 
+/// Most known names that a mistake lists.
+const MAX_KNOWN: usize = 16;
+
 /// Walks one document.
 pub(super) struct Reader {
     strictness: Strictness,
@@ -244,11 +247,18 @@ fn describe(value: &Value) -> String {
     }
 }
 
-/// "unknown field", with the nearest known name where one is near.
+/// "unknown field", with the nearest known name, or where none is near with what there is.
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
-    match nearest(name, known) {
-        Some(nearest) => format!("unknown {what}; did you mean {nearest}?"),
-        None => format!("unknown {what}"),
+    let mut names: Vec<_> = known.collect();
+    if let Some(nearest) = nearest(name, names.iter().cloned()) {
+        return format!("unknown {what}; did you mean {nearest}?");
+    }
+    let more = if names.len() > MAX_KNOWN { ", ..." } else { "" };
+    names.truncate(MAX_KNOWN);
+    match names.as_slice() {
+        [] => format!("unknown {what}; there are none here"),
+        [one] => format!("unknown {what}; there is only {one}"),
+        names => format!("unknown {what}; there are {}{more}", names.join(", ")),
     }
 }
 

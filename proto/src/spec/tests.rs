@@ -57,7 +57,7 @@ fn three_mistakes_come_in_one_answer() {
     ))
     .unwrap_err();
     let expected = [
-        "spec.template.listeners[0].colour: unknown field",
+        "spec.template.listeners[0].colour: unknown field; there are name, protocol, address, port, service, allowEphemeral",
         "spec.template.listeners[0].port: 70000 is not a port; use 1 to 65535, or 0 for any free one",
         "spec.template.listeners[2].port: TCP port 7007 is taken by listener \"b\"",
     ];

@@ -22,9 +22,13 @@ Examples:
   echoctl apply -f edge.yaml --dry-run=server
   echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl apply -f -";
 
+/// A pool file with every field that may be given, for `--help`.
+const POOL_FILE: &str = include_str!("apply/pool.yaml");
+
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(after_long_help = format!("{EXAMPLES}\n\nA pool file, with every field it may have:\n\n{}", POOL_FILE.trim_end()))]
 pub(crate) struct Args {
     /// A file of one or more pools, YAML or JSON; `-` is standard input. May be given several times.
     #[arg(short, long = "filename", required = true, value_name = "FILE")]
@@ -116,5 +120,52 @@ pub(crate) fn outcome(outcome: ApplyOutcome) -> &'static str {
         ApplyOutcome::Created => "created",
         ApplyOutcome::Unchanged => "unchanged",
         ApplyOutcome::Configured | ApplyOutcome::Unspecified => "configured",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use echo_proto::codec::{self, Strictness};
+    use echo_proto::spec;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        codec::parse_yaml(POOL_FILE).unwrap().remove(0)
+    }
+
+    #[test]
+    fn the_pool_file_of_the_help_is_valid_and_shows_the_defaults() {
+        let (_, shown) = spec::read_pool(&document()).unwrap();
+        let mut bare = document();
+        let pool = bare.get_mut("spec").and_then(Value::as_object_mut).unwrap();
+        pool.remove("replicas");
+        pool.remove("rollout");
+        let template = pool.get_mut("template").and_then(Value::as_object_mut).unwrap();
+        template.remove("limits");
+        template.remove("drain");
+        *template.get_mut("listeners").unwrap().pointer_mut("/0/service/echo").unwrap() = serde_json::json!({});
+        assert_eq!(spec::read_pool(&bare).unwrap().1, shown);
+    }
+
+    #[test]
+    fn the_pool_file_of_the_help_has_every_field_that_may_be_given() {
+        let refused = ["autoscale", "busyPoll", "canary", "waves", "minHealthy", "autoRevert"];
+        let services = ["chargen", "daytime", "time", "whoami"];
+        let wrong = serde_json::json!({"spec": {"?": 0, "rollout": {"?": 0}, "template": {
+            "?": 0, "limits": {"?": 0}, "drain": {"?": 0},
+            "listeners": [{"?": 0, "service": {"?": 0, "echo": {"?": 0}}}, {"service": {"greet": {"?": 0}}}],
+        }}});
+        let errors = codec::decode::<v1::Pool>(&wrong, Strictness::Strict).errors;
+        assert_eq!(errors.len(), 9);
+        for error in errors {
+            let told = error.cause.replace("there is only", "there are");
+            let known = told.strip_prefix("unknown field; there are ").unwrap();
+            for field in known.split(", ").filter(|f| !refused.contains(f) && !services.contains(f)) {
+                assert!(POOL_FILE.contains(&format!("{field}:")), "{}: {field}", error.path);
+            }
+        }
     }
 }

@@ -65,6 +65,20 @@ fn contexts_are_named_chosen_and_forgotten() {
 }
 
 #[test]
+fn an_empty_variable_is_none_and_bad_telemetry_stops_nothing() {
+    let cluster = Cluster::start(1);
+    let server = format!("--server http://{}", cluster.address());
+    let echoctl = ["ECHO_SERVER", "ECHO_CONTEXT", "ECHO_TIMEOUT", "ECHOCTL_CONFIG"]
+        .iter()
+        .fold(cluster.echoctl(), |echoctl, name| echoctl.env(name, ""));
+    assert_eq!(echoctl.ok(&format!("get nodes -o name {server}")), "node/node-1\n");
+    let file = cluster.file("pool.yaml", &cluster.echoctl().ok("get pool/default -o yaml"));
+    let output = echoctl.env("OTEL_EXPORTER_OTLP_ENDPOINT", "::bad").run(&format!("diff -f {file} {server}"));
+    assert_eq!((output.code, output.stdout.as_str()), (0, ""), "{output:?}");
+    assert!(output.stderr.starts_with("warning: ") && output.stderr.contains("OTEL_EXPORTER"), "{output:?}");
+}
+
+#[test]
 fn a_broken_config_file_is_told_and_needed_only_where_it_decides() {
     let dir = tools::scratch("broken-config");
     let file = dir.join("config.yaml");

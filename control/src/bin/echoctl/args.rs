@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+use echo_control::selector::Selector;
 use echo_proto::codec;
 
 use crate::server::Servers;
@@ -102,7 +104,11 @@ pub(crate) enum Verb {
 impl Cli {
     /// Reads the command line; help and wrong usage end the process.
     pub(crate) fn read() -> Self {
-        let mut command = help::command();
+        // An empty variable is as none: that is how scripts and compose files unset one.
+        let mut command = help::command().mut_args(|arg| {
+            let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+            if empty { arg.env(Resettable::Reset) } else { arg }
+        });
         let matches = command.get_matches_mut();
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let given = Given { server: typed("server"), context: typed("context"), timeout: typed("timeout") };
@@ -151,6 +157,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     codec::parse_duration(text).ok_or_else(|| "expected a duration such as 10s, 500ms or 1h30m".to_owned())
 }
 
+/// Labels as control reads them; a value parser for clap.
+pub(crate) fn selector(text: &str) -> Result<String, String> {
+    text.parse::<Selector>().map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
 /// How many; a value parser for clap.
 pub(crate) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
@@ -178,6 +189,9 @@ mod tests {
             ("up --nodes -3", "expected a whole number from 0"),
             ("up --listen 7400", "expected IP:PORT"),
             ("get nodes --timeout 5", "expected a duration such as 10s"),
+            ("get nodes -l a=b=c", "selector: \"a=b=c\" has two operators"),
+            ("drain -l a,,b", "selector: \"\" names no label"),
+            ("delete nodes -l !", "selector: \"!\" names no label"),
             ("get nodes --server a:1,b", "\"b\": expected http://HOST:PORT"),
         ];
         for (line, expected) in cases {

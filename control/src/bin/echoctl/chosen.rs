@@ -4,6 +4,7 @@
 
 use echo_proto::v1;
 
+use crate::args::selector;
 use crate::connect::Control;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
@@ -22,7 +23,7 @@ pub(crate) struct NodeArgs {
     #[arg(required_unless_present = "selector", conflicts_with = "selector", value_name = "NODE")]
     nodes: Vec<String>,
     /// All nodes whose labels match, as in zone=a,tier!=test,!canary; `pool` and `zone` are labels too.
-    #[arg(short = 'l', long, value_name = "LABELS")]
+    #[arg(short = 'l', long, value_parser = selector, value_name = "LABELS")]
     selector: Option<String>,
     /// Pool of the nodes, where several pools have nodes of the same name.
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]

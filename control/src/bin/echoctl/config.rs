@@ -6,8 +6,10 @@
 pub(crate) mod verbs;
 
 use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use echo_proto::codec::{self, FieldError, FieldErrors, Strictness};
 use echo_proto::{API_VERSION, v1};
@@ -22,6 +24,10 @@ use crate::server::Servers;
 const KIND: &str = "Config";
 /// Longest name of a context.
 const MAX_NAME: usize = 63;
+/// Longest wait for another command that changes the file.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Between two tries to lock it.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Most contexts that one message names.
 const MAX_NAMED: usize = 16;
 
@@ -50,6 +56,20 @@ impl Config {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self { file, content: empty() }),
             Err(e) => Err(Failure::File { name: file.display().to_string(), cause: io_cause(&e) }),
         }
+    }
+
+    /// Reads it to change it: until the lock is dropped, no other `echoctl config` does.
+    ///
+    /// # Errors
+    /// It can't be read or locked, or every mistake in it.
+    pub(crate) fn read_locked(given: Option<&Path>) -> Result<(Self, Option<File>), Failure> {
+        let Some(file) = given.map(Path::to_owned).or_else(usual_place) else { return Ok((Self::read(given)?, None)) };
+        if file.metadata().is_ok_and(|found| !found.is_file()) {
+            // It is refused when it shall be written.
+            return Ok((Self::read(Some(&file))?, None));
+        }
+        let lock = lock(&file).map_err(|e| Failure::unwritable(&file, &e))?;
+        Ok((Self::read(Some(&file))?, Some(lock)))
     }
 
     /// The context of that name, else the current one, if there is one.
@@ -94,14 +114,38 @@ impl Config {
             return Err(Failure::Config("there is no HOME to keep contexts in; name a file with --config".to_owned()));
         }
         check(&self.content).map_err(|errors| broken(&self.file, &errors))?;
-        let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.map_or(Ok(()), std::fs::create_dir_all).map_err(|e| Failure::unwritable(&self.file, &e))?;
+        if self.file.metadata().is_ok_and(|found| !found.is_file()) {
+            let file = self.file.display();
+            return Err(Failure::Config(format!("{file} is no regular file; name another with --config")));
+        }
         write_whole(&self.file, &self.yaml()).map_err(|e| Failure::unwritable(&self.file, &e))
     }
 
     /// Its text.
     fn yaml(&self) -> String {
         codec::yaml(&codec::to_human_value(&self.content))
+    }
+}
+
+/// Locks a file's neighbour: the file itself is replaced at every change.
+fn lock(file: &Path) -> io::Result<File> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), std::fs::create_dir_all)?;
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    let path = file.with_file_name(name);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let cause = format!("another echoctl holds {} for longer than {LOCK_WAIT:?}", path.display());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use echo_proto::v1::{self, IntentKind};
 
-use crate::args::Global;
+use crate::args::{Global, selector};
 use crate::author::author;
 use crate::chosen::{ONLY_CONTROL_KNOWS, chosen, line, one_of_several};
 use crate::connect::Control;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(short, long = "filename", conflicts_with_all = ["target", "selector"], value_name = "FILE")]
     files: Vec<String>,
     /// All objects of the type whose labels match, as in zone=a,!canary.
-    #[arg(short = 'l', long, value_name = "LABELS")]
+    #[arg(short = 'l', long, value_parser = selector, value_name = "LABELS")]
     selector: Option<String>,
     /// Pool of the nodes, where several pools have nodes of the same name.
     #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
@@ -99,7 +99,7 @@ fn target(args: &Args) -> Result<Target, Failure> {
         let names = read_pools(&args.files)?.iter().map(|pool| pool.name().to_owned()).collect();
         return Ok(Target { of: Type::Pool, names });
     }
-    let mut target = target::parse(&args.target)?;
+    let target = target::parse(&args.target)?;
     match (target.names.is_empty(), args.selector.is_some()) {
         (false, true) => return Err(Failure::Usage("give names or --selector, not both".to_owned())),
         (true, false) => {
@@ -110,7 +110,6 @@ fn target(args: &Args) -> Result<Target, Failure> {
         }
         _ => {}
     }
-    target.names.dedup();
     Ok(target)
 }
 

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use echo_proto::codec::{FieldError, FieldErrors};
-use echo_proto::telemetry::TelemetryError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -86,9 +85,6 @@ pub(crate) enum Failure {
     /// Stdout can't be written.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
-    /// OpenTelemetry's settings are wrong.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
     /// Some of several things failed; each was reported when it did.
     #[error("not everything was done")]
     Partly,
@@ -118,7 +114,6 @@ impl Failure {
             Self::Drain(_) => "drain",
             Self::Up(_) => "up",
             Self::Output(_) => "output",
-            Self::Telemetry(_) => "telemetry",
             Self::Partly => "partly",
         }
     }

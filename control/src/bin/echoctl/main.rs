@@ -70,14 +70,20 @@ fn main() -> ExitCode {
 async fn traced(cli: Cli) -> Result<(), Failure> {
     let instance = format!("echoctl-{}", random_hex::<4>());
     let identity = Identity { service: "echoctl", cluster: String::new(), instance, attributes: Vec::new() };
-    let telemetry = telemetry::start(identity, Logs::Off)?;
+    // A command does its work also where nobody can be told of it.
+    let telemetry = telemetry::start(identity, Logs::Off);
+    if let Err(e) = &telemetry {
+        output::tell(&format!("warning: {e}; this command is not traced"));
+    }
     let span = tracing::info_span!("echoctl", otel.name = cli.verb.span(), error.r#type = tracing::field::Empty);
     let outcome = run(cli).instrument(span.clone()).await;
     if let Err(failure) = &outcome {
         span.record("error.type", failure.label());
     }
     drop(span);
-    telemetry.shutdown().await;
+    if let Ok(telemetry) = telemetry {
+        telemetry.shutdown().await;
+    }
     outcome
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Used by the verbs. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -83,7 +84,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
         if let Some(pair) = rest.iter().find(|name| name.contains('/')) {
             return Err(usage(format!("{pair:?} stands after a type; use either TYPE NAME or TYPE/NAME")));
         }
-        return Ok(Target { of, names: rest.to_vec() });
+        return Ok(Target { of, names: once_each(rest.to_vec()) });
     };
     let of: Type = of.parse().map_err(usage)?;
     let mut names = vec![name.to_owned()];
@@ -96,7 +97,14 @@ pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
     if names.iter().any(String::is_empty) {
         return Err(usage(format!("{first:?} names no object; use TYPE/NAME")));
     }
-    Ok(Target { of, names })
+    Ok(Target { of, names: once_each(names) })
+}
+
+/// What is named twice is meant once.
+fn once_each(mut names: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
 }
 
 /// Reads the one pool of a command such as `scale pool/default`, where a name alone is a pool's.
@@ -162,6 +170,8 @@ mod tests {
         assert_eq!(read("nodes").unwrap(), (Type::Node, String::new()));
         assert_eq!(read("pool/edge").unwrap(), (Type::Pool, "edge".into()));
         assert_eq!(read("pools edge core").unwrap(), (Type::Pool, "edge,core".into()));
+        assert_eq!(read("pool b a b a").unwrap(), (Type::Pool, "b,a".into()), "each once");
+        assert_eq!(read("pool/b pool/a pool/b").unwrap(), (Type::Pool, "b,a".into()), "each once");
         assert_eq!(read("revision/edge-1 revisions/edge-2").unwrap(), (Type::Revision, "edge-1,edge-2".into()));
     }
 

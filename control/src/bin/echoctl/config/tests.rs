@@ -14,10 +14,38 @@ fn told(text: &str) -> Vec<String> {
 fn a_file_that_is_written_reads_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("new/folder/config.yaml");
+    drop(Config::read_locked(Some(&file)).unwrap());
     let config = Config { file: file.clone(), content: parse(GOOD).unwrap() };
     config.write().unwrap();
     assert_eq!(Config::read(Some(&file)).unwrap().content, config.content);
     assert!(config.yaml().contains("timeout: 20s"), "{}", config.yaml());
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yaml");
+    let change = |n: usize| {
+        let file = file.clone();
+        std::thread::spawn(move || {
+            let (mut config, _lock) = Config::read_locked(Some(&file)).unwrap();
+            let (name, server) = (format!("c{n}"), "http://a:1".to_owned());
+            config.content.contexts.push(v1::ClientContext { name, server, timeout: None });
+            config.write().unwrap();
+        })
+    };
+    let changes: Vec<_> = (0..20).map(change).collect();
+    changes.into_iter().for_each(|change| change.join().unwrap());
+    assert_eq!(Config::read(Some(&file)).unwrap().content.contexts.len(), 20);
+}
+
+#[test]
+fn what_is_no_file_is_read_but_not_replaced() {
+    let null = Path::new("/dev/null");
+    let (mut config, _lock) = Config::read_locked(Some(null)).unwrap();
+    assert_eq!(config.content, empty());
+    config.content = parse(GOOD).unwrap();
+    assert!(config.write().unwrap_err().to_string().contains("/dev/null is no regular file"));
 }
 
 #[test]

@@ -74,6 +74,12 @@ enum Form {
     Yaml,
 }
 
+impl Action {
+    fn changes(&self) -> bool {
+        !matches!(self, Self::View { .. } | Self::GetContexts | Self::CurrentContext)
+    }
+}
+
 impl Args {
     /// Name of the root span.
     pub(crate) fn span(&self) -> &'static str {
@@ -94,7 +100,9 @@ impl Args {
 /// # Errors
 /// The file is broken or can't be written, or has no such context.
 pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
-    let mut config = Config::read(global.config.as_deref())?;
+    let file = global.config.as_deref();
+    let (mut config, _lock) =
+        if args.action.changes() { Config::read_locked(file)? } else { (Config::read(file)?, None) };
     match &args.action {
         Action::View { output: Form::Yaml } => print(&config.yaml()),
         Action::View { output: Form::Json } => print(&document(&codec::to_value(&config.content), Format::Json)),

@@ -8,6 +8,7 @@ use echo_proto::v1;
 use tonic::{Code, Status, Streaming};
 
 use super::Object;
+use crate::args::selector;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::target::Type;
@@ -37,7 +38,7 @@ pub(crate) struct Selection {
     #[arg(short, long, value_name = "NAME")]
     pool: Option<String>,
     /// Only nodes or pools whose labels match, as in zone=a,tier!=test,!canary.
-    #[arg(short = 'l', long, value_name = "LABELS")]
+    #[arg(short = 'l', long, value_parser = selector, value_name = "LABELS")]
     selector: Option<String>,
 }
 

@@ -72,6 +72,7 @@ fn the_nearest_word_is_named() {
     let echoctl = Echoctl::new("http://127.0.0.1:1");
     let cases = [
         ("drian node-1", "'drain'"),
+        ("gte nodes", "'get'"),
         ("descrbe nodes", "'describe'"),
         ("get nods", "did you mean nodes?"),
         ("describe revison/edge-1", "did you mean revision"),
@@ -82,7 +83,10 @@ fn the_nearest_word_is_named() {
         let output = echoctl.run(line);
         assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{line}: {output:?}");
         assert!(output.stderr.contains(near), "{line}: {near:?} is not in {}", output.stderr);
+        assert!(!output.stderr.contains("'undrain'"), "one word, and not its opposite: {}", output.stderr);
     }
+    let far = echoctl.run("remove pool/x");
+    assert!(far.code == 2 && !far.stderr.contains("similar"), "restore is not near: {far:?}");
 }
 
 #[test]

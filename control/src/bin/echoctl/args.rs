@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use echo_control::selector::Selector;
 use echo_proto::codec;
 
@@ -105,11 +106,13 @@ impl Cli {
     /// Reads the command line; help and wrong usage end the process.
     pub(crate) fn read() -> Self {
         // An empty variable is as none: that is how scripts and compose files unset one.
-        let mut command = help::command().mut_args(|arg| {
+        let unset = |arg: Arg| {
             let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
             if empty { arg.env(Resettable::Reset) } else { arg }
-        });
-        let matches = command.get_matches_mut();
+        };
+        let mut command = help::command().mut_args(unset).mut_subcommand("up", |up| up.mut_args(unset));
+        let read = command.try_get_matches_from_mut(std::env::args_os());
+        let matches = read.unwrap_or_else(|e| nearest_verb(e, std::env::args().nth(1)).exit());
         let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         let given = Given { server: typed("server"), context: typed("context"), timeout: typed("timeout") };
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
@@ -142,6 +145,23 @@ impl Verb {
             Self::Completion(_) => "echoctl completion",
         }
     }
+}
+
+/// Names our nearest verb, or none, where clap names all that resemble it, be they the opposite of what was meant.
+fn nearest_verb(mut error: clap::Error, first: Option<String>) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    // The verbs of `rollout` and `config` are few and unlike each other.
+    if first.as_ref() != Some(word) {
+        return error;
+    }
+    let verbs = Cli::command();
+    let near = codec::nearest(word, verbs.get_subcommands().map(|verb| verb.get_name().to_owned()));
+    error.remove(ContextKind::Suggested);
+    error.remove(ContextKind::SuggestedSubcommand);
+    if let Some(near) = near {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near]));
+    }
+    error
 }
 
 /// A duration that can be waited for; a value parser for clap.

@@ -23,6 +23,8 @@ const MAX_LOG_BYTES: u64 = 16 << 20;
 const TAIL_BYTES: u64 = 16 << 10;
 /// Characters of a log's line that are shown.
 const TAIL_COLUMNS: usize = 240;
+/// What a new file system holds.
+const FRESH: &str = "lost+found";
 /// Folders below the state dir.
 const FOLDERS: [&str; 4] = ["etcd", "logs", "nodes", "control"];
 
@@ -44,10 +46,9 @@ impl StateDir {
             Failure::Up(format!("cannot use {}: {cause}; name another with --state-dir", path.display()))
         };
         refuse_foreign(root)?;
-        for folder in FOLDERS {
-            let path = root.join(folder);
-            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| failed(&path, &e))?;
-        }
+        let make =
+            |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| failed(path, &e));
+        make(root)?;
         let root = root.canonicalize().map_err(|e| failed(root, &e))?;
         let path = root.join("lock");
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
@@ -59,6 +60,8 @@ impl StateDir {
         }
         let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         noted.map_err(|e| failed(&path, &e))?;
+        // Only now: a dir without a lock and with anything else in it is somebody else's.
+        FOLDERS.iter().try_for_each(|folder| make(&root.join(folder)))?;
         own(&root, cluster)?;
         Ok(Self { root, _lock: lock })
     }
@@ -96,7 +99,8 @@ impl StateDir {
 
 /// A folder that holds something, but was never an `up`'s, is somebody else's.
 fn refuse_foreign(root: &Path) -> Result<(), Failure> {
-    let Some(first) = std::fs::read_dir(root).ok().and_then(|mut entries| entries.next()?.ok()) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(root) else { return Ok(()) };
+    let Some(first) = entries.flatten().find(|entry| entry.file_name() != FRESH) else { return Ok(()) };
     if root.join("lock").exists() {
         return Ok(());
     }
@@ -204,6 +208,22 @@ mod tests {
         drop(held);
         StateDir::open(&root, "lab").unwrap();
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_fresh_volume_and_one_that_was_only_locked_are_taken() {
+        for entry in ["lost+found/", "lock"] {
+            let root = scratch("fresh");
+            std::fs::create_dir_all(&root).unwrap();
+            let path = root.join(entry);
+            if entry.ends_with('/') {
+                std::fs::create_dir(path).unwrap()
+            } else {
+                std::fs::write(path, "").unwrap()
+            };
+            StateDir::open(&root, "lab").unwrap();
+            std::fs::remove_dir_all(&root).unwrap();
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ Exits with 0 only when all nodes are drained; --timeout limits the waiting.
 Examples:
   echoctl drain node-1
   echoctl drain -l zone=a --deadline 2m
-  echoctl drain node-1 --detach && echoctl get nodes --watch";
+  echoctl drain node-1 --detach                and to see what is left: echoctl describe node/node-1";
 
 /// Between two looks at the nodes.
 const LOOK: Duration = Duration::from_millis(500);

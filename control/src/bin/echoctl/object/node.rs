@@ -128,7 +128,9 @@ fn vanished(status: &v1::NodeStatus) -> Option<String> {
     if status.sync() != v1::SyncState::Lost {
         return None;
     }
-    let wrong = status.conditions.iter().filter(|condition| !condition.status);
+    // The conditions that are last words; any other, such as a wrong clock, is no cause of death.
+    let last_word = |c: &&v1::Condition| !c.status && matches!(c.r#type.as_str(), "DataPath" | "Process");
+    let wrong = status.conditions.iter().filter(last_word);
     let reasons: Vec<_> = wrong.map(|c| format!("{}: {}", c.reason, c.message)).collect();
     Some(match reasons.as_slice() {
         [] => "lost: its record went away and its Agent does not answer".to_owned(),

@@ -95,8 +95,16 @@ fn a_node_that_was_cordoned_or_lost_says_so() {
     assert_eq!(cordoned.cells(&view(false))[3], "CORDONED");
     let mut lost = node("node-2", v1::SyncState::Lost);
     assert_eq!(lost.note().unwrap(), "node-2: lost: its record went away and its Agent does not answer");
-    lost.status.as_mut().unwrap().conditions =
-        vec![v1::Condition { reason: "ShardEnded".into(), message: "shard 1 panicked".into(), ..Default::default() }];
+    let wrong = |kind: &str, reason: &str, message: &str| v1::Condition {
+        r#type: kind.into(),
+        reason: reason.into(),
+        message: message.into(),
+        ..Default::default()
+    };
+    lost.status.as_mut().unwrap().conditions = vec![
+        wrong("ClockSynchronized", "Unsynchronized", "the host's clock is not synchronised"),
+        wrong("DataPath", "ShardEnded", "shard 1 panicked"),
+    ];
     assert_eq!(lost.note().unwrap(), "node-2: lost after ShardEnded: shard 1 panicked");
 }
 

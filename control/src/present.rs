@@ -34,12 +34,18 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
     let count = |wanted: &dyn Fn(&Node) -> bool| alive().filter(|node| wanted(node)).count() as u32;
     v1::PoolStatus {
         nodes: count(&|_| true),
-        ready: count(&|node| node.status.phase() == v1::NodePhase::Ready),
-        synced: count(&|node| assignment.is_some_and(|a| sync::is_synced(a, &node.id, &node.status))),
+        ready: count(&|node| is_ready(&node.status)),
+        // One that drains still runs what it is assigned, but is on its way out.
+        synced: count(&|node| sync::is_asked(&node.status) && sync_state(pool, node) == v1::SyncState::Synced),
         stable: assignment.and_then(|a| reference(&a.stable)),
         next: assignment.and_then(|a| reference(&a.next)),
         rollout: pool.rollout.valid().map_or(0, |r| r.value.phase),
     }
+}
+
+/// Whether it serves, and nobody keeps new clients from it: what its /readyz says.
+fn is_ready(status: &v1::NodeStatus) -> bool {
+    status.phase() == v1::NodePhase::Ready && status.cordoned_by.is_empty()
 }
 
 /// A pool's rollout with who acknowledged it; `None` while there is none.
@@ -87,4 +93,46 @@ pub(crate) fn pools<'a>(
     filter: Option<&'a PoolName>,
 ) -> impl Iterator<Item = (&'a PoolName, &'a PoolState)> {
     state.pools.iter().filter(move |(name, _)| filter.is_none_or(|wanted| wanted == *name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::{Delta, Entry, Update};
+    use crate::view::View;
+
+    #[test]
+    fn only_who_takes_clients_is_ready_and_only_who_stays_is_in_sync() {
+        let root = "/echo/v1/test/";
+        let config = r#"{"listeners":[{"name":"a","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}"#;
+        let pool = format!(
+            r#"{{"metadata":{{"name":"edge","uid":"u"}},"revision":{{"uid":"u","n":2,"digest":"e"}},"spec":{{"template":{config}}}}}"#
+        );
+        let assignment = format!(r#"{{"uid":"u","stable":{{"n":1,"digest":"d","config":{config}}}}}"#);
+        let node = |phase: &str, more: &str| {
+            format!(r#"{{"status":{{"phase":"NODE_PHASE_{phase}","applied":{{"uid":"u","n":1,"digest":"d"}}{more}}}}}"#)
+        };
+        let values = [
+            ("pools/edge", pool),
+            ("assignments/edge", assignment),
+            ("nodes/edge/node-1", node("READY", "")),
+            ("nodes/edge/node-2", node("READY", r#","cordonedBy":"ann""#)),
+            ("nodes/edge/node-3", node("READY", r#","rejection":{"revision":{"uid":"u","n":2,"digest":"e"}}"#)),
+            ("nodes/edge/node-4", node("DRAINING", "")),
+        ];
+        let entry = |(key, value): (&str, String)| {
+            let key = format!("{root}{key}").into_bytes();
+            Entry { key, value: value.into_bytes(), ..Default::default() }
+        };
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        view.apply(Update::Reset(Vec::new()), 2);
+        // Seen as they are written: none is in doubt.
+        view.apply(Update::Changes(values.into_iter().map(|value| Delta::Put(entry(value))).collect()), 3);
+        view.read(|state| {
+            assert!(state.invalid.is_empty(), "{:?}", state.invalid);
+            let status = status(state.pools.values().next().unwrap());
+            assert_eq!((status.nodes, status.ready, status.synced), (4, 2, 2));
+        });
+    }
 }

@@ -63,9 +63,11 @@ fn a_stronger_wish_for_a_node_is_not_weakened_unasked() {
     let refused = cluster.echoctl().run("uncordon node-1");
     assert_eq!(refused.code, 1, "{refused:?}");
     cluster.echoctl().ok("undrain node-1");
+    assert_eq!(intents().len(), 1, "the cordon of before holds again");
+    cluster.echoctl().ok("uncordon node-1");
     assert!(intents().is_empty());
     let told = reasons(&cluster, "node/node-1");
-    for reason in ["NodeCordoned", "NodeDrainRequested", "NodeUndrained"] {
+    for reason in ["NodeCordoned", "NodeDrainRequested", "NodeUndrained", "NodeUncordoned"] {
         assert!(told.contains(&reason.to_owned()), "{reason} is not in {told:?}");
     }
 }

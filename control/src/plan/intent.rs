@@ -10,6 +10,7 @@ use echo_proto::v1::{Intent, IntentKind};
 /// # Errors
 /// Why not, with what can be done instead.
 pub fn set(node: &str, incarnation: &str, stored: Option<&Intent>, wanted: Intent) -> Result<Option<Intent>, String> {
+    let wanted = Intent { cordoned_by: cordon_under(stored, &wanted), ..wanted };
     let Some(stored) = stored.filter(|stored| is_for(stored, incarnation)) else { return Ok(Some(wanted)) };
     let author = &stored.author;
     match (stored.kind(), wanted.kind()) {
@@ -20,6 +21,22 @@ pub fn set(node: &str, incarnation: &str, stored: Option<&Intent>, wanted: Inten
         (held, asked) if held == asked && says_no_more(stored, &wanted) => Ok(None),
         _ => Ok(Some(wanted)),
     }
+}
+
+/// Who had cordoned a node that is now to be drained.
+fn cordon_under(stored: Option<&Intent>, wanted: &Intent) -> String {
+    let of_drain = stored.filter(|_| wanted.kind() == IntentKind::Drain);
+    let author = of_drain.map(|stored| match stored.kind() {
+        IntentKind::Cordon => stored.author.clone(),
+        _ => stored.cordoned_by.clone(),
+    });
+    author.unwrap_or_default()
+}
+
+/// What holds again once `stored` is taken back: the cordon of before a drain.
+pub fn beneath(stored: &Intent) -> Option<Intent> {
+    let author = Some(&stored.cordoned_by).filter(|author| !author.is_empty())?.clone();
+    Some(Intent { kind: IntentKind::Cordon.into(), author, create_time: stored.create_time, ..Default::default() })
 }
 
 /// Whether there is something to take back.
@@ -109,6 +126,19 @@ mod tests {
         assert!(set(&after(30, false), after(5, false)));
         assert!(set(&after(30, false), Intent { force: true, ..intent(Drain) }));
         assert!(!set(&after(30, true), after(5, false)), "what was forced can't be slowed");
+    }
+
+    #[test]
+    fn a_drain_taken_back_leaves_the_cordon_of_before() {
+        let drained = set("n", "i", Some(&intent(Cordon)), intent(Drain)).unwrap().unwrap();
+        let forced = set("n", "i", Some(&drained), Intent { force: true, ..intent(Drain) }).unwrap().unwrap();
+        for drain in [drained, forced] {
+            let left = beneath(&Intent { author: "bob".into(), ..drain }).unwrap();
+            assert_eq!((left.kind(), left.author.as_str()), (Cordon, "ann"));
+            assert_eq!(beneath(&left), None, "and then nothing");
+        }
+        assert_eq!(beneath(&set("n", "i", None, intent(Drain)).unwrap().unwrap()), None);
+        assert!(set("n", "i", Some(&intent(Cordon)), intent(Retire)).unwrap().unwrap().cordoned_by.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Ports: two nodes of one host that want the same.
+//! Ports: two nodes of one host that want the same, or a node and a foreign program.
 //!
 //! Part of the diagnosis. A node whose listener could not be bound says so itself; this finds who has the port. Pure.
 
@@ -22,10 +22,14 @@ pub(super) fn judge(seen: &[Seen], state: &State) -> Vec<Finding> {
         let Some((listener, ip)) = refused(one, state) else { continue };
         let is_other = |other: &&Seen| (&other.pool, &other.node.id) != (&one.pool, &one.node.id);
         let other = seen.iter().filter(is_other).find(|other| has(other, one, listener, ip));
+        let (protocol, port) = (listener.protocol.label(), listener.port);
         if let Some(other) = other {
-            let (protocol, port) = (listener.protocol.label(), listener.port);
             let text = format!("it wants {protocol} port {port}, which {} has on the same host", full_name(other));
             findings.push(error("PortClash", of_node(&one.node.id), text, HINT));
+        } else if let Some(wanted) = in_use(one) {
+            let text = format!("it wants {protocol} {wanted}, which a program has that is no node of this cluster");
+            let hint = format!("see who has port {port} on that host: `ss -lnp 'sport = :{port}'`");
+            findings.push(error("PortTaken", of_node(&one.node.id), text, hint));
         }
     }
     findings
@@ -60,7 +64,14 @@ fn refused<'a>(one: &Seen, state: &'a State) -> Option<(&'a ListenerPlan, Option
     let pool = state.pools.get(&one.pool)?.pool.valid()?;
     let listener = pool.value.plan.template.listeners.iter().find(|l| l.name.as_str() == rejection.listener)?;
     let own = one.node.status.listeners.first().and_then(|l| l.address.parse::<SocketAddr>().ok());
-    Some((listener, listener.address.or(own.map(|address| address.ip()))))
+    let wanted = in_use(one).or(own).map(|address| address.ip());
+    Some((listener, listener.address.or(wanted)))
+}
+
+/// The address that somebody else has, as the system said: `bind 127.0.0.7:7009: address in use`.
+fn in_use(one: &Seen) -> Option<SocketAddr> {
+    let cause = one.node.status.rejection.as_ref()?.cause.as_str();
+    cause.strip_prefix("bind ")?.strip_suffix(": address in use")?.parse().ok()
 }
 
 /// Whether `other` has what `one` wants.
@@ -120,6 +131,18 @@ mod tests {
         assert!(clashes(&[("edge/node-1", node("h", "", "a")), ("web/node-9", other_port)]).is_empty());
         let other_address = node("h", "127.0.0.2:7007", "");
         assert!(clashes(&[("edge/node-1", node("h", "127.0.0.1:1", "a")), ("web/node-9", other_address)]).is_empty());
+    }
+
+    #[test]
+    fn a_port_that_no_node_has_is_somebody_elses() {
+        let cause = r#""listener":"a","cause":"bind 127.0.0.7:7007: address in use""#;
+        let refused = node("h", "", "a").replace(r#""listener":"a""#, cause);
+        let found = |other: &str| clashes(&[("edge/node-1", refused.clone()), ("web/node-9", node("h", other, ""))]);
+        let taken = "node/node-1: it wants tcp 127.0.0.7:7007, which a program has that is no node of this cluster";
+        assert_eq!(found("127.0.0.5:7007"), [taken], "another address is no clash");
+        for same in ["127.0.0.7:7007", "0.0.0.0:7007"] {
+            assert!(found(same).iter().all(|text| text.contains("node/node-9 of pool/web")), "{same}");
+        }
     }
 
     #[test]

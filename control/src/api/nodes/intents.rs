@@ -82,9 +82,18 @@ impl Api {
             if !holds || request.dry_run {
                 return Ok(v1::ClearIntentResponse { node: self.node(&target), unchanged: !holds });
             }
+            let left = stored.as_ref().and_then(intent::beneath);
             let event = event::in_pool(&target.pool, event::normal(reason, event::of_node(&target.id), message));
             let event = v1::Event { actor: asked.who().to_owned(), from: name(kind).to_owned(), ..event };
-            let change = target.change().delete(&target.intent_key).event(self.store.keys(), event);
+            let (change, event) = match left {
+                None => (target.change().delete(&target.intent_key), event),
+                Some(left) => {
+                    let message = format!("{message}; still cordoned by {}", left.author);
+                    let to = name(IntentKind::Cordon).to_owned();
+                    (target.change().put(&target.intent_key, &left), v1::Event { message, to, ..event })
+                }
+            };
+            let change = change.event(self.store.keys(), event);
             if self.store.commit(change).await?.is_some() {
                 return Ok(v1::ClearIntentResponse { node: self.node(&target), unchanged: false });
             }
@@ -151,6 +160,7 @@ fn wanted(request: &v1::SetIntentRequest) -> Result<v1::Intent, ApiError> {
         incarnation: String::new(),
         force: request.force,
         create_time: Some(SystemTime::now().into()),
+        cordoned_by: String::new(),
     })
 }
 

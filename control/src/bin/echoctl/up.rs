@@ -71,7 +71,7 @@ pub(crate) struct Args {
     /// Serve gRPC without TLS on an address that is not loopback.
     #[arg(long, env = "ECHO_INSECURE")]
     insecure: bool,
-    /// Longest wait for open connections when the cluster ends.
+    /// Longest drain when the cluster ends; a single node that leaves drains as its pool says.
     #[arg(long, env = "ECHO_DRAIN_DEADLINE", default_value = "5s", value_parser = duration, value_name = "TIME")]
     drain_deadline: Duration,
     /// Port of every node's Agent, on its own address; 0 is any free one.

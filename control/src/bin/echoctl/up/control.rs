@@ -57,7 +57,6 @@ pub(super) fn command(settings: &Settings) -> (PathBuf, Vec<OsString>) {
     flag("--node-grpc-port", &args.node_grpc_port.to_string());
     flag("--node-http-port", &args.node_http_port.to_string());
     flag("--node-lease-ttl", &milliseconds(args.node_lease_ttl));
-    flag("--node-drain-deadline", &milliseconds(args.drain_deadline));
     if let Some(nodes) = args.nodes {
         flag("--bootstrap-replicas", &nodes.to_string());
     }

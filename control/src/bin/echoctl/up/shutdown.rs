@@ -21,10 +21,8 @@ use crate::output::console::Console;
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
 /// Longest wait for etcd, which closes its files.
 const ETCD_GRACE: Duration = Duration::from_secs(2);
-/// What nodes get beyond the drain deadline, to leave the registry by themselves.
-const NODE_GRACE: Duration = Duration::from_secs(1);
-/// From the second SIGTERM to the kill.
-const LAST_GRACE: Duration = Duration::from_millis(500);
+/// From the second SIGTERM, which ends a drain at once, to the kill: to leave the registry.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 /// Between two lines about what is left.
 const TELL: Duration = Duration::from_millis(500);
 
@@ -70,7 +68,7 @@ async fn drain(cluster: &mut Cluster<'_>, console: &Console, agents: &Agents) {
         return;
     }
     let limit = cluster.settings.args.drain_deadline;
-    let deadline = Instant::now() + limit + NODE_GRACE;
+    let deadline = Instant::now() + limit;
     let seconds = limit.as_secs_f64();
     console.progress(&format!("draining {} nodes for at most {seconds} s; Ctrl-C ends them at once", nodes.len()));
     signal_all(&nodes, Signal::SIGTERM);
@@ -80,7 +78,7 @@ async fn drain(cluster: &mut Cluster<'_>, console: &Console, agents: &Agents) {
         let left: Vec<_> = nodes.iter().filter(|process| now.contains(&process.pid)).cloned().collect();
         let left = agents.describe(&left).await;
         if Instant::now() >= deadline {
-            console.line(&format!("{left}: not ended in time; ending at once"));
+            console.line(&format!("{left}: still draining after {seconds} s; ending at once"));
             return force(cluster).await;
         }
         console.progress(&format!("waiting for {left}"));

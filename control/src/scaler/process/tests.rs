@@ -308,7 +308,7 @@ async fn a_node_that_gives_up_is_told_of_with_its_last_words() {
 
 #[tokio::test]
 async fn a_node_that_leaves_in_order_is_not_told_as_dead() {
-    let host = Host::with_node("order", "#!/bin/sh\nexit 0\n");
+    let host = Host::with_node("order", "#!/bin/sh\nsleep 0.2; exit 0\n");
     let mut control = host.control(&host.binary);
     control.scaler.want(want(1));
     let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();

@@ -74,3 +74,17 @@ fn a_watch_tells_what_changes() {
     cluster.echoctl().ok("scale pool/default --replicas 2");
     told(2);
 }
+
+#[test]
+fn rollout_status_waits_for_the_nodes_and_fails_where_one_cannot_run_it() {
+    let cluster = Cluster::start(1);
+    cluster.echoctl().ok("scale default --replicas 3");
+    let said = cluster.echoctl().ok("rollout status default --timeout 20s");
+    assert!(said.contains("all 3 nodes of pool/default run revision 1"), "{said}");
+    // A first revision is stable at once, and yet no node can run it: 192.0.2.1 is nobody's (RFC 5737).
+    let file = pool_file(1).replace("name: default", "name: bad").replace("port: 0,", "port: 0, address: 192.0.2.1,");
+    cluster.echoctl().ok(&format!("apply -f {}", cluster.file("bad.yaml", &file)));
+    let failed = cluster.echoctl().run("rollout status bad --timeout 20s");
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.stderr.contains("rejected revision 1: listener echo-tcp: bind 192.0.2.1:0"), "{failed:?}");
+}

@@ -3,6 +3,7 @@
 //! Called by `main`.
 
 mod progress;
+mod settle;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,6 +24,10 @@ use crate::output::console::Console;
 use crate::output::print;
 use crate::target;
 use progress::{End, News, Progress};
+use settle::Stand;
+
+/// How often the nodes of a completed rollout are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -40,7 +45,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Wait until the rollout of the newest change ends; exit 0 only if it completed.
+    /// Wait until all nodes run the newest revision; exit 0 only if they do.
     Status(StatusArgs),
     /// Make an older revision the newest again.
     Undo(UndoArgs),
@@ -120,7 +125,7 @@ async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     let mut control = Control::connect(global).await?;
     let mut progress = Progress::new(&pool);
     let console = Console::new();
-    let waiting = wait(&mut control, &pool, &mut progress, &console, args.watch);
+    let waiting = finish(&mut control, &pool, &mut progress, &console, args.watch);
     // Without --watch the first message is the end; `follow` keeps that to the time of an answer.
     let end = match global.timeout.filter(|_| args.watch) {
         None => waiting.await,
@@ -131,9 +136,42 @@ async fn status(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     };
     console.settle();
     match end? {
-        End::Completed(line) => print(&format!("{line}\n")),
-        End::Failed(text) => Err(Failure::Rollout(text)),
-        End::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
+        Stand::Settled(line) => print(&format!("{line}\n")),
+        Stand::Refused(text) | Stand::Waits { line: text, .. } => Err(Failure::Rollout(text)),
+        Stand::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
+    }
+}
+
+/// Waits for the rollout's end, then for the nodes; without `watch`, looks once.
+async fn finish(
+    control: &mut Control,
+    pool: &PoolName,
+    progress: &mut Progress,
+    console: &Console,
+    watch: bool,
+) -> Result<Stand, Failure> {
+    match wait(control, pool, progress, console, watch).await? {
+        End::Completed => {}
+        End::Failed(text) => return Ok(Stand::Refused(text)),
+        End::Gone => return Ok(Stand::Gone),
+    }
+    loop {
+        let stand = settle::look(control, pool).await?;
+        let Stand::Waits { running, wanted, line } = stand else { return Ok(stand) };
+        if !watch {
+            return Ok(Stand::Waits { running, wanted, line });
+        }
+        if let Some(news) = progress.news(line, Some((running, wanted))) {
+            show(console, &news);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn show(console: &Console, news: &News) {
+    match news.share {
+        Some((done, total)) => console.gauge(done, total, &news.line),
+        None => console.progress(&news.line),
     }
 }
 
@@ -151,10 +189,8 @@ async fn wait(
     };
     follow(control, open, |message| {
         let (news, end) = progress.take(message);
-        match news {
-            Some(News { line, share: Some((done, total)) }) => console.gauge(done, total, &line),
-            Some(News { line, share: None }) => console.progress(&line),
-            None => {}
+        if let Some(news) = news {
+            show(console, &news);
         }
         Ok(match end {
             Some(end) => ControlFlow::Break(end),

@@ -15,8 +15,8 @@ const MAX_NAMED: usize = 16;
 /// How it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// All nodes run the newest revision.
-    Completed(String),
+    /// The newest revision is the stable one; its nodes may still be on their way.
+    Completed,
     /// They do not; why, and who is to blame.
     Failed(String),
     /// The pool was deleted meanwhile.
@@ -56,7 +56,7 @@ impl Progress {
             return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool), None), None);
         }
         match self.last.phase() {
-            RolloutPhase::Completed => (None, Some(End::Completed(self.completed()))),
+            RolloutPhase::Completed => (None, Some(End::Completed)),
             RolloutPhase::Reverted | RolloutPhase::Superseded | RolloutPhase::RevertIncomplete => {
                 (None, Some(End::Failed(self.failed())))
             }
@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// The line, unless it was the last one told.
-    fn news(&mut self, line: String, share: Option<(u32, u32)>) -> Option<News> {
+    pub(super) fn news(&mut self, line: String, share: Option<(u32, u32)>) -> Option<News> {
         if self.told == line {
             return None;
         }
@@ -105,18 +105,6 @@ impl Progress {
             }
             RolloutPhase::Paused => format!("paused{}", because(&last.reason)),
             _ => format!("{} of {} nodes run revision {}", last.acked, last.nodes, revision(last.to.as_ref())),
-        }
-    }
-
-    fn completed(&self) -> String {
-        let Self { last, pool, .. } = self;
-        let n = revision(last.to.as_ref());
-        match (last.acked, last.nodes) {
-            (_, 0) => format!("revision {n} is the stable one of pool/{pool}"),
-            (1, 1) => format!("the one node of pool/{pool} runs revision {n}"),
-            (acked, nodes) if acked == nodes => format!("all {nodes} nodes of pool/{pool} run revision {n}"),
-            // A first revision is stable at once; and nodes may have joined since.
-            (acked, nodes) => format!("revision {n} is the stable one of pool/{pool}; {acked} of {nodes} nodes run it"),
         }
     }
 
@@ -170,7 +158,7 @@ mod tests {
         assert_eq!((line, end), (Some(expected), None));
         assert_eq!(progress.take(message(RolloutPhase::Progressing, 2, false)), (None, None), "no news");
         let end = progress.take(message(RolloutPhase::Completed, 3, false)).1.unwrap();
-        assert_eq!(end, End::Completed("all 3 nodes of pool/edge run revision 4".into()));
+        assert_eq!(end, End::Completed);
     }
 
     #[test]

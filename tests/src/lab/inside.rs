@@ -24,7 +24,7 @@ const TOLD: [&str; 2] = ["cell: ", "chaos: "];
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs `body` in a network of its own: loopback with all ports free, and nothing else. `test` is the name of the
-/// calling test, which is run again there; what it tells ([`TOLD`]) is told here.
+/// calling test, which is run again there; what it tells (the lines of `TOLD`) is told here.
 ///
 /// # Panics
 /// When the test fails there or does not end, or no namespace is to be had.

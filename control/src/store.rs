@@ -4,6 +4,7 @@
 //! nothing about whether it happened. It must never decide anything about pools: that is the plans' work.
 
 mod change;
+mod dial;
 pub mod election;
 mod entry;
 mod error;
@@ -16,15 +17,17 @@ mod tail;
 mod witness;
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
 
 use echo_proto::codec::Message;
 use echo_proto::ids::ClusterName;
 use echo_proto::keys::Keys;
-use etcd_client::{Client, ConnectOptions, KvClient};
+use etcd_client::{Client, KvClient};
+use tokio::time::{Duration, Instant, timeout};
 use tracing::{Instrument as _, Span, field, info_span};
 
 pub use self::change::Change;
+use self::dial::Dial;
 pub use self::entry::{Entry, Stored};
 pub use self::error::StoreError;
 pub use self::follow::{Follow, Update};
@@ -36,19 +39,15 @@ use echo_proto::backoff::Backoff;
 
 /// Longest wait for one answer of etcd: a caller of the API should learn soon that it is gone.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
-/// Longest wait for a TCP connection to etcd.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// Attempts of a read; a restarted etcd costs the first one.
 const READ_ATTEMPTS: u32 = 3;
 /// Wait between the attempts of a read.
 const READ_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(200));
-/// How often an idle connection is probed; etcd drops clients that do so more often than every 5 s.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
 /// A handle on one cluster's keys; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    client: Client,
+    dial: Arc<Dial>,
     keys: Keys,
     endpoints: String,
 }
@@ -60,9 +59,9 @@ impl Store {
     /// An endpoint that is no URL.
     pub async fn new(cluster: &ClusterName, endpoints: &[String]) -> Result<Self, StoreError> {
         let named = endpoints.join(",");
-        let client = Client::connect(endpoints, Some(options())).await;
-        let client = client.map_err(|e| StoreError::from_etcd(&named, "connect", e))?;
-        Ok(Self { client, keys: Keys::new(cluster), endpoints: named })
+        let dial = Dial::new(endpoints.to_vec()).await;
+        let dial = dial.map_err(|e| StoreError::from_etcd(&named, "connect", e))?;
+        Ok(Self { dial: Arc::new(dial), keys: Keys::new(cluster), endpoints: named })
     }
 
     /// Where each record lives.
@@ -113,8 +112,12 @@ impl Store {
         Ok(response.succeeded().then_some(revision))
     }
 
+    fn client(&self) -> Client {
+        self.dial.client()
+    }
+
     fn kv(&self) -> KvClient {
-        self.client.kv_client().max_decoding_message_size(list::MAX_MESSAGE_BYTES)
+        self.client().kv_client().max_decoding_message_size(list::MAX_MESSAGE_BYTES)
     }
 
     /// A read that tries again while etcd is away.
@@ -138,8 +141,7 @@ impl Store {
             }
         };
         // The deadline is for all attempts together.
-        let result = tokio::time::timeout(REQUEST_DEADLINE, attempts).instrument(span).await;
-        result.unwrap_or_else(|_| Err(self.late()))
+        self.in_time(attempts).instrument(span).await
     }
 
     async fn call<T>(
@@ -147,27 +149,30 @@ impl Store {
         operation: &'static str,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, StoreError> {
-        let result = match tokio::time::timeout(REQUEST_DEADLINE, call).await {
-            Ok(result) => result.map_err(|e| StoreError::from_etcd(&self.endpoints, operation, e)),
-            Err(_) => Err(self.late()),
-        };
+        let call = async { call.await.map_err(|e| StoreError::from_etcd(&self.endpoints, operation, e)) };
+        let result = self.in_time(call).await;
         if let Err(error) = &result {
             Span::current().record("error.type", error.label());
         }
         result
     }
 
+    /// An answer that does not come makes the next call go over a connection of its own.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        match timeout(REQUEST_DEADLINE, call).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.dial.renew(begun).await;
+                Err(self.late())
+            }
+        }
+    }
+
     fn late(&self) -> StoreError {
         let cause = format!("no answer within {} s", REQUEST_DEADLINE.as_secs());
         StoreError::Unavailable { endpoints: self.endpoints.clone(), cause }
     }
-}
-
-fn options() -> ConnectOptions {
-    ConnectOptions::new()
-        .with_connect_timeout(CONNECT_DEADLINE)
-        .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-        .with_require_leader(true)
 }
 
 /// A client span by OpenTelemetry's database conventions.

@@ -95,7 +95,7 @@ impl Election {
     async fn campaign(&self) -> Result<Option<(Leadership, Instant)>, StoreError> {
         // Before the call: etcd may have granted the lease long before its answer arrives.
         let asked = Instant::now();
-        let mut leases = self.store.client.lease_client();
+        let mut leases = self.store.client().lease_client();
         let ttl = self.ttl.as_secs().max(1) as i64;
         let granted = self.store.call("grant a lease", async move { leases.grant(ttl, None).await }).await?;
         let lease = granted.id();
@@ -159,7 +159,7 @@ impl Election {
         let renew = async {
             let (sender, answers) = match keeper {
                 Some(open) => open,
-                None => match self.store.client.lease_client().keep_alive(lease).await {
+                None => match self.store.client().lease_client().keep_alive(lease).await {
                     // Opening it has renewed once already.
                     Ok(open) => {
                         *keeper = Some(open);
@@ -187,7 +187,7 @@ impl Election {
 
     /// Gives a lease back; `false` if etcd did not answer. One that is gone already is as good.
     async fn revoke(&self, lease: i64) -> bool {
-        let revoke = async move { self.store.client.lease_client().revoke(lease).await };
+        let revoke = async move { self.store.client().lease_client().revoke(lease).await };
         match timeout(REVOKE_DEADLINE, self.store.call("revoke a lease", revoke)).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => !error.is_unavailable(),

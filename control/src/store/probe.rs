@@ -2,12 +2,13 @@
 //!
 //! Used by the diagnosis only; everything else talks to whichever member answers. Reads, and changes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::Client;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Store, StoreError, options};
+use super::dial::Dial;
+use super::{Store, StoreError};
 
 /// Most reads whose median tells the latency.
 const READS: usize = 5;
@@ -47,10 +48,10 @@ impl Store {
     /// It does not answer.
     pub async fn member(&self, endpoint: &str) -> Result<Member, StoreError> {
         let failed = |e| StoreError::from_etcd(endpoint, "connect", e);
-        let client = Client::connect([endpoint], Some(options())).await.map_err(failed)?;
-        let alone = Self { client, keys: self.keys.clone(), endpoints: endpoint.to_owned() };
+        let dial = Arc::new(Dial::new(vec![endpoint.to_owned()]).await.map_err(failed)?);
+        let alone = Self { dial, keys: self.keys.clone(), endpoints: endpoint.to_owned() };
         let begun = Instant::now();
-        let mut maintenance = alone.client.maintenance_client();
+        let mut maintenance = alone.client().maintenance_client();
         let answer = alone.call("tell its status", async move { maintenance.status().await }).await?;
         let status = begun.elapsed();
         let leader = self.keys.leader();

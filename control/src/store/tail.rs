@@ -132,7 +132,10 @@ impl Tail {
             }
             Ok(Ok(None)) => Err(self.unavailable("the watch ended")),
             Ok(Err(e)) => Err(StoreError::from_etcd(&self.store.endpoints, "watch", e)),
-            Err(_) if self.probed => Err(self.unavailable("the watch is silent")),
+            Err(_) if self.probed => {
+                self.store.dial.renew(self.heard).await;
+                Err(self.unavailable("the watch is silent"))
+            }
             Err(_) => {
                 self.probed = true;
                 // Queued; a full queue means that nothing is sent any more.
@@ -150,10 +153,9 @@ impl Tail {
         }
         let options = WatchOptions::new().with_prefix().with_fragment().with_start_revision(self.handed.next());
         let options = options.with_filters(Vec::from_iter(self.filter));
-        let mut client = self.store.client.watch_client().max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let opened = timeout(REQUEST_DEADLINE, client.watch(self.prefix.as_str(), Some(options))).await;
-        let opened = opened.map_err(|_| self.unavailable("no watch within the deadline"))?;
-        self.stream = Some(opened.map_err(|e| StoreError::from_etcd(&self.store.endpoints, "watch", e))?);
+        let mut client = self.store.client().watch_client().max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let prefix = self.prefix.clone();
+        self.stream = Some(self.store.call("watch", client.watch(prefix, Some(options))).await?);
         self.heard = Instant::now();
         self.probed = false;
         Ok(())

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -32,6 +33,7 @@ pub struct Net {
     /// Where traffic and `echoctl` come from.
     pub client: Party,
     dir: PathBuf,
+    changes: AtomicU32,
 }
 
 /// A process on a host of its own.
@@ -70,7 +72,15 @@ impl Net {
         let controls = ["control-a", "control-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), control));
         let nodes = ["node-a", "node-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), node));
         let client = lab.party("client");
-        let net = Self { etcd, etcd_host, controls: controls.into(), nodes: nodes.into(), client, dir };
+        let net = Self {
+            etcd,
+            etcd_host,
+            controls: controls.into(),
+            nodes: nodes.into(),
+            client,
+            dir,
+            changes: AtomicU32::new(0),
+        };
         net.wait_synced(0);
         net
     }
@@ -149,18 +159,26 @@ impl Net {
     /// Applies a change through a control, and waits until both nodes run it.
     #[track_caller]
     pub fn apply_a_change(&self, control: usize) -> Duration {
-        let limit = 20_000 - u32::try_from(self.changes(control)).expect("few revisions");
-        let file = self.dir.join("changed.yaml");
-        std::fs::write(&file, format!("{}    limits: {{maxConnections: {limit}}}\n", pool_on(2, PORT)))
-            .expect("can write a file");
         let start = Instant::now();
-        self.echoctl(control, |echoctl| echoctl.ok(&format!("apply -f {} --now", file.display())));
-        self.echoctl(control, |echoctl| echoctl.ok("rollout status pool/default"));
+        self.take_a_change(control).expect("a change is applied");
         start.elapsed()
     }
 
-    fn changes(&self, control: usize) -> usize {
-        self.echoctl(control, |echoctl| echoctl.items("get revisions")).map_or(0, |revisions| revisions.len())
+    /// As [`Self::apply_a_change`], where the control may not be able to yet.
+    ///
+    /// # Errors
+    /// What echoctl printed, when it fails.
+    pub fn take_a_change(&self, control: usize) -> Result<(), String> {
+        // Another one each time.
+        let limit = 10_000 + self.changes.fetch_add(1, Ordering::Relaxed);
+        let file = self.dir.join("changed.yaml");
+        std::fs::write(&file, format!("{}    limits: {{maxConnections: {limit}}}\n", pool_on(2, PORT)))
+            .expect("can write a file");
+        for command in [&format!("apply -f {} --now", file.display()), "rollout status pool/default"] {
+            let done = self.echoctl(control, |echoctl| echoctl.run(command));
+            ensure(done.code == 0, || format!("{command}: {}", done.stderr))?;
+        }
+        Ok(())
     }
 }
 

@@ -228,6 +228,23 @@ fn doctor_finds_a_cluster_well() {
 }
 
 #[test]
+fn doctor_tells_of_a_pool_that_serves_nobody() {
+    let cluster = Cluster::start(1);
+    let echoctl = cluster.echoctl();
+    echoctl.ok("drain node-1 --force");
+    eventually("control knows of it", SETTLED, || {
+        let told = echoctl.run("doctor");
+        let parts = ["FAIL     PoolReady", "0 of 1 nodes are ready", "drained: node-1 (`echoctl undrain NODE`"];
+        ensure(told.code == 1 && parts.iter().all(|part| told.stdout.contains(part)), || told.stdout)
+    });
+    echoctl.ok("undrain node-1");
+    eventually("it serves again", SETTLED, || {
+        let told = echoctl.run("doctor");
+        ensure(told.code == 0 && told.stdout.contains("1 of 1 nodes are ready"), || told.stdout)
+    });
+}
+
+#[test]
 fn doctor_tells_what_it_can_when_control_is_away() {
     let away = Echoctl::new(NOWHERE).run("doctor");
     assert_eq!(away.code, 1, "{away:?}");

@@ -9,6 +9,7 @@ mod etcd;
 mod files;
 mod finding;
 mod nodes;
+mod pools;
 mod ports;
 
 use std::cmp::Reverse;
@@ -28,6 +29,8 @@ use crate::agents::Agents;
 const MAX_FINDINGS: usize = 200;
 /// Most nodes that are asked.
 const MAX_NODES: usize = 500;
+/// Nodes that one finding names.
+const MAX_NAMED: usize = 8;
 /// Longest time for the nodes; a member of etcd has less, and so has the leader. Callers wait for 10 s.
 const NODES_DEADLINE: Duration = Duration::from_secs(8);
 /// Longest wait for the end of another diagnosis.
@@ -71,7 +74,7 @@ impl Api {
         let asked = nodes.get(..MAX_NODES).unwrap_or(&nodes);
         let seen = nodes::ask(&self.doctor.agents, asked, Instant::now() + NODES_DEADLINE).await;
         let mut findings = nodes::judge(&seen, nodes.len());
-        findings.extend(self.view.read(|state| ports::judge(&seen, state)));
+        findings.extend(self.view.read(|state| [ports::judge(&seen, state), pools::judge(state)].concat()));
         findings
     }
 }
@@ -81,6 +84,15 @@ fn version(object: &str, version: &str) -> Option<Finding> {
     let ours = echo_proto::VERSION;
     let text = format!("it runs version {version}, this control {ours}");
     (version != ours).then(|| warning("VersionSkew", object, text, "finish the upgrade; control goes first"))
+}
+
+/// `node-1, node-2 and 3 more`.
+fn named(names: &[&str]) -> String {
+    let shown = names.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// The worst first where there are too many, and how many more there are.
@@ -108,6 +120,12 @@ mod tests {
         assert!(first.is_ok() && doctor.turn().await.is_err_and(|error| error == ApiError::Diagnosing));
         drop(first);
         assert!(doctor.turn().await.is_ok());
+    }
+
+    #[test]
+    fn many_names_are_cut() {
+        assert_eq!(named(&["a", "b"]), "a, b");
+        assert_eq!(named(&["n"; MAX_NAMED + 2]), format!("{}n and 2 more", "n, ".repeat(MAX_NAMED - 1)));
     }
 
     #[test]

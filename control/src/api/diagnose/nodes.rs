@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::files::Files;
 use super::finding::{error, ok, warning};
-use super::{MAX_NODES, clock, files};
+use super::{MAX_NODES, clock, files, named};
 use crate::agents::{Agents, IN_FLIGHT};
 use crate::event::of_node;
-use crate::fleet::{Node, Presence};
+use crate::fleet::{Node, Presence, natural_order};
 
 /// Above so many nodes a lease of 10 s keeps etcd busy with renewals.
 const MANY_NODES: usize = 2_000;
@@ -57,12 +57,19 @@ pub(super) async fn ask(agents: &Agents, nodes: &[(PoolName, Arc<Node>)], deadli
             break;
         }
     }
+    sort(&mut seen);
     seen
+}
+
+/// They answer in any order; two diagnoses shall be comparable line by line.
+fn sort(seen: &mut [Seen]) {
+    seen.sort_by(|a, b| a.pool.cmp(&b.pool).then_with(|| natural_order(a.node.id.as_str(), b.node.id.as_str())));
 }
 
 /// What there is to say of each node, then of all.
 pub(super) fn judge(seen: &[Seen], known: usize) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = seen.iter().flat_map(of_one).collect();
+    let mut findings = complaints(seen);
+    findings.extend(seen.iter().flat_map(of_one));
     if findings.is_empty() && !seen.is_empty() {
         let text = format!("{} nodes answer; their clocks, files and versions are in order", seen.len());
         findings.push(ok("Nodes", "cluster", text));
@@ -83,9 +90,7 @@ pub(super) fn judge(seen: &[Seen], known: usize) -> Vec<Finding> {
 /// What is not as it should be.
 fn of_one(seen: &Seen) -> Vec<Finding> {
     let object = of_node(&seen.node.id);
-    let mut findings: Vec<Finding> =
-        seen.node.status.conditions.iter().filter(|c| !c.status).map(|c| complaint(&object, c)).collect();
-    findings.extend(presence(&object, seen));
+    let mut findings: Vec<Finding> = presence(&object, seen).into_iter().collect();
     let Some(Answer { told, sent, took }) = &seen.answer else { return findings };
     let skew = told.time.and_then(|time| clock::skew(time, *sent, *took));
     findings.extend(skew.map(|skew| clock::judge(&object, &skew)));
@@ -97,9 +102,39 @@ fn of_one(seen: &Seen) -> Vec<Finding> {
     findings
 }
 
-fn complaint(object: &str, condition: &v1::Condition) -> Finding {
-    let text = format!("{} is not so: {} ({})", condition.r#type, condition.message, condition.reason);
-    warning("NodeCondition", object, text, format!("see `echoctl describe {object}` and the node's log"))
+/// What nodes say themselves; once where all of a host's that complain say the same.
+fn complaints(seen: &[Seen]) -> Vec<Finding> {
+    let mut told: Vec<(&str, &v1::Condition, Vec<&str>)> = Vec::new();
+    for one in seen {
+        let (status, id) = (&one.node.status, one.node.id.as_str());
+        for condition in status.conditions.iter().filter(|condition| !condition.status) {
+            let is_same = |host: &str, other: &v1::Condition| host == status.host && says(other) == says(condition);
+            match told.iter_mut().find(|(host, other, _)| is_same(host, other)) {
+                Some((.., nodes)) => nodes.push(id),
+                None => told.push((&status.host, condition, vec![id])),
+            }
+        }
+    }
+    told.iter().map(|(host, condition, nodes)| complaint(host, condition, nodes)).collect()
+}
+
+fn complaint(host: &str, condition: &v1::Condition, nodes: &[&str]) -> Finding {
+    let hint = |object: &str| format!("see `echoctl describe {object}` and the node's log");
+    match nodes {
+        [node] => warning("NodeCondition", format!("node/{node}"), text(condition), hint(&format!("node/{node}"))),
+        _ => {
+            let said = format!("{} nodes ({}): {}", nodes.len(), named(nodes), text(condition));
+            warning("NodeCondition", format!("host/{host}"), said, hint("node/NAME"))
+        }
+    }
+}
+
+fn says(condition: &v1::Condition) -> (&str, &str, &str) {
+    (&condition.r#type, &condition.reason, &condition.message)
+}
+
+fn text(condition: &v1::Condition) -> String {
+    format!("{} is not so: {} ({})", condition.r#type, condition.message, condition.reason)
 }
 
 /// Whether it is there, and whether etcd and its Agent agree on that.
@@ -126,7 +161,11 @@ fn presence(object: &str, seen: &Seen) -> Option<Finding> {
         }
         (Presence::Sure, None) => {
             let text = format!("its Agent at {address} does not answer: no live figures");
-            Some(warning("AgentUnreachable", object, text, "open the way from control to the node's gRPC port"))
+            let hint = format!(
+                "see in `echoctl get events --for {object}` whether it is being started again; \
+                 if not, open the way from control to its gRPC port"
+            );
+            Some(warning("AgentUnreachable", object, text, hint))
         }
         (_, Some(answer)) if !answer.told.registered => {
             let text = "it says that it has no registration in etcd";
@@ -177,8 +216,43 @@ mod tests {
         let mut other = seen(Presence::Sure, Some(told()));
         let node = Arc::make_mut(&mut other.node);
         node.status.version = "9.9.9".into();
-        node.status.conditions = vec![v1::Condition { r#type: "ConfigReadable".into(), ..Default::default() }];
-        assert_eq!(checks(other), ["NodeCondition", "VersionSkew"]);
+        assert_eq!(checks(other), ["VersionSkew"]);
+    }
+
+    #[test]
+    fn nodes_are_told_in_the_order_of_their_names() {
+        let mut nodes = ["node-10", "node-2", "node-1"].map(|id| {
+            let mut one = seen(Presence::Sure, None);
+            Arc::make_mut(&mut one.node).id = id.parse().unwrap();
+            one
+        });
+        sort(&mut nodes);
+        assert_eq!(nodes.map(|one| one.node.id.to_string()), ["node-1", "node-2", "node-10"]);
+    }
+
+    #[test]
+    fn what_a_hosts_nodes_all_complain_of_is_told_once() {
+        let complains = |id: &str, host: &str, message: &str| {
+            let mut one = seen(Presence::Sure, Some(told()));
+            let node = Arc::make_mut(&mut one.node);
+            node.id = id.parse().unwrap();
+            host.clone_into(&mut node.status.host);
+            let (r#type, reason) = ("ClockSynchronized".to_owned(), "Unsynchronized".to_owned());
+            node.status.conditions =
+                vec![v1::Condition { r#type, reason, message: message.to_owned(), ..Default::default() }];
+            one
+        };
+        let nodes = [
+            complains("node-1", "vm", "it is off"),
+            complains("node-2", "vm", "it is off"),
+            complains("node-3", "vm", "it is far off"),
+            complains("node-4", "pm", "it is off"),
+        ];
+        let findings = judge(&nodes, 4);
+        let told: Vec<_> = findings.iter().map(|f| (f.object.as_str(), f.message.as_str())).collect();
+        let one = |far: &str| format!("ClockSynchronized is not so: it is {far}off (Unsynchronized)");
+        let all = format!("2 nodes (node-1, node-2): {}", one(""));
+        assert_eq!(told, [("host/vm", &*all), ("node/node-3", &*one("far ")), ("node/node-4", &*one(""))]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn tree(findings: &[Finding]) -> serde_json::Value {
     json!({"apiVersion": API_VERSION, "kind": "FindingList", "items": items})
 }
 
-/// One line a finding, and below it what to do about it; then how many there are of each kind.
+/// One line a finding, and below it what more there is to say and what to do about it; then the verdict.
 fn text(findings: &[Finding], console: &Console) -> String {
     let rows: Vec<_> = findings.iter().map(row).collect();
     let mut widths = Widths::default();
@@ -87,18 +87,29 @@ fn text(findings: &[Finding], console: &Console) -> String {
         let line = widths.line(row);
         text += &console.coloured(colour, word);
         text += line.strip_prefix(word).unwrap_or(&line);
+        text.extend(finding.message.lines().skip(1).map(|line| format!("    {}\n", plain(line.trim_start()))));
         if finding.severity() != Severity::Ok && !finding.hint.is_empty() {
             text += &format!("    {}\n", plain(&finding.hint));
         }
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity() == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    text + &format!("{} looked at: {errors} failed, {warnings} to be warned of\n", findings.len())
+    let verdict = match (errors, warnings) {
+        (0, 0) => "all is well".to_owned(),
+        (0, _) => format!("nothing failed, {warnings} to be warned of"),
+        _ => format!("{errors} failed, {warnings} to be warned of"),
+    };
+    text + &format!("{} looked at: {verdict}\n", findings.len())
 }
 
 fn row(finding: &Finding) -> [String; 4] {
     let (word, _) = result(finding.severity());
-    [word.to_owned(), finding.check.clone(), finding.object.clone(), finding.message.clone()]
+    [
+        word.to_owned(),
+        finding.check.clone(),
+        finding.object.clone(),
+        finding.message.lines().next().unwrap_or_default().to_owned(),
+    ]
 }
 
 fn result(severity: Severity) -> (&'static str, Colour) {
@@ -134,13 +145,16 @@ mod tests {
         let findings = [
             fine("OpenFiles", "client", "1024"),
             finding("ControlAnswers", Severity::Error, "control/http://a:1", "refused", "start one"),
-            finding("ClockSkew", Severity::Warning, "client", "2s", "set the clock"),
+            finding("ClockSkew", Severity::Warning, "client", "2s\n  a: more", "set the clock"),
         ];
         let expected = "RESULT   CHECK            OBJECT               MESSAGE\n\
                         ok       OpenFiles        client               1024\n\
                         FAIL     ControlAnswers   control/http://a:1   refused\n    start one\n\
-                        warn     ClockSkew        client               2s\n    set the clock\n\
+                        warn     ClockSkew        client               2s\n    a: more\n    set the clock\n\
                         3 looked at: 1 failed, 1 to be warned of\n";
         assert_eq!(text(&findings, &Console::plain()), expected);
+        let verdict = |n| text(findings.get(n).map(std::slice::from_ref).unwrap_or_default(), &Console::plain());
+        assert!(verdict(0).ends_with("\n1 looked at: all is well\n"), "{}", verdict(0));
+        assert!(verdict(2).ends_with("\n1 looked at: nothing failed, 1 to be warned of\n"), "{}", verdict(2));
     }
 }

@@ -1,0 +1,130 @@
+//! Pools: whether their nodes take clients, how their newest rollout ended, and whom operators took out of service.
+//!
+//! Part of the diagnosis. It repeats nothing that a node's own finding says. Pure.
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1::{self, Finding, RolloutPhase};
+
+use super::finding::{error, ok, warning};
+use super::named;
+use crate::event::of_pool;
+use crate::fleet::{Node, natural_order};
+use crate::present;
+use crate::view::{PoolState, State};
+
+/// What there is to say of each pool.
+pub(super) fn judge(state: &State) -> Vec<Finding> {
+    state.pools.iter().flat_map(|(name, pool)| of_one(name, pool)).collect()
+}
+
+fn of_one(name: &PoolName, pool: &PoolState) -> Vec<Finding> {
+    // One that can't be read is told as such, and of one that is deleted only nodes are left.
+    let Some(entry) = pool.pool.valid() else { return Vec::new() };
+    let object = of_pool(name);
+    let ready = ready(&object, entry.value.plan.replicas, present::status(pool).ready);
+    [Some(ready), rollout(&object, pool), out_of_service(&object, pool)].into_iter().flatten().collect()
+}
+
+fn ready(object: &str, wanted: u32, ready: u32) -> Finding {
+    let text = format!("{ready} of {wanted} nodes are ready");
+    let hint = format!("see who is missing, and why: `echoctl describe {object}`");
+    match ready {
+        0 if wanted > 0 => error("PoolReady", object, text, hint),
+        _ if ready < wanted => warning("PoolReady", object, text, hint),
+        _ => ok("PoolReady", object, text),
+    }
+}
+
+/// A change that did not stay.
+fn rollout(object: &str, pool: &PoolState) -> Option<Finding> {
+    let rollout = &pool.rollout.valid()?.value;
+    let what = match rollout.phase() {
+        RolloutPhase::Reverting => "is being taken back",
+        RolloutPhase::Reverted => "was taken back",
+        RolloutPhase::RevertIncomplete => "was taken back, but not by all nodes",
+        _ => return None,
+    };
+    let n = rollout.to.as_ref().map_or(0, |to| to.n);
+    let why = if rollout.reason.is_empty() { String::new() } else { format!(": {}", rollout.reason) };
+    let hint = format!("see `echoctl rollout status {object}`; then apply a mended file, or the one before");
+    Some(warning("Rollout", object, format!("revision {n} {what}{why}"), hint))
+}
+
+/// That somebody wanted it so is no fault, and easily forgotten.
+fn out_of_service(object: &str, pool: &PoolState) -> Option<Finding> {
+    let drained = |node: &Node| matches!(node.status.phase(), v1::NodePhase::Draining | v1::NodePhase::Drained);
+    let cordoned = |node: &Node| !node.status.cordoned_by.is_empty() && !drained(node);
+    let told = |verb: &str, back: &str, is: &dyn Fn(&Node) -> bool| {
+        let nodes = pool.fleet.live().filter(|node| is(node));
+        let mut names: Vec<&str> = nodes.map(|node| node.id.as_str()).collect();
+        names.sort_by(|a, b| natural_order(a, b));
+        let (verb, names) = (verb.to_owned(), (!names.is_empty()).then(|| named(&names))?);
+        Some(format!("{verb}: {names} (`echoctl {back} NODE` takes it back)"))
+    };
+    let notes: Vec<String> =
+        [told("cordoned", "uncordon", &cordoned), told("drained", "undrain", &drained)].into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| ok("OutOfService", object, notes.join("; ")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use echo_proto::v1::Severity;
+
+    use super::*;
+    use crate::store::{Delta, Entry, Update};
+    use crate::view::View;
+
+    /// What is found of a pool of two nodes with these statuses, and this rollout.
+    fn found(nodes: [&str; 2], rollout: &str) -> Vec<(String, Severity, String)> {
+        let config = r#"{"listeners":[{"name":"a","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}"#;
+        let pool = format!(
+            r#"{{"metadata":{{"name":"edge","uid":"u"}},"revision":{{"uid":"u","n":2,"digest":"e"}},
+                "spec":{{"replicas":2,"template":{config}}}}}"#
+        );
+        let put = |(key, value): (&str, String)| {
+            let key = format!("/echo/v1/test/{key}").into_bytes();
+            Delta::Put(Entry { key, value: value.into_bytes(), ..Entry::default() })
+        };
+        let [one, two] = nodes.map(|status| format!(r#"{{"status":{{{status}}}}}"#));
+        let values = [("nodes/edge/node-10", one), ("nodes/edge/node-2", two), ("pools/edge", pool)];
+        let rollout = ("rollouts/edge", rollout.to_owned());
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        view.apply(Update::Reset(Vec::new()), 2);
+        view.apply(Update::Changes(values.into_iter().chain([rollout]).map(put).collect()), 3);
+        let findings = view.read(judge);
+        findings.into_iter().map(|f| (f.check.clone(), f.severity(), f.message)).collect()
+    }
+
+    const READY: &str = r#""phase":"NODE_PHASE_READY""#;
+    const CORDONED: &str = r#""phase":"NODE_PHASE_READY","cordonedBy":"ann""#;
+    const DRAINED: &str = r#""phase":"NODE_PHASE_DRAINED""#;
+
+    #[test]
+    fn a_pool_that_lacks_nodes_is_told_and_one_that_has_none_is_an_error() {
+        let told = |nodes| found(nodes, r#"{"phase":"ROLLOUT_PHASE_COMPLETED"}"#).swap_remove(0);
+        let ready = |severity, text: &str| ("PoolReady".to_owned(), severity, text.to_owned());
+        assert_eq!(told([READY, READY]), ready(Severity::Ok, "2 of 2 nodes are ready"));
+        assert_eq!(told([READY, CORDONED]), ready(Severity::Warning, "1 of 2 nodes are ready"));
+        assert_eq!(told([DRAINED, CORDONED]), ready(Severity::Error, "0 of 2 nodes are ready"));
+    }
+
+    #[test]
+    fn a_change_that_was_taken_back_is_told_with_its_cause() {
+        let rollout = r#"{"phase":"ROLLOUT_PHASE_REVERTED","to":{"n":2},"reason":"node-2: address in use"}"#;
+        let told = found([READY, READY], rollout);
+        let expected = "revision 2 was taken back: node-2: address in use";
+        assert_eq!(told.last(), Some(&("Rollout".to_owned(), Severity::Warning, expected.to_owned())));
+        assert_eq!(found([READY, READY], r#"{"phase":"ROLLOUT_PHASE_PROGRESSING"}"#).len(), 1);
+    }
+
+    #[test]
+    fn who_was_taken_out_of_service_is_a_note() {
+        let note = |nodes| found(nodes, r#"{"phase":"ROLLOUT_PHASE_COMPLETED"}"#).pop().unwrap();
+        let (check, severity, text) = note([CORDONED, CORDONED]);
+        assert_eq!((check.as_str(), severity), ("OutOfService", Severity::Ok));
+        assert_eq!(text, "cordoned: node-2, node-10 (`echoctl uncordon NODE` takes it back)");
+        let (_, _, text) = note([CORDONED, DRAINED]);
+        assert!(text.contains("cordoned: node-10 (") && text.contains("; drained: node-2 ("), "{text}");
+    }
+}

@@ -1,29 +1,40 @@
-//! Which member of etcd a session talks to.
+//! Which member of etcd a session talks to, and how long it waits before it tries the next one.
 //!
 //! Used by the session: it stays with one member and moves on after a loss. Balancing single calls over all members would
-//! break every session as soon as one member is down.
+//! break every session as soon as one member is down. The fleet of a lost member must not fall upon the next one together:
+//! no try is without a wait that is partly random, and each node goes on to a member of its own choice.
 
-use echo_proto::backoff::random_below;
+use std::time::Duration;
 
-use super::etcd::Refusal;
+use echo_proto::backoff::{Backoff, random_below};
 
-/// The members, in a circle; never empty.
+use super::etcd::{RETRY, Refusal};
+
+/// A session that lasted so long was a good one: the next loss is tried from the first wait again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// Longest wait before the next member is tried, which may well be there; half of it is random.
+const FAIL_OVER: Duration = Duration::from_millis(500);
+
+/// The members; never empty.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     current: String,
-    others: Vec<String>,
-    /// How many were moved on from since the last turn of all.
-    left: usize,
+    /// Those whose turn is still to come.
+    waiting: Vec<String>,
+    /// Those that had their turn.
+    left: Vec<String>,
+    /// For when all had it, or no other member can help.
+    backoff: Backoff,
+    fail_over: Backoff,
 }
 
 impl Endpoints {
     /// Starts at a random member, so that a fleet spreads over all. Without any, the one of etcd's own default.
-    pub fn new(mut members: Vec<String>) -> Self {
-        let first = random_below(members.len());
-        members.rotate_left(first);
-        let mut members = members.into_iter();
-        let current = members.next().unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
-        Self { current, others: members.collect(), left: 0 }
+    pub fn new(members: Vec<String>) -> Self {
+        let mut waiting = members;
+        let current = pick(&mut waiting).unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
+        let (backoff, fail_over) = (Backoff::new(RETRY.0, RETRY.1), Backoff::new(FAIL_OVER, FAIL_OVER));
+        Self { current, waiting, left: Vec::new(), backoff, fail_over }
     }
 
     /// The member to talk to.
@@ -31,19 +42,32 @@ impl Endpoints {
         &self.current
     }
 
-    /// Moves on to the next one; whether every member has had its turn.
-    pub fn advance(&mut self) -> bool {
-        self.left = (self.left + 1) % (self.others.len() + 1);
-        if let Some(first) = self.others.first_mut() {
-            std::mem::swap(first, &mut self.current);
-            self.others.rotate_left(1);
+    /// Notes the end of a session that `lasted` so long, and whether it may go better `elsewhere`; returns how long to
+    /// wait before the next one.
+    pub fn lost(&mut self, elsewhere: bool, lasted: Duration) -> Duration {
+        if lasted >= GOOD_SESSION {
+            self.backoff.reset();
         }
-        self.left == 0
+        if elsewhere && !self.advance() { self.fail_over.next_wait() } else { self.backoff.next_wait() }
+    }
+
+    /// Moves on to another member; whether every member has had its turn.
+    fn advance(&mut self) -> bool {
+        let all = self.waiting.is_empty();
+        if all {
+            self.waiting = std::mem::take(&mut self.left);
+        }
+        if let Some(next) = pick(&mut self.waiting) {
+            let before = std::mem::replace(&mut self.current, next);
+            if all { self.waiting.push(before) } else { self.left.push(before) }
+        }
+        all
     }
 
     /// What to try.
     pub fn hint(&self, refusal: Option<Refusal>) -> String {
-        let all: Vec<_> = std::iter::once(&self.current).chain(&self.others).map(String::as_str).collect();
+        let others = self.waiting.iter().chain(&self.left);
+        let all: Vec<_> = std::iter::once(&self.current).chain(others).map(String::as_str).collect();
         let etcdctl = format!("etcdctl --endpoints {}", all.join(","));
         match refusal {
             None => format!("is it running? try `{etcdctl} endpoint health`"),
@@ -53,25 +77,66 @@ impl Endpoints {
     }
 }
 
+/// Takes one of them, by chance.
+fn pick(members: &mut Vec<String>) -> Option<String> {
+    let chosen = random_below(members.len());
+    (chosen < members.len()).then(|| members.swap_remove(chosen))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn members() -> Vec<String> {
+        ["http://a:1", "http://b:1", "http://c:1"].map(str::to_owned).into()
+    }
+
     #[test]
-    fn every_member_has_its_turn() {
-        let members: Vec<String> = ["http://a:1", "http://b:1", "http://c:1"].map(str::to_owned).into();
-        let mut endpoints = Endpoints::new(members.clone());
-        let mut seen: Vec<_> = (0..3)
-            .map(|turn| {
-                assert_eq!(endpoints.advance(), turn == 2, "the third was the last");
-                endpoints.current().to_owned()
-            })
-            .collect();
-        seen.sort();
-        assert_eq!(seen, members);
+    fn every_member_has_its_turn_and_then_all_have_it_again() {
+        let mut endpoints = Endpoints::new(members());
+        for _ in 0..5 {
+            let mut seen: Vec<_> = (0..3)
+                .map(|turn| {
+                    let member = endpoints.current().to_owned();
+                    assert_eq!(endpoints.advance(), turn == 2, "the third was the last");
+                    assert_ne!(endpoints.current(), member);
+                    member
+                })
+                .collect();
+            seen.sort();
+            assert_eq!(seen, members());
+        }
         let mut alone = Endpoints::new(vec!["http://a:1".into()]);
         assert!(alone.advance());
         assert_eq!(alone.current(), "http://a:1");
         assert_eq!(alone.hint(None), "is it running? try `etcdctl --endpoints http://a:1 endpoint health`");
+    }
+
+    #[test]
+    fn nodes_of_a_lost_member_go_to_others_each_after_a_wait_of_its_own() {
+        let (mut next, mut waits) = (std::collections::HashSet::new(), std::collections::HashSet::new());
+        for _ in 0..100 {
+            let mut endpoints = Endpoints::new(members());
+            while endpoints.current() != "http://b:1" {
+                endpoints.advance();
+            }
+            (endpoints.waiting, endpoints.left) = (vec!["http://a:1".into(), "http://c:1".into()], Vec::new());
+            let wait = endpoints.lost(true, GOOD_SESSION);
+            assert!(wait >= FAIL_OVER / 2 && wait <= FAIL_OVER, "{wait:?}");
+            waits.insert(wait);
+            next.insert(endpoints.current().to_owned());
+        }
+        assert_eq!(next.len(), 2, "{next:?}");
+        assert!(waits.len() > 1);
+    }
+
+    #[test]
+    fn what_no_other_member_can_mend_is_tried_again_at_this_one() {
+        let mut endpoints = Endpoints::new(members());
+        let member = endpoints.current().to_owned();
+        assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0 / 2);
+        assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0, "each wait is longer");
+        assert!(endpoints.lost(false, GOOD_SESSION) <= RETRY.0, "until a session was a good one");
+        assert_eq!(endpoints.current(), member);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::endpoints::Endpoints;
-use super::etcd::EtcdError;
+use super::etcd::{EtcdError, Refusal};
 use super::lease::LeaseError;
 use super::register::RegisterError;
 use super::report::{REGISTERED, Report, wrong};
@@ -82,6 +82,16 @@ impl Broken {
         };
         Link::lose(cell, reason, self.to_string());
     }
+
+    /// Whether another member of etcd may do better: what this one knows for sure, and a full database, all have in common.
+    pub fn elsewhere(&self) -> bool {
+        match self {
+            Self::Etcd(e) | Self::Lease(LeaseError::Etcd(e)) | Self::Register(RegisterError::Etcd(e)) => {
+                e.refusal() != Some(Refusal::NoSpace)
+            }
+            Self::Lease(LeaseError::Gone) | Self::Register(RegisterError::Lost | RegisterError::Held(_)) => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,16 +111,17 @@ mod tests {
         let held = HeldByOther { id: "p/n".into(), address: "a:1".into(), since: "then".into() };
         let timeout = EtcdError::Timeout { endpoint: "http://a:1".into(), call: "x", after: Default::default() };
         let told = [
-            (refused("etcdserver: mvcc: database space exceeded"), "NoSpace", "alarm disarm"),
-            (refused("etcdserver: too many requests"), "EtcdBusy", "overloaded"),
-            (timeout.into(), "EtcdLost", "endpoint health"),
-            (LeaseError::Gone.into(), "LeaseLost", "ran out"),
-            (RegisterError::Lost.into(), "RecordLost", "deleted"),
-            (RegisterError::Held(held).into(), "HeldByOther", "node id p/n is held by a:1 since then"),
+            (refused("etcdserver: mvcc: database space exceeded"), "NoSpace", "alarm disarm", false),
+            (refused("etcdserver: too many requests"), "EtcdBusy", "overloaded", true),
+            (timeout.into(), "EtcdLost", "endpoint health", true),
+            (LeaseError::Gone.into(), "LeaseLost", "ran out", false),
+            (RegisterError::Lost.into(), "RecordLost", "deleted", false),
+            (RegisterError::Held(held).into(), "HeldByOther", "node id p/n is held by a:1 since then", false),
         ];
         let endpoints = Endpoints::new(vec!["http://a:1".into()]);
         let cell = watch::Sender::new(Link::Joining);
-        for (broken, reason, part) in told {
+        for (broken, reason, part, elsewhere) in told {
+            assert_eq!(broken.elsewhere(), elsewhere, "{broken}");
             broken.note(&cell, &endpoints);
             let condition = cell.borrow().condition().unwrap();
             assert_eq!((condition.r#type.as_str(), condition.reason.as_str()), (REGISTERED, reason));

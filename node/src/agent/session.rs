@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::answer::Answers;
 use super::endpoints::Endpoints;
-use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError, RETRY};
+use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
 use super::lease::{self, Lease};
 use super::link::{Broken, Link};
@@ -24,10 +24,6 @@ use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
 use super::watch::{Assigned, Watcher};
-use echo_proto::backoff::Backoff;
-
-/// A session that lasted so long was a good one: the next loss is tried from the first wait again.
-const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// How a session ends.
 #[derive(Debug, Default)]
@@ -105,21 +101,15 @@ impl Session {
 
     /// One session after the other, until another process holds the node's id.
     async fn stay(&mut self) -> HeldByOther {
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
             let began = Instant::now();
-            match self.session().await {
+            let broken = match self.session().await {
                 Ok(never) => match never {},
                 Err(Broken::Register(RegisterError::Held(held))) => return held,
-                Err(broken) => broken.note(&self.link, &self.endpoints),
-            }
-            if began.elapsed() >= GOOD_SESSION {
-                backoff.reset();
-            }
-            // Any other member may be well.
-            if self.endpoints.advance() {
-                sleep(backoff.next_wait()).await;
-            }
+                Err(broken) => broken,
+            };
+            broken.note(&self.link, &self.endpoints);
+            sleep(self.endpoints.lost(broken.elsewhere(), began.elapsed())).await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::chosen::chosen;
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, Selection, Source, list};
-use crate::output::human::age;
+use crate::output::human::moment;
 use crate::output::print;
 use crate::target::{self, Target, Type};
 use recent::{Recent, events_of};
@@ -89,7 +89,8 @@ async fn describe<T: Described>(control: &mut Control, names: &[String], filter:
         let more = object.more(control).await?;
         let mut sheet = object.sheet(&more, SystemTime::now());
         if T::HAS_EVENTS {
-            event::table(&mut sheet, &recent.take(&object.path()), SystemTime::now());
+            let (events, more) = recent.take(&object.path());
+            event::table(&mut sheet, &events, more.then(|| object.path()), SystemTime::now());
         }
         let gap = if index > 0 { "\n" } else { "" };
         print(&format!("{gap}{}", sheet.text()))?;
@@ -97,9 +98,9 @@ async fn describe<T: Described>(control: &mut Control, names: &[String], filter:
     Ok(())
 }
 
-/// ` (3m12s ago)`.
+/// ` at 2026-11-22T21:30:05Z (3m12s ago)`.
 fn since(time: Option<prost_types::Timestamp>, now: SystemTime) -> String {
-    time.map(|time| format!(" ({} ago)", age(Some(time), now))).unwrap_or_default()
+    time.map(|time| format!(" at {}", moment(Some(time), now))).unwrap_or_default()
 }
 
 /// What is not there is no failure of a description.

@@ -24,6 +24,8 @@ pub(crate) struct View {
     pub(crate) wide: bool,
     /// With live figures; watches have none.
     pub(crate) live: bool,
+    /// With clock times beside the ages of what happened.
+    pub(crate) clock: bool,
     /// The pools, which know what of their revisions is in use.
     pub(crate) pools: Vec<v1::Pool>,
 }
@@ -31,7 +33,7 @@ pub(crate) struct View {
 impl View {
     /// The usual one, of this moment.
     pub(crate) fn now(wide: bool) -> Self {
-        Self { now: SystemTime::now(), wide, live: true, pools: Vec::new() }
+        Self { now: SystemTime::now(), wide, live: true, clock: wide, pools: Vec::new() }
     }
 }
 
@@ -47,6 +49,10 @@ pub(crate) trait Object: Message + Clone + PartialEq {
     fn titles(view: &View) -> Vec<&'static str>;
     /// Its row, as many cells as there are titles.
     fn cells(&self, view: &View) -> Vec<String>;
+    /// The longest word that a column often changes to, for which a watch keeps room.
+    fn widest(_title: &str) -> &'static str {
+        ""
+    }
     /// Its name, identity and age.
     fn meta(&self) -> Option<&v1::ObjectMeta>;
     /// A line below the table, for what must not be missed.
@@ -60,6 +66,10 @@ pub(crate) trait Object: Message + Clone + PartialEq {
     /// Unique among the objects of its type.
     fn key(&self) -> String {
         self.name().to_owned()
+    }
+    /// Lists are shown in the order of it, and where it is equal, as control sent them.
+    fn rank(&self) -> (i64, i32) {
+        (0, 0)
     }
     /// `TYPE/NAME`.
     fn path(&self) -> String {

@@ -91,8 +91,12 @@ fn print_rows<T: Object>(items: &[T], format: Format, view: &View) -> Result<(),
 /// The table of objects, and below it what their rows have no room for.
 pub(crate) fn table_of<T: Object>(items: &[T], view: &View) -> String {
     let rows: Vec<_> = items.iter().map(|item| item.cells(view)).collect();
-    let notes = items.iter().filter_map(Object::note).map(|note| format!("{}\n", table::plain(&note)));
-    table::render(&T::titles(view), &rows) + &notes.collect::<String>()
+    table::render(&T::titles(view), &rows) + &notes(items)
+}
+
+/// What rows have no room for, a line each.
+pub(crate) fn notes<'a, T: Object + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
+    items.into_iter().filter_map(Object::note).map(|note| format!("{}\n", table::plain(&note))).collect()
 }
 
 /// The object as a tree, in the words of the format.

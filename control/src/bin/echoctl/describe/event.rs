@@ -10,9 +10,9 @@ use super::Described;
 use super::sheet::Sheet;
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::object::event::severity;
+use crate::object::event::{last_seen, severity};
 use crate::object::{Object as _, View};
-use crate::output::human::age;
+use crate::output::human::moment;
 
 impl Described for v1::Event {
     const HAS_EVENTS: bool = false;
@@ -33,21 +33,23 @@ impl Described for v1::Event {
         sheet.optional("To", &self.to);
         sheet.field("Actor", &self.actor);
         sheet.field("Count", self.count.max(1).to_string());
-        sheet.field("First seen", age(self.first_time, now));
-        sheet.field("Last seen", age(self.last_time.or(self.first_time), now));
+        sheet.field("First seen", moment(self.first_time, now));
+        sheet.field("Last seen", moment(last_seen(self), now));
         sheet.optional("Trace", self.trace.as_ref().map_or("", |trace| &trace.traceparent));
         sheet
     }
 }
 
-/// The last events of an object, oldest first, without what they have in common.
-pub(super) fn table(sheet: &mut Sheet, events: &[v1::Event], now: SystemTime) {
-    let view = View { now, wide: false, live: true, pools: Vec::new() };
+/// The last events of an object, oldest first, without what they have in common; `more_of`: the object, where it has
+/// more.
+pub(super) fn table(sheet: &mut Sheet, events: &[v1::Event], more_of: Option<String>, now: SystemTime) {
+    let view = View { now, wide: false, live: true, clock: true, pools: Vec::new() };
     let titles = v1::Event::titles(&view);
     let keep = |row: Vec<String>| -> Vec<String> {
         row.into_iter().zip(&titles).filter(|(_, title)| **title != "OBJECT").map(|(cell, _)| cell).collect()
     };
     let rows: Vec<_> = events.iter().map(|event| keep(event.cells(&view))).collect();
     let shown: Vec<&str> = titles.iter().copied().filter(|title| *title != "OBJECT").collect();
-    sheet.table("Events", &shown, &rows);
+    let last = |object| format!("Events (the last {}; all: echoctl get events --for {object})", events.len());
+    sheet.table(&more_of.map_or_else(|| "Events".to_owned(), last), &shown, &rows);
 }

@@ -11,7 +11,7 @@ use super::{Described, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
-use crate::output::human::{age, rate};
+use crate::output::human::{age, clock, moment, rate};
 
 impl Described for v1::Node {
     const HAS_EVENTS: bool = true;
@@ -39,7 +39,7 @@ impl Described for v1::Node {
         }
         sheet.field("Version", &status.version);
         sheet.field("Incarnation", &status.incarnation);
-        sheet.field("Age", age(self.meta().and_then(|m| m.create_time), now));
+        sheet.field("Created", moment(self.meta().and_then(|m| m.create_time), now));
         sheet.field("Agent", &status.agent_address);
         sheet.field("HTTP", &status.http_address);
         let listener = |l: &v1::BoundListener| {
@@ -56,11 +56,11 @@ impl Described for v1::Node {
     }
 }
 
-/// `LOST, gone for 3m12s`.
+/// `LOST, its record went away at 2026-11-22T21:30:05Z (3m12s ago)`.
 fn sync(status: &v1::NodeStatus, now: SystemTime) -> String {
     let sync = short_name(status.sync().as_str_name(), "SYNC_STATE_");
     match status.vanish_time {
-        Some(time) => format!("{sync}, its record went away {} ago", age(Some(time), now)),
+        Some(time) => format!("{sync}, its record went away{}", since(Some(time), now)),
         None => sync,
     }
 }
@@ -80,7 +80,8 @@ fn drain_lines(drain: &v1::DrainStatus, now: SystemTime) -> Vec<String> {
     lines.push(format!("{}{}", text(&drain.reason), since(drain.start_time, now)));
     let deadline = drain.deadline_time.filter(|_| drain.stage() != DrainStage::Drained);
     if let Some(time) = deadline.and_then(|time| SystemTime::try_from(time).ok()) {
-        lines.push(format!("deadline in {} s", time.duration_since(now).unwrap_or_default().as_secs()));
+        let left = time.duration_since(now).unwrap_or_default().as_secs();
+        lines.push(format!("deadline in {left} s, at {}", clock(deadline)));
     }
     if drain.exits {
         lines.push("its process ends then".to_owned());
@@ -102,11 +103,12 @@ fn conditions(sheet: &mut Sheet, conditions: &[v1::Condition], now: SystemTime) 
             status.to_owned(),
             text(&condition.reason),
             age(condition.transition_time, now),
+            clock(condition.transition_time),
             condition.message.clone(),
         ]
     };
     let rows: Vec<_> = conditions.iter().map(row).collect();
-    sheet.table("Conditions", &["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], &rows);
+    sheet.table("Conditions", &["TYPE", "STATUS", "REASON", "AGE", "SINCE", "MESSAGE"], &rows);
 }
 
 fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>) {

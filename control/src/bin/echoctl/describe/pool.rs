@@ -14,7 +14,7 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
 use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
-use crate::output::human::{NONE, age};
+use crate::output::human::{NONE, moment};
 
 /// What its description needs beside the pool.
 pub(super) struct More {
@@ -44,7 +44,7 @@ impl Described for v1::Pool {
         sheet.fields("Labels", labels(self.meta()));
         sheet.field("UID", &meta.uid);
         sheet.field("Generation", meta.generation.to_string());
-        sheet.field("Age", age(meta.create_time, now));
+        sheet.field("Created", moment(meta.create_time, now));
         sheet.field("Replicas", spec.replicas.map_or_else(|| NONE.to_owned(), |r| r.to_string()));
         let (nodes, ready, synced) = (status.nodes, status.ready, status.synced);
         sheet.field("Nodes", format!("{nodes} registered, {ready} ready, {synced} in sync"));

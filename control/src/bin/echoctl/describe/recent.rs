@@ -10,6 +10,7 @@ use tonic::Status;
 
 use crate::connect::Control;
 use crate::failure::Failure;
+use crate::object::Object as _;
 
 /// Events of an object that are shown, the last ones.
 const EVENTS: usize = 10;
@@ -23,23 +24,26 @@ const MAX_PAGES: usize = 100;
 pub(super) struct Recent(HashMap<String, Vec<v1::Event>>);
 
 impl Recent {
-    /// Those of one object, oldest first.
-    pub(super) fn take(&mut self, object: &str) -> Vec<v1::Event> {
+    /// Those of one object, the one seen last at the end, and whether there are more.
+    pub(super) fn take(&mut self, object: &str) -> (Vec<v1::Event>, bool) {
         let mut events = self.0.remove(object).unwrap_or_default();
+        // Pages have them by when they began.
         events.reverse();
-        events
+        events.sort_by_key(v1::Event::rank);
+        let more = events.len().saturating_sub(EVENTS);
+        (events.split_off(more), more > 0)
     }
 
+    /// Takes all of a page, since a repeated event that began early may be the last one seen.
     fn add(&mut self, event: v1::Event) {
-        if let Some(events) = self.0.get_mut(&event.object)
-            && events.len() < EVENTS
-        {
+        if let Some(events) = self.0.get_mut(&event.object) {
             events.push(event);
         }
     }
 
+    /// Every object has its events, and one over, which tells that there are more.
     fn is_full(&self) -> bool {
-        self.0.values().all(|events| events.len() >= EVENTS)
+        self.0.values().all(|events| events.len() > EVENTS)
     }
 }
 
@@ -106,10 +110,27 @@ mod tests {
             })
         };
         let mut recent = collect(objects, page).await.unwrap();
-        let told: Vec<_> = recent.take("node/a").into_iter().map(|event| event.message).collect();
+        let (told, more) = recent.take("node/a");
+        let told: Vec<_> = told.into_iter().map(|event| event.message).collect();
         assert_eq!(told, (20..30).map(|n| n.to_string()).collect::<Vec<_>>(), "the last ones, oldest first");
-        assert_eq!(recent.take("node/b").len(), 1);
-        assert!(recent.take("node/c").is_empty());
+        assert!(more);
+        let (told, more) = recent.take("node/b");
+        assert_eq!((told.len(), more), (1, false));
+        assert!(recent.take("node/c").0.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_was_repeated_stands_where_it_was_last_seen() {
+        let mut recent = Recent([("node/a".to_owned(), Vec::new())].into());
+        let seen = |n: usize, seconds| {
+            let last_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+            v1::Event { last_time, ..event("node/a", n) }
+        };
+        (1..=10).rev().for_each(|n| recent.add(seen(n, 10)));
+        recent.add(seen(0, 11));
+        let (told, more) = recent.take("node/a");
+        assert_eq!(told.last().unwrap().message, "0");
+        assert!(more && told.iter().all(|event| event.message != "1"));
     }
 
     #[tokio::test]
@@ -117,7 +138,7 @@ mod tests {
         let mut pages = 0;
         let page = async |_: String| {
             pages += 1;
-            Ok(list(vec![event("pool/p", 1); EVENTS], "more"))
+            Ok(list(vec![event("pool/p", 1); EVENTS + 1], "more"))
         };
         collect(vec!["pool/p".to_owned()], page).await.unwrap();
         assert_eq!(pages, 1);

@@ -11,7 +11,7 @@ use super::{Described, optional, pool};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::{Object as _, in_use, revision};
-use crate::output::human::age;
+use crate::output::human::moment;
 
 impl Described for v1::Revision {
     const HAS_EVENTS: bool = false;
@@ -33,7 +33,7 @@ impl Described for v1::Revision {
         sheet.field("Digest", self.revision.as_ref().map_or("", |r| &r.digest));
         sheet.field("Author", &self.author);
         sheet.optional("Message", &self.message);
-        sheet.field("Age", age(self.meta().and_then(|m| m.create_time), now));
+        sheet.field("Created", moment(self.meta().and_then(|m| m.create_time), now));
         pool::template(&mut sheet, self.template.as_ref());
         sheet
     }

@@ -1,5 +1,5 @@
 //! What descriptions tell.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use echo_proto::codec::parse_yaml;
 use echo_proto::spec::read_pool;
@@ -36,7 +36,12 @@ fn a_healthy_node_has_nothing_to_complain_of() {
     let text = node().sheet(&(), now()).text().to_owned();
     holds(
         &text,
-        &["Name:           node-1", "Labels:         rack=r1", "Phase:          READY", "Age:            60s"],
+        &[
+            "Name:           node-1",
+            "Labels:         rack=r1",
+            "Phase:          READY",
+            "Created:        1970-01-01T00:00:40Z (60s ago)",
+        ],
     );
     holds(&text, &["Conditions:     <none>", "Live figures:   its Agent did not answer in time"]);
     assert!(!text.contains("Drain") && !text.contains("Cordoned") && !text.contains("Rejection"), "{text}");
@@ -64,9 +69,15 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
     status.live = Some(v1::LiveFigures { dropped_packets, ..live });
     let text = node.sheet(&(), now()).text().to_owned();
     holds(&text, &["Phase:          CORDONED", "Cordoned by:    ann"]);
-    holds(&text, &["                drained by ann (10s ago)", "                deadline in 30 s"]);
+    holds(
+        &text,
+        &[
+            "                drained by ann at 1970-01-01T00:01:30Z (10s ago)",
+            "                deadline in 30 s, at 1970-01-01T00:02:10Z",
+        ],
+    );
     holds(&text, &["                its process ends then", "                3 connections were cut"]);
-    holds(&text, &["  ClockSynchronized   False    Unsynchronized   30s     off by 2 s"]);
+    holds(&text, &["  ClockSynchronized   False    Unsynchronized   30s   1970-01-01T00:01:10Z   off by 2 s"]);
     holds(
         &text,
         &["UDP flows:      >=9 in the last 10 s", "Rate:           1.5k exchanges/s", "Dropped:        2 acl"],
@@ -89,7 +100,11 @@ fn a_pool_tells_its_spec_its_nodes_and_what_is_wrong_with_its_rollout() {
     holds(&text, &["  a      TCP        -         any    echo {\"maxRead\":9,\"once\":true}"]);
     holds(
         &text,
-        &["Rollout:        REVERTED (5s ago)", "                1 node rejected it", "  node-1   listener a: no"],
+        &[
+            "Rollout:        REVERTED at 1970-01-01T00:01:35Z (5s ago)",
+            "                1 node rejected it",
+            "  node-1   listener a: no",
+        ],
     );
 }
 
@@ -97,6 +112,10 @@ fn a_pool_tells_its_spec_its_nodes_and_what_is_wrong_with_its_rollout() {
 fn the_table_of_last_events_does_not_repeat_the_object() {
     let mut sheet = Sheet::default();
     let event = v1::Event { reason: "NodeReady".into(), object: "node/node-1".into(), count: 3, ..Default::default() };
-    event::table(&mut sheet, &[event], now());
-    holds(sheet.text(), &["  LAST SEEN   TYPE   REASON      COUNT   MESSAGE", "  -           -      NodeReady   3"]);
+    event::table(&mut sheet, std::slice::from_ref(&event), None, now());
+    let lines =
+        ["  LAST SEEN   TIME   TYPE   REASON      COUNT   MESSAGE", "  -           -      -      NodeReady   3"];
+    holds(sheet.text(), &["Events:", lines[0], lines[1]]);
+    event::table(&mut sheet, &[event], Some("node/node-1".to_owned()), now());
+    holds(sheet.text(), &["Events (the last 1; all: echoctl get events --for node/node-1):"]);
 }

@@ -14,8 +14,8 @@ use crate::failure::Failure;
 use crate::follow::follow;
 use crate::object::source::{Filter, Watched};
 use crate::object::{Object, View};
-use crate::output::table::{Widths, plain};
-use crate::output::{Format, document, print, table_of, value};
+use crate::output::table::{Widths, render_in};
+use crate::output::{Format, document, notes, print, value};
 
 /// What an AGE says of an object that is gone.
 const GONE: &str = "deleted";
@@ -54,8 +54,8 @@ pub(super) async fn run<T: Watched>(
 struct Printer<T> {
     format: Format,
     widths: Widths,
-    /// The first list, kept until it is complete, so that its columns line up.
-    first: Option<Vec<T>>,
+    /// The first list, kept until it is complete, so that it comes in its order and its columns line up.
+    first: Option<Vec<Delta<T>>>,
 }
 
 impl<T: Object> Printer<T> {
@@ -64,15 +64,14 @@ impl<T: Object> Printer<T> {
     }
 
     fn show(&mut self, deltas: Vec<Delta<T>>, complete: bool) -> Result<(), Failure> {
-        if !matches!(self.format, Format::Table | Format::Wide) {
-            return deltas.iter().try_for_each(|delta| self.stream(delta));
-        }
+        let is_table = matches!(self.format, Format::Table | Format::Wide);
         if let Some(first) = &mut self.first {
-            first.extend(deltas.into_iter().map(|d| d.object));
-            let first = if complete { self.first.take() } else { None };
-            return first.map_or(Ok(()), |objects| self.table(&objects));
+            first.extend(deltas);
+            let Some(mut first) = (if complete { self.first.take() } else { None }) else { return Ok(()) };
+            first.sort_by_key(|delta| delta.object.rank());
+            return if is_table { self.table(&first) } else { first.iter().try_for_each(|delta| self.stream(delta)) };
         }
-        deltas.iter().try_for_each(|delta| self.row(delta))
+        deltas.iter().try_for_each(|delta| if is_table { self.row(delta) } else { self.stream(delta) })
     }
 
     /// One JSON line, YAML document or name a change.
@@ -88,11 +87,15 @@ impl<T: Object> Printer<T> {
         }
     }
 
-    fn table(&mut self, objects: &[T]) -> Result<(), Failure> {
+    /// The first list. Its columns have room for what they will say, so that later rows stand below them.
+    fn table(&mut self, deltas: &[Delta<T>]) -> Result<(), Failure> {
         let view = self.view();
-        self.widths.fit(&T::titles(&view));
-        objects.iter().for_each(|object| self.widths.fit(&object.cells(&view)));
-        print(&table_of(objects, &view))
+        let titles = T::titles(&view);
+        let widest = |title: &&str| if *title == T::AGE { GONE } else { T::widest(title) };
+        self.widths.fit(&titles.iter().map(widest).collect::<Vec<_>>());
+        let rows: Vec<_> = deltas.iter().map(|delta| delta.object.cells(&view)).collect();
+        let table = render_in(&mut self.widths, &titles, &rows);
+        print(&(table + &notes(deltas.iter().map(|delta| &delta.object))))
     }
 
     /// A row again, if more of it changed than its age.
@@ -109,12 +112,11 @@ impl<T: Object> Printer<T> {
             return Ok(());
         }
         self.widths.fit(&cells);
-        let note = delta.object.note().map(|note| plain(&note) + "\n");
-        print(&(self.widths.line(&cells) + &note.unwrap_or_default()))
+        print(&(self.widths.line(&cells) + &notes([&delta.object])))
     }
 
     fn view(&self) -> View {
-        View { live: false, ..View::now(self.format == Format::Wide) }
+        View { live: false, clock: true, ..View::now(self.format == Format::Wide) }
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use super::source::{Change, Filter, PAGE_SIZE, Page, Source, Watched};
 use super::{Object, View, short_name, text};
 use crate::connect::Control;
-use crate::output::human::age;
+use crate::output::human::{age, clock};
 
 /// Most events that a watch keeps for comparison; control keeps 20,000, and removes more than that once a minute.
 const MAX_KEPT: usize = 30_000;
@@ -19,31 +19,47 @@ impl Object for v1::Event {
     const AGE: &'static str = "LAST SEEN";
 
     fn titles(view: &View) -> Vec<&'static str> {
-        let mut titles = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"];
+        let mut titles = vec!["LAST SEEN"];
+        if view.clock {
+            titles.push("TIME");
+        }
+        titles.extend(["TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"]);
         if view.wide {
-            titles.extend(["ACTOR", "NAME"]);
+            titles.extend(["FIRST TIME", "ACTOR", "NAME"]);
         }
         titles
     }
 
     fn cells(&self, view: &View) -> Vec<String> {
-        let mut cells = vec![
-            age(self.last_time.or(self.first_time), view.now),
-            severity(self),
-            text(&self.reason),
-            text(&self.object),
-            self.count.max(1).to_string(),
-            message(self),
-        ];
+        let mut cells = vec![age(last_seen(self), view.now)];
+        if view.clock {
+            cells.push(clock(last_seen(self)));
+        }
+        let count = self.count.max(1).to_string();
+        cells.extend([severity(self), text(&self.reason), text(&self.object), count, message(self)]);
         if view.wide {
-            cells.extend([text(&self.actor), self.name().to_owned()]);
+            cells.extend([clock(self.first_time), text(&self.actor), self.name().to_owned()]);
         }
         cells
+    }
+
+    /// The newest last. Control has them by when they began, and counts a repeat where it first stood.
+    fn rank(&self) -> (i64, i32) {
+        last_seen(self).map_or((0, 0), |time| (time.seconds, time.nanos))
+    }
+
+    fn widest(title: &str) -> &'static str {
+        if title == "TYPE" { "Warning" } else { "" }
     }
 
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }
+}
+
+/// When it happened, or the last of its repeats.
+pub(crate) fn last_seen(event: &v1::Event) -> Option<prost_types::Timestamp> {
+    event.last_time.or(event.first_time)
 }
 
 /// The message, with the states before and after where it does not name them.

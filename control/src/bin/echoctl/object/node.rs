@@ -51,6 +51,10 @@ impl Object for v1::Node {
         cells
     }
 
+    fn widest(title: &str) -> &'static str {
+        if matches!(title, "PHASE" | "SYNC") { "REJECTED" } else { "" }
+    }
+
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }

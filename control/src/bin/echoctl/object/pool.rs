@@ -42,6 +42,10 @@ impl Object for v1::Pool {
         cells
     }
 
+    fn widest(title: &str) -> &'static str {
+        if title == "ROLLOUT" { "PROGRESSING" } else { "" }
+    }
+
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }

@@ -146,6 +146,7 @@ pub(crate) async fn whole_list<T: Source>(control: &mut Control, filter: &Filter
         unreadable.extend(page.unreadable);
         let version = version.get_or_insert(page.version).clone();
         if page.next.is_empty() {
+            items.sort_by_key(Object::rank);
             return Ok(List { items, version, unreadable });
         }
         token = page.next;

@@ -5,7 +5,7 @@ use super::*;
 use crate::output::table_of;
 
 fn view(wide: bool) -> View {
-    View { now: SystemTime::UNIX_EPOCH, wide, live: true, pools: Vec::new() }
+    View { now: SystemTime::UNIX_EPOCH, wide, live: true, clock: wide, pools: Vec::new() }
 }
 
 fn meta(name: &str) -> Option<v1::ObjectMeta> {
@@ -48,6 +48,16 @@ node-2: rejected revision 3: listener greet: bind 127.0.0.2:7008: address in use
 fn a_watch_shows_no_live_figures_rather_than_late_ones() {
     let titles = v1::Node::titles(&View { live: false, ..view(true) });
     assert!(!titles.contains(&"CONNS") && !titles.contains(&"RATE"), "{titles:?}");
+}
+
+#[test]
+fn a_watch_keeps_room_for_titles_that_are_there() {
+    let rooms = |titles: Vec<&'static str>, widest: fn(&str) -> &'static str| {
+        titles.into_iter().filter(|title| !widest(title).is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(rooms(v1::Node::titles(&view(false)), v1::Node::widest), ["PHASE", "SYNC"]);
+    assert_eq!(rooms(v1::Pool::titles(&view(false)), v1::Pool::widest), ["ROLLOUT"]);
+    assert_eq!(rooms(v1::Event::titles(&view(false)), v1::Event::widest), ["TYPE"]);
 }
 
 #[test]

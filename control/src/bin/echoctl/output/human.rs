@@ -4,6 +4,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use prost_types::Timestamp;
+
 /// Stands for what is not known.
 pub(crate) const NONE: &str = "-";
 
@@ -27,6 +29,18 @@ pub(crate) fn age<T: TryInto<SystemTime>>(time: Option<T>, now: SystemTime) -> S
         172_800..691_200 => two(d, "d", h % 24, "h"),
         _ => format!("{d}d"),
     }
+}
+
+/// The time of day in UTC, as everything else here writes it: `2026-11-22T21:30:05Z`.
+pub(crate) fn clock(time: Option<Timestamp>) -> String {
+    // The years 1 to 9999, which protobuf knows; a peer may send others.
+    let known = time.filter(|time| (-62_135_596_800..253_402_300_800).contains(&time.seconds));
+    known.map_or_else(|| NONE.to_owned(), |time| Timestamp { nanos: 0, ..time }.to_string())
+}
+
+/// When, and how long ago: `2026-11-22T21:30:05Z (3m12s ago)`.
+pub(crate) fn moment(time: Option<Timestamp>, now: SystemTime) -> String {
+    time.map_or_else(|| NONE.to_owned(), |_| format!("{} ({} ago)", clock(time), age(time, now)))
 }
 
 /// Exchanges a second: `0`, `7.5`, `950`, `12.3k`, `1.2M`.
@@ -86,6 +100,19 @@ mod tests {
         }
         assert_eq!(age(None::<SystemTime>, SystemTime::UNIX_EPOCH), "-");
         assert_eq!(age(Some(SystemTime::now()), SystemTime::UNIX_EPOCH), "0s", "a clock that runs ahead");
+    }
+
+    #[test]
+    fn clock_times_are_utc_and_of_any_peer() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 999_999_999 });
+        assert_eq!(clock(at(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(clock(at(253_402_300_799)), "9999-12-31T23:59:59Z");
+        for unknown in [None, at(i64::MAX), at(i64::MIN), at(253_402_300_800)] {
+            assert_eq!(clock(unknown), "-");
+        }
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(65);
+        assert_eq!(moment(at(60), now), "1970-01-01T00:01:00Z (4s ago)");
+        assert_eq!(moment(None, now), "-");
     }
 
     #[test]

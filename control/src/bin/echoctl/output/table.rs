@@ -35,7 +35,11 @@ impl Widths {
 
 /// The whole table; without rows only the titles.
 pub(crate) fn render<R: AsRef<[String]>>(titles: &[&str], rows: &[R]) -> String {
-    let mut widths = Widths::default();
+    render_in(&mut Widths::default(), titles, rows)
+}
+
+/// As [`render`], in columns that are at least as wide as `widths`, which go on below the table.
+pub(crate) fn render_in<R: AsRef<[String]>>(widths: &mut Widths, titles: &[&str], rows: &[R]) -> String {
     widths.fit(titles);
     rows.iter().for_each(|row| widths.fit(row.as_ref()));
     let lines = rows.iter().map(|row| widths.line(row.as_ref()));
@@ -70,6 +74,16 @@ mod tests {
     fn columns_line_up_and_lines_end_clean() {
         let rows = [vec!["node-1".to_owned(), "READY".to_owned()], vec!["n".to_owned(), "-".to_owned()]];
         assert_eq!(render(&["NAME", "PHASE"], &rows), "NAME     PHASE\nnode-1   READY\nn        -\n");
+    }
+
+    #[test]
+    fn columns_keep_the_room_they_were_given() {
+        let mut widths = Widths::default();
+        widths.fit(&["", "DRAINING"]);
+        let row = |phase: &str| ["n".to_owned(), phase.to_owned(), "0s".to_owned()];
+        let table = render_in(&mut widths, &["NAME", "PHASE", "AGE"], &[row("READY")]);
+        assert_eq!(table, "NAME   PHASE      AGE\nn      READY      0s\n");
+        assert_eq!(widths.line(&row("DRAINING")), "n      DRAINING   0s\n", "the next row lines up");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! what no real etcd does on demand (a watch that says nothing any more, a lease lost without a word, a committed
 //! transaction whose answer is lost) it does here. It counts all calls, so that a test can find a storm of retries.
 
+mod connection;
 mod leases;
 mod refusal;
 mod script;
@@ -106,6 +107,11 @@ impl Scripted {
     /// Every stream that is open says nothing any more; its connection lives on.
     pub fn silence_watches(&self) {
         self.shared.decide(|fate| fate.silenced = fate.streams);
+    }
+
+    /// On every connection that is open nothing passes any more; new ones are well.
+    pub fn mute_connections(&self) {
+        self.shared.decide(|fate| fate.muted = fate.connections);
     }
 
     /// Makes changes that no watch is told, and compacts them away: every watch finds itself behind.

@@ -51,6 +51,19 @@ fn a_watch_that_says_nothing_is_found_out() {
 }
 
 #[test]
+fn connections_that_fall_silent_are_left_soon() {
+    let led = Led::start();
+    led.etcd.mute_connections();
+    // The call that finds it out fails; the checks of the connection itself take up to 15 s.
+    eventually("a change is taken", AT_ONCE, || {
+        let scaled = led.run("scale pool/default --replicas 2");
+        ensure(scaled.code == 0, || scaled.stderr)
+    });
+    led.has_nodes(2, AFTER_SILENCE);
+    led.was_well();
+}
+
+#[test]
 fn a_change_behind_a_compaction_is_found() {
     let led = Led::start();
     let other = led.etcd.value(POOL).replace("\"default\"", "\"other\"").replace("\"replicas\":1", "\"replicas\":0");

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
+use super::connection::Connection;
 use super::pb::kv_server::KvServer;
 use super::pb::lease_server::LeaseServer;
 use super::pb::maintenance_server::MaintenanceServer;
@@ -40,11 +41,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> (Runtime, SocketAddr) {
     (runtime, address)
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, sender: mpsc::Sender<std::io::Result<TcpStream>>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, sender: mpsc::Sender<std::io::Result<Connection>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let served = stream.into_std().and_then(|stream| {
-            shared.connected(stream.try_clone()?);
-            TcpStream::from_std(stream)
+            let number = shared.connected(stream.try_clone()?);
+            Ok(Connection { stream: TcpStream::from_std(stream)?, number, shared: Arc::clone(&shared) })
         });
         if sender.send(served).await.is_err() {
             return;

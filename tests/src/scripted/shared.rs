@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::script::{self, Call, Script, Verdict};
 use super::store::Store;
 
-/// What has become of the watches, told by the test.
+/// What has become of watches and connections, told by the test.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fate {
     /// Streams opened before this one say nothing any more.
@@ -24,6 +24,10 @@ pub(super) struct Fate {
     pub(super) held: bool,
     /// How many streams there were.
     pub(super) streams: u64,
+    /// On connections up to this one nothing passes any more.
+    pub(super) muted: u64,
+    /// How many connections there were.
+    pub(super) connections: u64,
 }
 
 /// One scripted etcd.
@@ -84,8 +88,12 @@ impl Shared {
         fate.streams
     }
 
-    pub(super) fn connected(&self, connection: TcpStream) {
+    /// Keeps a new connection's handle; its number.
+    pub(super) fn connected(&self, connection: TcpStream) -> u64 {
         lock(&self.connections).push(connection);
+        let mut fate = lock(&self.fate);
+        fate.connections += 1;
+        fate.connections
     }
 
     /// Resets every connection.

@@ -260,6 +260,16 @@ impl Check {
         if idle_timeout < Duration::from_millis(1) {
             self.fail(&field, "must be at least 1ms");
         }
+        let later = [
+            ("maxConnectionsPerSource", limits.max_connections_per_source.is_some()),
+            ("maxLifetime", limits.max_lifetime.is_some()),
+            ("perSource", limits.per_source.is_some()),
+            ("perListener", limits.per_listener.is_some()),
+            ("maxDatagram", limits.max_datagram.is_some()),
+        ];
+        for (field, _) in later.into_iter().filter(|(_, given)| *given) {
+            self.fail(&format!("{path}.{field}"), UNSUPPORTED);
+        }
         LimitsPlan { max_connections, idle_timeout }
     }
 

@@ -102,6 +102,8 @@ impl AgentService {
             udp_flows: udp.flows,
             udp_flows_capped: udp.capped,
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+            rejected_connections: total.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+            last_loss_times: Default::default(),
         }
     }
 }
@@ -144,6 +146,13 @@ impl Agent for AgentService {
             max_files: files.max,
             registered: matches!(link, Link::Registered(_)),
         }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("stamped sessions are not supported by this version"))
     }
 }
 

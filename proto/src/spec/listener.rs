@@ -45,6 +45,12 @@ impl Check {
         let address = self.address(path, listener);
         let port = self.port(path, listener, protocol);
         let service = self.service(path, listener, protocol);
+        for (field, _) in [("guard", listener.guard.is_some()), ("proxyProtocol", listener.proxy_protocol)]
+            .into_iter()
+            .filter(|(_, given)| *given)
+        {
+            self.fail(&format!("{path}.{field}"), UNSUPPORTED);
+        }
         Some(ListenerPlan { name: name.ok()?, protocol: protocol?, address, port: port?, service: service? })
     }
 

@@ -57,7 +57,7 @@ fn three_mistakes_come_in_one_answer() {
     ))
     .unwrap_err();
     let expected = [
-        "spec.template.listeners[0].colour: unknown field; there are name, protocol, address, port, service, allowEphemeral",
+        "spec.template.listeners[0].colour: unknown field; there are name, protocol, address, port, service, allowEphemeral, guard, proxyProtocol",
         "spec.template.listeners[0].port: 70000 is not a port; use 1 to 65535, or 0 for any free one",
         "spec.template.listeners[2].port: TCP port 7007 is taken by listener \"b\"",
     ];
@@ -99,7 +99,7 @@ fn ports_clash_only_where_they_can() {
 fn what_is_not_built_yet_is_refused_by_name() {
     let errors = read(&pool(
         "{autoscale: {minReplicas: 1}, rollout: {canary: 1, waves: [25%], minHealthy: 10s, autoRevert: true},
-          template: {busyPoll: {}, listeners: [
+          template: {busyPoll: 50us, listeners: [
             {name: a, protocol: TCP, port: 1, service: {chargen: {}}}, {name: b, protocol: TCP, port: 2, service: {daytime: {}}},
             {name: c, protocol: TCP, port: 3, service: {time: {}}}, {name: d, protocol: TCP, port: 4, service: {whoami: {}}}]}}",
     ))

@@ -1,6 +1,6 @@
 //! The contract of the echo cluster: what the data plane and the control plane agree on, and nothing else.
 //!
-//! Used by `echo-node`, `echo-control` and `echoctl`. It must never open a socket to etcd or to a peer; the only
+//! Used by `echo-node`, `echo-control`, `echoctl` and probes. It must never open a socket to etcd or to a peer; the only
 //! thing it starts is telemetry.
 //!
 //! | module | idea |
@@ -11,6 +11,7 @@
 //! | [`spec`] | the one validity rule: `PoolSpec` -> plan |
 //! | [`ids`] | names, revisions, digests, the rollout hash |
 //! | [`keys`] | where each record lives in etcd |
+//! | [`stamp`] | the stamped-echo wire format |
 //! | [`telemetry`] | OpenTelemetry start-up, W3C context, metric names |
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod codec;
 pub mod ids;
 pub mod keys;
 pub mod spec;
+pub mod stamp;
 pub mod telemetry;
 
 /// Messages and services of package `echo.v1`, generated; the comments are those of the `.proto` files.

@@ -16,6 +16,7 @@
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
 //! | `service` | echo, discard, greet: what to do with bytes |
+//! | `rates` | how much a source, and a listener, may send |
 //! | `flows` | who sends datagrams, and when the last one came |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
@@ -30,6 +31,7 @@ pub(crate) mod order;
 pub(crate) mod owner;
 #[allow(unsafe_code)]
 mod pktinfo;
+pub(crate) mod rates;
 pub(crate) mod reason;
 mod service;
 pub(crate) mod shard;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::order::{Change, ListenerOrder, Order};
+use crate::data::rates::{Limiter, Sources};
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 use threads::{STEP_TIMEOUT, Threads};
@@ -64,6 +65,8 @@ pub struct Live {
     /// Files that the process may open.
     files: u64,
     counters: Counters,
+    /// What was sent, for limits of rate.
+    sources: Arc<Sources>,
     /// The sockets in use, in the order of the plan.
     sockets: Vec<Socket>,
 }
@@ -82,6 +85,7 @@ impl Live {
             gate,
             files: files::raise_limit(),
             counters,
+            sources: Arc::default(),
             sockets: Vec::new(),
         })
     }
@@ -163,6 +167,7 @@ impl Live {
             let new = prepared.new.remove(&socket.id);
             let predecessor = new.as_ref().and_then(|new| new.predecessor);
             let mut new = new.map(|new| new.group.into_sockets());
+            let limiter = Limiter::new(&self.sources, &plan.limits, listener.protocol, socket.bound().address.ip());
             let slots = self.counters.slots(socket.identity());
             for (order, slot) in orders.iter_mut().zip(slots) {
                 order.push(ListenerOrder {
@@ -170,6 +175,7 @@ impl Live {
                     socket: new.as_mut().and_then(Iterator::next),
                     predecessor,
                     service: listener.service.clone(),
+                    limiter: limiter.clone(),
                     slot,
                 });
             }

@@ -6,6 +6,7 @@
 mod drain;
 mod labels;
 mod listener;
+mod rates;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::{API_VERSION, v1};
 pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use listener::overlap;
+pub use rates::{DEFAULT_LISTENER_DATAGRAMS, DEFAULT_SOURCE_DATAGRAMS, MAX_BYTE_RATE, MAX_MESSAGE_RATE, RatePlan};
 
 /// Nodes of a pool that names no number.
 pub const DEFAULT_REPLICAS: u32 = 3;
@@ -130,6 +132,21 @@ pub struct LimitsPlan {
     pub max_connections: u32,
     /// A TCP connection without traffic for so long is closed.
     pub idle_timeout: Duration,
+    /// Rates of one source, as given; [`Self::source_rate`] tells which of them hold.
+    pub per_source: RatePlan,
+    /// Rates of each listener, as given; [`Self::listener_rate`] tells which of them hold.
+    pub per_listener: RatePlan,
+}
+
+impl Default for LimitsPlan {
+    fn default() -> Self {
+        Self {
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            per_source: RatePlan::default(),
+            per_listener: RatePlan::default(),
+        }
+    }
 }
 
 /// Checks a whole pool.
@@ -263,14 +280,14 @@ impl Check {
         let later = [
             ("maxConnectionsPerSource", limits.max_connections_per_source.is_some()),
             ("maxLifetime", limits.max_lifetime.is_some()),
-            ("perSource", limits.per_source.is_some()),
-            ("perListener", limits.per_listener.is_some()),
             ("maxDatagram", limits.max_datagram.is_some()),
         ];
         for (field, _) in later.into_iter().filter(|(_, given)| *given) {
             self.fail(&format!("{path}.{field}"), UNSUPPORTED);
         }
-        LimitsPlan { max_connections, idle_timeout }
+        let per_source = self.rate(&format!("{path}.perSource"), limits.per_source.as_ref());
+        let per_listener = self.rate(&format!("{path}.perListener"), limits.per_listener.as_ref());
+        LimitsPlan { max_connections, idle_timeout, per_source, per_listener }
     }
 
     fn at_most(&mut self, path: &str, value: u64, max: u64) {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::mem::{size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -49,8 +50,8 @@ pub(super) struct Datagram<'a> {
     pub(super) bytes: &'a mut [u8],
     /// There was more of it than fits.
     pub(super) truncated: bool,
-    /// Who sent it, as a number that others rarely have.
-    pub(super) source: u64,
+    /// Who sent it.
+    pub(super) peer: SocketAddr,
 }
 
 /// What became of some answers.
@@ -91,22 +92,21 @@ impl Envelope {
     }
 }
 
-/// Address and port as one number.
-fn source(peer: &sockaddr_storage) -> u64 {
-    match c_int::from(peer.ss_family) {
+/// Who sent a datagram; an IPv4 address in IPv6's clothes without them. Unspecified if the kernel does not say.
+fn peer(storage: &sockaddr_storage) -> SocketAddr {
+    match c_int::from(storage.ss_family) {
         libc::AF_INET => {
             // SAFETY: the storage is as large and as aligned as any address; the kernel says which one it is.
-            let peer = unsafe { &*(&raw const *peer).cast::<sockaddr_in>() };
-            u64::from(peer.sin_addr.s_addr) << 16 | u64::from(peer.sin_port)
+            let peer = unsafe { &*(&raw const *storage).cast::<sockaddr_in>() };
+            SocketAddr::new(Ipv4Addr::from(u32::from_be(peer.sin_addr.s_addr)).into(), u16::from_be(peer.sin_port))
         }
         libc::AF_INET6 => {
             // SAFETY: as above.
-            let peer = unsafe { &*(&raw const *peer).cast::<sockaddr_in6>() };
-            let address = u128::from_be_bytes(peer.sin6_addr.s6_addr);
-            // Hosts of a network differ in the low half, networks in the high one.
-            (address as u64).rotate_left(16) ^ ((address >> 64) as u64).wrapping_mul(3) ^ u64::from(peer.sin6_port)
+            let peer = unsafe { &*(&raw const *storage).cast::<sockaddr_in6>() };
+            let address = Ipv6Addr::from(peer.sin6_addr.s6_addr).to_canonical();
+            SocketAddr::new(address, u16::from_be(peer.sin6_port))
         }
-        _ => 0,
+        _ => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
     }
 }
 
@@ -153,8 +153,8 @@ impl Batch {
             let Some(header) = self.headers.get(index).copied() else { return };
             let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
             let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
-            let source = source(&envelope.peer);
-            let Some(len) = respond(Datagram { bytes, truncated, source }) else { continue };
+            let peer = peer(&envelope.peer);
+            let Some(len) = respond(Datagram { bytes, truncated, peer }) else { continue };
             let hit = envelope.control.read(header.msg_hdr.msg_controllen);
             let control = hit.map_or(0, |hit| envelope.control.write(hit));
             let answer = bytes.get_mut(..len.min(header.msg_len as usize)).unwrap_or_default();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
 
+use super::rates::Limiter;
 use super::slot::Slot;
 
 /// A socket's identity over all shards and changes; never used twice.
@@ -55,6 +56,8 @@ pub(crate) struct ListenerOrder {
     pub(crate) predecessor: Option<SocketId>,
     /// What it does from now on.
     pub(crate) service: ServicePlan,
+    /// How much may be sent to it, if that is limited.
+    pub(crate) limiter: Option<Limiter>,
     /// Where the shard counts.
     pub(crate) slot: Arc<Slot>,
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 /// Most members of a reason.
-pub(crate) const MAX_REASONS: usize = 7;
+pub(crate) const MAX_REASONS: usize = 16;
 
 /// Why something was counted: a small enum with names for metrics.
 pub(crate) trait Reason: Copy + 'static {
@@ -107,6 +107,8 @@ impl Refusal {
 reasons! {
     /// Why a datagram of ours, in or out, was lost by us (`echo.drop.reason`).
     Drop {
+        /// Its source, or all of the listener's together, send more than they may.
+        RateLimit = "rate_limit",
         /// Longer than our buffer.
         Truncated = "truncated",
         /// The kernel had no room to send.

@@ -21,6 +21,7 @@ use super::flows::Flows;
 use super::gate::Gate;
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
+use super::rates::Limiter;
 use super::reason::Refusal;
 use super::slot::Slot;
 use super::table::{Table, sweep};
@@ -61,6 +62,7 @@ impl Shard {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) service: ServicePlan,
+    pub(super) limiter: Option<Limiter>,
     pub(super) slot: Arc<Slot>,
 }
 
@@ -233,12 +235,12 @@ struct Prepared {
 
 /// Lets the shard's runtime watch a new socket.
 fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
-    let ListenerOrder { id, socket, predecessor, service, slot } = order;
+    let ListenerOrder { id, socket, predecessor, service, limiter, slot } = order;
     let socket = match socket {
         None => Ok(None),
         Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
         Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
     };
     let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
-    Ok(Prepared { id, served: Served { service, slot }, socket, predecessor })
+    Ok(Prepared { id, served: Served { service, limiter, slot }, socket, predecessor })
 }

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::flows::{Flows, Moment};
 use super::mmsg::{BATCH, Batch, Datagram, Sent};
+use super::rates::Limiter;
 use super::reason::Drop;
 use super::service;
 use super::shard::{Listener, Served, Shard};
@@ -134,9 +135,9 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
     let (mut bytes, mut refused) = (0, 0);
     batch.answer(|datagram| {
         bytes += datagram.bytes.len() as u64;
-        match admit(&datagram) {
+        match admit(&datagram, served, now) {
             Ok(()) => {
-                flows.source(datagram.source, now);
+                flows.source(datagram.peer, now);
                 respond(datagram.bytes)
             }
             Err(reason) => {
@@ -162,8 +163,12 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
 }
 
 /// Whether a datagram is for the service. All guards stand here: before anything is answered.
-fn admit(datagram: &Datagram<'_>) -> Result<(), Drop> {
-    if datagram.truncated { Err(Drop::Truncated) } else { Ok(()) }
+fn admit(datagram: &Datagram<'_>, served: &Served, now: Moment) -> Result<(), Drop> {
+    if datagram.truncated {
+        return Err(Drop::Truncated);
+    }
+    let within = |limiter: &Limiter| limiter.admit(datagram.peer.ip(), datagram.bytes.len(), now);
+    if served.limiter.as_ref().is_none_or(within) { Ok(()) } else { Err(Drop::RateLimit) }
 }
 
 /// What the kernel has told about datagrams that it dropped before we could take them.

@@ -25,8 +25,7 @@ fn fills_in_the_defaults() {
     let plan = read(&listeners("[{name: e, protocol: TCP, port: 7007, service: {echo: {}}}]")).unwrap();
     assert_eq!(plan.name.as_str(), "edge");
     assert_eq!((plan.replicas, plan.ack_deadline), (3, Duration::from_secs(30)));
-    let limits = LimitsPlan { max_connections: 15_000, idle_timeout: Duration::from_secs(300) };
-    assert_eq!(plan.template.limits, limits);
+    assert_eq!(plan.template.limits, LimitsPlan::default());
     assert_eq!(plan.template.drain.deadline, Duration::from_secs(60));
     assert_eq!(plan.template.listeners[0].service, ServicePlan::Echo { max_read: 65_536, once: false });
     assert_eq!(plan.template.listeners[0].address, None);
@@ -128,6 +127,14 @@ fn each_bound_holds() {
         (read(&pool("{replicas: 100001}")).map(|_| ()), "100001 is too large"),
         (read(&pool("{template: {limits: {maxConnections: 0}}}")).map(|_| ()), "maxConnections: must be at least 1"),
         (read(&pool("{template: {limits: {idleTimeout: 0s}}}")).map(|_| ()), "idleTimeout: must be at least 1ms"),
+        (
+            read(&pool("{template: {limits: {perSource: {messages: 0}}}}")).map(|_| ()),
+            "spec.template.limits.perSource.messages: must be 1 to 1000000000 a second",
+        ),
+        (
+            read(&pool("{template: {limits: {perListener: {bytes: 1000000000001}}}}")).map(|_| ()),
+            "spec.template.limits.perListener.bytes: must be 1 to 1000000000000 a second",
+        ),
         (read(&pool("{template: {drain: {deadline: 25h}}}")).map(|_| ()), "deadline: must be between 0s and 86400s"),
         (read(&pool("{template: {drain: {lameDuck: -1s}}}")).map(|_| ()), "drain.lameDuck: "),
         (

@@ -155,7 +155,7 @@ mod tests {
         let refused = ["autoscale", "canary", "waves", "minHealthy", "autoRevert"];
         // Not built yet.
         let later = ["busyPoll", "chargen", "daytime", "time", "whoami", "guard", "proxyProtocol"];
-        let limits = ["maxConnectionsPerSource", "maxLifetime", "perSource", "perListener", "maxDatagram"];
+        let limits = ["maxConnectionsPerSource", "maxLifetime", "maxDatagram"];
         let hidden = [&refused[..], &later, &limits].concat();
         let wrong = serde_json::json!({"spec": {"?": 0, "rollout": {"?": 0}, "template": {
             "?": 0, "limits": {"?": 0}, "drain": {"?": 0},

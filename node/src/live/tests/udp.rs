@@ -87,3 +87,25 @@ async fn a_burst_comes_back_whole() {
     let slots = node.live.counters.slots(node.live.sockets[0].identity());
     assert_eq!(slots.iter().map(|slot| slot.exchanges.get()).sum::<u64>(), 320);
 }
+
+#[tokio::test]
+async fn what_a_source_sends_over_its_rate_is_dropped_on_every_shard_and_counted() {
+    let mut node = Node::on(own_address());
+    let start = Clock::now();
+    node.apply_with(ECHO, "{perSource: {messages: 20}}").await.unwrap();
+    // Ports fall to shards; all of them are one source.
+    let clients: Vec<UdpSocket> = (0..16).map(|_| udp_client("127.0.0.1:0")).collect();
+    for client in clients.iter().cycle().take(320) {
+        client.send_to(b"more", node.address("echo")).unwrap();
+    }
+    eventually("all have come", || node.counts("echo").received_packets == 320).await;
+    let counts = node.counts("echo");
+    let most = 2 + 20 * (start.elapsed().as_secs() + 1);
+    assert!((2..=most).contains(&counts.exchanges), "{} of 2 at once and 20 a second", counts.exchanges);
+    assert_eq!(counts.dropped["rate_limit"] + counts.exchanges, 320);
+
+    node.apply_with(ECHO, "{}").await.unwrap();
+    let client = udp_client("127.0.0.1:0");
+    client.send_to(b"free", node.address("echo")).unwrap();
+    assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4, "this host has no limit that is not given");
+}

@@ -1,0 +1,218 @@
+//! How much a source, and a listener, may send: messages and bytes a second.
+//!
+//! Asked by [`super::udp`] before a datagram is answered, and told by [`super::tcp`] what was read. Shared by all shards
+//! without a lock: a source is a hash that picks one of [`CELLS`] atomic cells, so that nothing here grows with what
+//! peers send. Sources that fall into one cell share its rate: a collision only limits more. It must never admit more
+//! than a rate times the time, and one burst.
+//!
+//! A cell is the generic cell rate algorithm (ITU-T I.371): the time at which all that was admitted would have come, had
+//! it come at the rate. Measured: 12 ns a datagram for both cells, of some 2,700.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use echo_proto::spec::{LimitsPlan, Protocol, RatePlan};
+
+use super::flows::Moment;
+
+/// Cells that sources fall into, a power of two: 512 KiB for either kind of rate.
+const CELLS: usize = 65_536;
+/// A cell's clock: ticks since the host's start, 16 in a nanosecond, so that a rate of 1 Gbit/s is exact to a thousandth
+/// for 64 bytes, and that it wraps after 36 years.
+const TICKS_PER_SECOND: u64 = 16_000_000_000;
+/// The part of a second whose worth may come at once.
+const BURST: u64 = 10;
+/// What may always come at once, whatever the rate: one message of any size.
+const ONE_MESSAGE: u64 = 1;
+const LONGEST_READ: u64 = 65_536;
+
+/// Who sends, as far as rates go: an IPv4 address, or a /64 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(u64);
+
+impl Source {
+    /// `address` is not one of IPv4 in IPv6's clothes.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address {
+            // As `::ffff:a.b.c.d` has it, in a /64 that nobody has.
+            IpAddr::V4(v4) => Self(0xffff_0000_0000 | u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// A rate, as the cells count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rate {
+    per_second: u64,
+    /// How far a cell may be ahead of time.
+    ahead: u64,
+}
+
+impl Rate {
+    /// Of `per_second` units, at least `at_once` of which may always come together.
+    fn new(per_second: u64, at_once: u64) -> Self {
+        let mut rate = Self { per_second: per_second.max(1), ahead: 0 };
+        rate.ahead = rate.ticks((per_second / BURST).max(at_once));
+        rate
+    }
+
+    /// The time that so many units take; rounded up, so that a rate is rather missed than exceeded.
+    fn ticks(self, units: u64) -> u64 {
+        match units.checked_mul(TICKS_PER_SECOND) {
+            Some(ticks) => ticks.div_ceil(self.per_second),
+            None => u64::MAX,
+        }
+    }
+}
+
+/// When all that was admitted would have come at the rate.
+#[derive(Debug, Default)]
+struct Cell(AtomicU64);
+
+impl Cell {
+    /// Counts so many units if they are within the rate; returns whether they are.
+    fn admit(&self, rate: Rate, units: u64, now: u64) -> bool {
+        let (cost, most) = (rate.ticks(units), now.saturating_add(rate.ahead));
+        let next = |due: u64| due.max(now).checked_add(cost).filter(|next| *next <= most);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Counts units that have come already; returns after how long more may come.
+    fn charge(&self, rate: Rate, units: u64, now: u64) -> u64 {
+        let cost = rate.ticks(units);
+        let next = |due: u64| due.max(now).saturating_add(cost);
+        // Never refused.
+        let was = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| Some(next(due))).unwrap_or(now);
+        next(was).saturating_sub(now.saturating_add(rate.ahead))
+    }
+}
+
+/// What was admitted of messages and of bytes.
+#[derive(Debug, Default)]
+struct Pair {
+    messages: Cell,
+    bytes: Cell,
+}
+
+/// The rates of messages and of bytes of one thing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Rates {
+    messages: Option<Rate>,
+    bytes: Option<Rate>,
+}
+
+impl Rates {
+    fn new(plan: RatePlan) -> Self {
+        Self {
+            messages: plan.messages.map(|rate| Rate::new(rate, ONE_MESSAGE)),
+            bytes: plan.bytes.map(|rate| Rate::new(rate, LONGEST_READ)),
+        }
+    }
+
+    fn none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// What is refused for its bytes has taken its place among the messages.
+    fn admit(self, pair: &Pair, bytes: u64, now: u64) -> bool {
+        self.messages.is_none_or(|rate| pair.messages.admit(rate, 1, now))
+            && self.bytes.is_none_or(|rate| pair.bytes.admit(rate, bytes, now))
+    }
+
+    fn charge(self, pair: &Pair, bytes: u64, now: u64) -> u64 {
+        let messages = self.messages.map_or(0, |rate| pair.messages.charge(rate, 1, now));
+        messages.max(self.bytes.map_or(0, |rate| pair.bytes.charge(rate, bytes, now)))
+    }
+}
+
+/// What the sources of a node have sent, over all its listeners and shards.
+pub(crate) struct Sources {
+    /// Random, so that nobody can choose addresses that fall into another's cell.
+    hash: RandomState,
+    pairs: Box<[Pair]>,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { hash: RandomState::new(), pairs: (0..CELLS).map(|_| Pair::default()).collect() }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+impl Sources {
+    fn pair(&self, source: Source) -> Option<&Pair> {
+        self.pairs.get(self.hash.hash_one(source) as usize % CELLS)
+    }
+}
+
+/// The rates that hold for some of a listener's sources.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    source: Rates,
+    listener: Rates,
+}
+
+/// The rates that hold for a listener; what was sent is shared by all copies of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Limiter {
+    sources: Arc<Sources>,
+    listener: Arc<Pair>,
+    loopback: Bounds,
+    others: Bounds,
+}
+
+impl Limiter {
+    /// The rates of `plan` for a listener of `protocol`; `None` if there are none, as for one that is bound to the
+    /// loopback address `address` by default.
+    pub(crate) fn new(sources: &Arc<Sources>, plan: &LimitsPlan, protocol: Protocol, address: IpAddr) -> Option<Self> {
+        let bounds = |loopback| Bounds {
+            source: Rates::new(plan.source_rate(protocol, loopback)),
+            listener: Rates::new(plan.listener_rate(protocol, loopback)),
+        };
+        let (loopback, others) = (bounds(true), bounds(false));
+        let needed = if address.is_loopback() { loopback } else { others };
+        let (sources, listener) = (Arc::clone(sources), Arc::default());
+        (!needed.source.none() || !needed.listener.none()).then_some(Self { sources, listener, loopback, others })
+    }
+
+    fn bounds(&self, source: IpAddr) -> Bounds {
+        if source.is_loopback() { self.loopback } else { self.others }
+    }
+
+    /// Counts a message if it is within the rates; returns whether it is. What its source may not send counts for no
+    /// listener.
+    pub(crate) fn admit(&self, source: IpAddr, bytes: usize, now: Moment) -> bool {
+        let (bounds, bytes, now) = (self.bounds(source), bytes as u64, ticks(now));
+        let of_source = || self.sources.pair(Source::of(source));
+        (bounds.source.none() || of_source().is_none_or(|pair| bounds.source.admit(pair, bytes, now)))
+            && bounds.listener.admit(&self.listener, bytes, now)
+    }
+
+    /// Counts a message that was taken already; returns how long to wait before the next one is taken.
+    #[cfg_attr(not(test), expect(dead_code, reason = "TCP asks for it next"))]
+    pub(crate) fn charge(&self, source: IpAddr, bytes: usize, now: Moment) -> Duration {
+        let (bounds, bytes, now) = (self.bounds(source), bytes as u64, ticks(now));
+        let of_source =
+            || self.sources.pair(Source::of(source)).map_or(0, |pair| bounds.source.charge(pair, bytes, now));
+        let wait = if bounds.source.none() { 0 } else { of_source() };
+        let wait = wait.max(bounds.listener.charge(&self.listener, bytes, now));
+        Duration::from_nanos(wait.div_ceil(TICKS_PER_SECOND / 1_000_000_000))
+    }
+}
+
+fn ticks(now: Moment) -> u64 {
+    now.nanos().saturating_mul(TICKS_PER_SECOND / 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests;

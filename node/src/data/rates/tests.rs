@@ -1,0 +1,131 @@
+//! What the rates let through, at times of our choice.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const HERE: &str = "127.0.0.1";
+const THERE: &str = "192.0.2.1";
+
+fn at(nanos: u64) -> Moment {
+    Moment::at(Duration::from_secs(1_000) + Duration::from_nanos(nanos))
+}
+
+fn plan(source: [Option<u64>; 2], listener: [Option<u64>; 2]) -> LimitsPlan {
+    let rates = |[messages, bytes]: [Option<u64>; 2]| RatePlan { messages, bytes };
+    LimitsPlan { per_source: rates(source), per_listener: rates(listener), ..LimitsPlan::default() }
+}
+
+fn limiter(plan: &LimitsPlan) -> Option<Limiter> {
+    Limiter::new(&Arc::default(), plan, Protocol::Udp, "0.0.0.0".parse().unwrap())
+}
+
+fn admitted(limiter: &Limiter, source: &str, tries: usize, bytes: usize, now: Moment) -> usize {
+    (0..tries).filter(|_| limiter.admit(source.parse().unwrap(), bytes, now)).count()
+}
+
+#[test]
+fn what_is_over_the_rate_is_refused_until_its_time_has_come() {
+    let limiter = limiter(&plan([Some(1_000), None], [None, None])).unwrap();
+    assert_eq!(admitted(&limiter, THERE, 500, 64, at(0)), 100, "a tenth of a second's worth at once");
+    assert_eq!(admitted(&limiter, THERE, 500, 64, at(10_000_000)), 10);
+    assert_eq!(admitted(&limiter, "192.0.2.2", 500, 64, at(10_000_000)), 100, "another source has its own");
+    assert_eq!(admitted(&limiter, THERE, 500, 64, at(3_600_000_000_000)), 100, "silence saves no more than a burst");
+}
+
+#[test]
+fn bytes_count_as_messages_do_and_the_longest_message_always_fits_once() {
+    let limiter = limiter(&plan([None, Some(1_000_000)], [None, None])).unwrap();
+    assert_eq!(admitted(&limiter, THERE, 200, 1_000, at(0)), 100);
+    assert_eq!(admitted(&limiter, THERE, 200, 0, at(0)), 200, "empty ones weigh nothing");
+    let slow = limiter_of_bytes(1);
+    assert_eq!(admitted(&slow, THERE, 2, 65_507, at(0)), 1);
+}
+
+fn limiter_of_bytes(rate: u64) -> Limiter {
+    limiter(&plan([None, Some(rate)], [None, None])).unwrap()
+}
+
+#[test]
+fn a_listener_has_one_rate_for_all_and_does_not_pay_for_what_a_source_may_not() {
+    let limiter = limiter(&plan([Some(10), None], [Some(20), None])).unwrap();
+    assert_eq!(admitted(&limiter, "192.0.2.1", 50, 1, at(0)), 1);
+    assert_eq!(admitted(&limiter, "192.0.2.2", 50, 1, at(0)), 1, "the first one's 49 others took nothing from it");
+    assert_eq!(admitted(&limiter, "192.0.2.3", 50, 1, at(0)), 0);
+}
+
+#[test]
+fn by_default_this_host_is_not_limited_and_a_loopback_listener_has_no_limiter() {
+    let defaults = plan([None, None], [None, None]);
+    let limiter = limiter(&defaults).unwrap();
+    assert_eq!(admitted(&limiter, HERE, 20_000, 1, at(0)), 20_000);
+    assert_eq!(admitted(&limiter, THERE, 20_000, 1, at(0)), 10_000);
+    let loopback = |protocol| Limiter::new(&Arc::default(), &defaults, protocol, HERE.parse().unwrap());
+    assert!(loopback(Protocol::Udp).is_none());
+    let other = Limiter::new(&Arc::default(), &defaults, Protocol::Tcp, THERE.parse().unwrap());
+    assert!(other.is_none(), "TCP has no default");
+}
+
+#[test]
+fn an_ipv6_network_is_one_source() {
+    let source = |address: &str| Source::of(address.parse().unwrap());
+    assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+    assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+    assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+}
+
+#[test]
+fn what_came_already_is_waited_for() {
+    let limiter = limiter_of_bytes(1_000_000);
+    let charge = |now| limiter.charge(THERE.parse().unwrap(), 100_000, now);
+    assert_eq!(charge(at(0)), Duration::ZERO);
+    assert_eq!(charge(at(0)), Duration::from_millis(100));
+    assert_eq!(charge(at(200_000_000)), Duration::ZERO);
+}
+
+proptest! {
+    /// Whatever comes when, from however many sources that may share a cell, on however many shards whose clocks differ.
+    #[test]
+    fn never_more_than_the_rate_times_the_time_and_a_burst(
+        rate in 1_u64..2_000_000_000,
+        messages in prop::collection::vec((0_u64..50_000_000, 1_u64..70_000, 0_u64..4_000_000), 1..300),
+    ) {
+        let (cell, limit) = (Cell::default(), Rate::new(rate, LONGEST_READ));
+        let (mut now, mut sum) = (0_u64, 0_u128);
+        for (pause, units, late) in messages {
+            now += pause;
+            if cell.admit(limit, units, ticks(at(now.saturating_sub(late)))) {
+                sum += u128::from(units);
+            }
+        }
+        let burst = u128::from((rate / BURST).max(LONGEST_READ));
+        let most = burst + u128::from(rate) * u128::from(now) / 1_000_000_000 + 1;
+        prop_assert!(sum <= most, "{sum} of {most}");
+    }
+
+    #[test]
+    fn a_collision_only_limits_more(
+        rate in 1_u64..1_000_000,
+        messages in prop::collection::vec((0_u64..5_000_000, prop::bool::ANY), 1..300),
+    ) {
+        let (shared, own, limit) = (Cell::default(), Cell::default(), Rate::new(rate, ONE_MESSAGE));
+        let (mut now, mut of_shared, mut of_own) = (0, 0, 0);
+        for (pause, other) in messages {
+            now += pause;
+            let through = shared.admit(limit, 1, ticks(at(now)));
+            if !other {
+                of_shared += usize::from(through);
+                of_own += usize::from(own.admit(limit, 1, ticks(at(now))));
+            }
+        }
+        prop_assert!(of_shared <= of_own);
+    }
+
+    #[test]
+    fn no_number_overflows(rate in 1_u64.., units in 0_u64.., now in 0_u64.., due in 0_u64..) {
+        let (cell, limit) = (Cell(AtomicU64::new(due)), Rate::new(rate, ONE_MESSAGE));
+        cell.admit(limit, units, now);
+        cell.charge(limit, units, now);
+    }
+}

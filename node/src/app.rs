@@ -29,7 +29,7 @@ use crate::agent::state_dir::StateDir;
 use crate::agent::watch::Assigned;
 use crate::drain::Wish;
 use crate::health::Health;
-use crate::live::{Live, LiveOptions, ShardFailure};
+use crate::live::{Live, LiveOptions, ShardFailure, Who};
 use crate::metrics;
 use crate::pool_file::PoolFile;
 use crate::settings::{Settings, Source};
@@ -77,7 +77,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let state_dir = settings.state_dir.as_deref().map(|dir| StateDir::open(dir, Owner::of(&settings))).transpose()?;
     let state_dir = state_dir.map(Arc::new);
     let identity = Arc::new(Identity::new(&settings, grpc_address, http_address));
-    let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address })?;
+    let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address, who: who(&settings) })?;
     let counters = live.counters();
     let mut critical = Critical::default();
     critical.spawn(error::DATA_PATH_TASK, failed(live.failure()));
@@ -128,6 +128,16 @@ fn own(settings: &Settings, identity: &Identity) -> Own {
         pool: settings.pool.clone(),
         incarnation: identity.incarnation.clone(),
         drain_deadline: settings.drain_deadline,
+    }
+}
+
+fn who(settings: &Settings) -> Who {
+    Who {
+        node: settings.id.to_string(),
+        pool: settings.pool.to_string(),
+        zone: settings.zone.clone(),
+        labels: settings.labels.clone(),
+        ..Who::default()
     }
 }
 

@@ -15,8 +15,9 @@
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
-//! | `service` | echo, discard, greet: what to do with bytes |
 //! | `rates` | how much a source, and a listener, may send |
+//! | `service` | echo, discard, chargen, ...: what to do with bytes |
+//! | `who` | who answers: the node at one revision |
 //! | `flows` | who sends datagrams, and when the last one came |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
@@ -42,3 +43,4 @@ mod syscall;
 mod table;
 mod tcp;
 mod udp;
+pub(crate) mod who;

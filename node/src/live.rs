@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use echo_proto::ids::ListenerName;
 use echo_proto::spec::{Plan, Protocol};
+use echo_proto::v1;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -24,6 +25,7 @@ pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::order::{Change, ListenerOrder, Order};
 use crate::data::rates::{Limiter, Sources};
+pub use crate::data::who::Who;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 use threads::{STEP_TIMEOUT, Threads};
@@ -32,12 +34,14 @@ use threads::{STEP_TIMEOUT, Threads};
 pub const IDLE_POLL: Duration = Duration::from_millis(5);
 
 /// How to start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LiveOptions {
     /// Threads that serve; [`usable_cores`] by default.
     pub shards: NonZeroUsize,
     /// Address of listeners that name none.
     pub address: IpAddr,
+    /// Who the node is; its revision comes with each plan.
+    pub who: Who,
 }
 
 /// A listener as it is served.
@@ -60,6 +64,7 @@ pub fn usable_cores() -> NonZeroUsize {
 #[derive(Debug)]
 pub struct Live {
     address: IpAddr,
+    who: Who,
     threads: Threads,
     gate: Arc<Gate>,
     /// Files that the process may open.
@@ -81,6 +86,7 @@ impl Live {
         let counters = Counters::new(options.shards.get());
         Ok(Self {
             address: options.address,
+            who: options.who,
             threads: Threads::start(counters.flows(), &gate)?,
             gate,
             files: files::raise_limit(),
@@ -90,18 +96,19 @@ impl Live {
         })
     }
 
-    /// Serves `plan` in place of what was served before: whole or not at all. May be cancelled, with the same promise.
+    /// Serves `plan`, which is of `revision`, in place of what was served before: whole or not at all. May be cancelled, with the same promise.
     ///
     /// # Errors
     /// What was served before goes on untouched. Only after [`ApplyError::Timeout`] may a stuck shard lag behind the
     /// others; then [`Self::failure`] resolves, too.
-    pub async fn apply(&mut self, plan: &Arc<Plan>) -> Result<Vec<Bound>, ApplyError> {
+    pub async fn apply(&mut self, plan: &Plan, revision: &v1::RevisionRef) -> Result<Vec<Bound>, ApplyError> {
+        let who = Arc::new(Who { revision: revision.clone(), ..self.who.clone() });
         let mut prepared = plan::prepare(plan, self.address, &self.sockets, self.threads.count());
         if let Some(refused) = prepared.refused.take() {
-            self.withdraw(plan, prepared).await;
+            self.withdraw(plan, &who, prepared).await;
             return Err(refused);
         }
-        let steps = self.propose(plan, &mut prepared).await?;
+        let steps = self.propose(plan, &who, &mut prepared).await?;
         // From here to the next await nothing can fail: all shards switch, and so do we.
         self.sockets = prepared.sockets.into_iter().flatten().collect();
         let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
@@ -117,7 +124,7 @@ impl Live {
     }
 
     /// First step: every shard takes its new sockets, and says that it is ready.
-    async fn propose(&self, plan: &Plan, prepared: &mut Prepared) -> Result<Vec<Step>, ApplyError> {
+    async fn propose(&self, plan: &Plan, who: &Arc<Who>, prepared: &mut Prepared) -> Result<Vec<Step>, ApplyError> {
         let deadline = Instant::now() + STEP_TIMEOUT;
         let mut steps = Vec::with_capacity(self.threads.count());
         let mut answers = Vec::with_capacity(self.threads.count());
@@ -125,7 +132,8 @@ impl Live {
         for (shard, listeners) in self.orders(plan, prepared).into_iter().enumerate() {
             let ((ready, answer), (go, word), (done, finished)) =
                 (oneshot::channel(), oneshot::channel(), oneshot::channel());
-            let change = Change { listeners, idle_timeout: plan.limits.idle_timeout, ready, go: word, done };
+            let (who, idle_timeout) = (Arc::clone(who), plan.limits.idle_timeout);
+            let change = Change { listeners, who, idle_timeout, ready, go: word, done };
             told = self.threads.order(shard, Order::Change(change), deadline).await;
             if told.is_err() {
                 break;
@@ -150,10 +158,10 @@ impl Live {
     }
 
     /// Of a refused plan: lets the shards answer what its sockets took from those in use, then close them.
-    async fn withdraw(&self, plan: &Plan, mut prepared: Prepared) {
+    async fn withdraw(&self, plan: &Plan, who: &Arc<Who>, mut prepared: Prepared) {
         prepared.retain_takers();
         if !prepared.new.is_empty()
-            && let Ok(steps) = self.propose(plan, &mut prepared).await
+            && let Ok(steps) = self.propose(plan, who, &mut prepared).await
         {
             self.undo(steps).await;
         }

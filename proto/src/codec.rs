@@ -172,6 +172,11 @@ pub(crate) fn descriptors() -> &'static DescriptorPool {
     &POOL
 }
 
+/// The fields of a message as files name them, in the order of the contract.
+pub(crate) fn field_names<M: Message>() -> Vec<String> {
+    descriptor::<M>().fields().map(|field| field.json_name().to_owned()).collect()
+}
+
 #[allow(clippy::expect_used)] // Both come from one protoc run; the tests below go through every record.
 fn descriptor<M: Message>() -> MessageDescriptor {
     descriptors().get_message_by_name(&M::full_name()).expect("a generated message is in the descriptor set")

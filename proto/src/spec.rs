@@ -7,9 +7,9 @@ mod drain;
 mod labels;
 mod listener;
 mod rates;
+mod service;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{self, FieldError, FieldErrors};
@@ -19,6 +19,7 @@ pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use listener::overlap;
 pub use rates::{DEFAULT_LISTENER_DATAGRAMS, DEFAULT_SOURCE_DATAGRAMS, MAX_BYTE_RATE, MAX_MESSAGE_RATE, RatePlan};
+pub use service::ServicePlan;
 
 /// Nodes of a pool that names no number.
 pub const DEFAULT_REPLICAS: u32 = 3;
@@ -104,25 +105,6 @@ impl Protocol {
             Self::Udp => "udp",
         }
     }
-}
-
-/// What a listener does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServicePlan {
-    /// RFC 862.
-    Echo {
-        /// Bytes taken by one read, 1 to [`MAX_READ`]; TCP only.
-        max_read: usize,
-        /// Answer the first read, then close; TCP only.
-        once: bool,
-    },
-    /// RFC 863.
-    Discard,
-    /// Send a banner on connect, then close; TCP only.
-    Greet {
-        /// 1 to [`MAX_BANNER_BYTES`] bytes.
-        banner: Arc<[u8]>,
-    },
 }
 
 /// Bounds of a node; changed live.

@@ -1,16 +1,18 @@
-//! Foreign programs understand us: a gRPC client that knows only reflection, and etcdctl.
+//! Foreign programs understand us: a gRPC client that knows only reflection, etcdctl, and of the services netcat and
+//! Python's sockets.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 
 use echo_tests::cluster::{name, text};
 use echo_tests::finish::finish;
-use echo_tests::{Cluster, tools};
+use echo_tests::{Cluster, Process, eventually, node, tools};
 use serde_json::Value;
 
 fn reflect(args: &[&str]) -> String {
     let script = tools::workspace().join("tests/foreign/reflect.py");
-    let output = finish(Command::new(tools::venv("bin/python")).arg(script).args(args));
+    let output = finish(Command::new(tools::foreign("python3")).arg(script).args(args));
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -74,4 +76,73 @@ fn a_person_can_read_every_key_with_etcdctl() {
     let config = assignment["stable"]["config"].to_string();
     let sum = finish(Command::new("sh").args(["-c", "printf %s \"$1\" | sha256sum", "sh", &config]));
     assert!(String::from_utf8(sum.stdout).unwrap().starts_with(assignment["stable"]["digest"].as_str().unwrap()));
+}
+
+/// Every service there is, each under its own name; over UDP those that may.
+const SERVICES: &str = "
+apiVersion: echo/v1
+kind: Pool
+metadata: {name: foreign}
+spec:
+  template:
+    drain: {deadline: 0s}
+    listeners:
+    - {name: echo, protocol: TCP, port: 0, service: {echo: {}}}
+    - {name: echo-udp, protocol: UDP, port: 0, service: {echo: {}}}
+    - {name: discard, protocol: TCP, port: 0, service: {discard: {}}}
+    - {name: chargen, protocol: TCP, port: 0, service: {chargen: {}}}
+    - {name: chargen-udp, protocol: UDP, port: 0, service: {chargen: {}}}
+    - {name: daytime, protocol: TCP, port: 0, service: {daytime: {}}}
+    - {name: time, protocol: TCP, port: 0, service: {time: {}}}
+    - {name: greet, protocol: TCP, port: 0, service: {greet: {banner: hi}}}
+    - {name: whoami, protocol: TCP, port: 0, service: {whoami: {}}}
+";
+
+/// A node that serves [`SERVICES`], and where.
+fn services() -> (Process, BTreeMap<String, String>) {
+    let dir = tools::scratch("services");
+    let file = dir.join("pool.yaml");
+    std::fs::write(&file, SERVICES).unwrap();
+    let mut command = Command::new(tools::ours("echo-node"));
+    command.arg("--config").arg(file).args(["--id", "foreign", "--zone", "z1", "--label", "rack=r1", "--lifeline"]);
+    command.args(["--address", "127.0.0.1", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let process = Process::start("node", &dir, command);
+    let told = eventually("it serves", node::SOON, || {
+        let log = process.log();
+        let listeners = log.split("listeners=\"").nth(1).and_then(|rest| rest.split('"').next());
+        listeners.map(str::to_owned).ok_or(log.clone())
+    });
+    let address = |listener: &str| {
+        let (name, address) = listener.split_once(' ')?;
+        Some((name.to_owned(), address.split('/').next()?.to_owned()))
+    };
+    (process, told.split(", ").filter_map(address).collect())
+}
+
+#[test]
+fn a_foreign_client_finds_every_service_as_its_rfc_has_it() {
+    let (_node, addresses) = services();
+    let script = tools::workspace().join("tests/foreign/services.py");
+    let args = addresses.iter().map(|(name, address)| format!("{name}={address}"));
+    let output = finish(Command::new(tools::foreign("python3")).arg(script).args(args));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let checked = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(checked.lines().collect::<Vec<_>>(), addresses.keys().collect::<Vec<_>>());
+    assert_eq!(addresses.len(), SERVICES.matches("- {name:").count());
+}
+
+#[test]
+fn netcat_hears_what_services_say() {
+    let (_node, addresses) = services();
+    let hear = |service: &str| {
+        let (host, port) = addresses[service].rsplit_once(':').unwrap();
+        let nc = tools::foreign("nc");
+        let output = finish(Command::new(nc).args(["-d", "-w", "10", host, port]).stdin(Stdio::null()));
+        assert!(output.status.success(), "{service}: {output:?}");
+        output.stdout
+    };
+    assert_eq!(hear("greet"), b"hi");
+    assert_eq!(hear("time").len(), 4);
+    assert!(hear("daytime").ends_with(b"Z\r\n"));
+    assert_eq!(serde_json::from_slice::<Value>(&hear("whoami")).unwrap()["pool"], "foreign");
 }

@@ -131,7 +131,7 @@ impl Applier {
     /// # Errors
     /// It could not be applied; nothing is served.
     pub async fn serve(&mut self, plan: &Arc<Plan>, revision: v1::RevisionRef) -> Result<(), ApplyError> {
-        let bound = self.live.apply(plan).await?;
+        let bound = self.live.apply(plan, &revision).await?;
         self.served(revision, plan, &bound, None);
         Ok(())
     }

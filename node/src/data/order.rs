@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::rates::Limiter;
 use super::slot::Slot;
+use super::who::Who;
 
 /// A socket's identity over all shards and changes; never used twice.
 pub(crate) type SocketId = u64;
@@ -35,6 +36,8 @@ pub(crate) enum Order {
 pub(crate) struct Change {
     /// All listeners, old and new; one that is not named here is closed.
     pub(crate) listeners: Vec<ListenerOrder>,
+    /// Who the node is from now on.
+    pub(crate) who: Arc<Who>,
     /// A TCP connection without traffic for so long is closed.
     pub(crate) idle_timeout: Duration,
     /// Told once the new sockets are ready; an error is in words.

@@ -1,11 +1,16 @@
 //! What a listener does with what it gets.
 //!
 //! One file a service; the choice is made once a connection or a batch of datagrams, here. A service must never answer
-//! a datagram with more bytes than came in.
+//! a datagram with more bytes than came in. A new one is a file here, a field of `Service` in the contract, and the line
+//! that the compiler then asks for wherever a choice is made: its rule in `echo_proto::spec`, and its place below.
 
+mod chargen;
+mod daytime;
 mod discard;
 mod echo;
 mod greet;
+mod time;
+mod whoami;
 
 use std::io;
 
@@ -22,7 +27,11 @@ pub(super) async fn serve(plan: &ServicePlan, connection: &mut Connection) -> io
     match plan {
         ServicePlan::Echo { max_read, once } => echo::serve(connection, *max_read, *once).await,
         ServicePlan::Discard => discard::serve(connection).await,
+        ServicePlan::Chargen => chargen::serve(connection).await,
+        ServicePlan::Daytime => daytime::serve(connection).await,
+        ServicePlan::Time => time::serve(connection).await,
         ServicePlan::Greet { banner } => greet::serve(connection, banner).await,
+        ServicePlan::Whoami => whoami::serve(connection).await,
     }
 }
 
@@ -34,7 +43,9 @@ pub(super) type Respond = fn(&mut [u8]) -> Option<usize>;
 pub(super) fn datagrams(plan: &ServicePlan) -> Respond {
     match plan {
         ServicePlan::Echo { .. } => echo::respond,
-        // The validity rule refuses greet over UDP.
-        ServicePlan::Discard | ServicePlan::Greet { .. } => discard::respond,
+        ServicePlan::Chargen => chargen::respond,
+        ServicePlan::Discard => discard::respond,
+        // Refused over UDP by the validity rule.
+        ServicePlan::Daytime | ServicePlan::Time | ServicePlan::Greet { .. } | ServicePlan::Whoami => discard::respond,
     }
 }

@@ -26,6 +26,7 @@ use super::reason::Refusal;
 use super::slot::Slot;
 use super::table::{Table, sweep};
 use super::udp::{self, Lost};
+use super::who::Who;
 
 /// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
 /// again, since each is read in two parts.
@@ -39,6 +40,8 @@ pub(super) struct Shard {
     pub(super) batch: RefCell<Batch>,
     pub(super) connections: Table,
     pub(super) flows: Arc<Flows>,
+    /// As of the last change.
+    pub(super) who: RefCell<Arc<Who>>,
     pub(super) idle_timeout: Cell<Duration>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
@@ -52,6 +55,7 @@ impl Shard {
             batch: RefCell::new(Batch::new()),
             connections: Table::default(),
             flows,
+            who: RefCell::default(),
             idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
             limits_changed: Notify::new(),
         }
@@ -146,7 +150,7 @@ impl Chief {
 
     /// Both steps of a change.
     async fn change(&mut self, change: Change) -> Result<(), String> {
-        let Change { listeners, idle_timeout, ready, go, done } = change;
+        let Change { listeners, who, idle_timeout, ready, go, done } = change;
         let prepared: Result<Vec<_>, String> = listeners.into_iter().map(prepare).collect();
         let (answer, prepared) = match prepared {
             Ok(prepared) => (Ok(()), prepared),
@@ -155,6 +159,7 @@ impl Chief {
         let able = answer.is_ok();
         let heard = ready.send(answer).is_ok();
         if able && heard && go.await.is_ok() {
+            self.shard.who.replace(who);
             if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
                 self.shard.limits_changed.notify_one();
             }

@@ -5,8 +5,10 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -17,6 +19,7 @@ use super::reason::End;
 use super::service;
 use super::shard::{Served, Shard};
 use super::table::Activity;
+use super::who::Who;
 
 /// The most a peer may still send after we ended a connection, in bytes; what comes beyond is answered with a reset.
 const LINGER_BYTES: usize = 1 << 20;
@@ -117,13 +120,59 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Sends `bytes`, which nobody asked for.
+    /// Sends `bytes`, whatever the peer may have asked, and ends from our side.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn say(&mut self, bytes: &[u8]) -> io::Result<End> {
         poll_fn(|cx| Poll::Ready(self.poll_send(cx, bytes))).await?;
-        self.flush().await
+        self.flush().await?;
+        self.finish().await
+    }
+
+    /// Sends `text` again and again, as fast as the peer takes it, and drops what it sends, until it closes its side.
+    ///
+    /// # Errors
+    /// The kernel's, such as a reset.
+    pub(super) async fn pour(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        poll_fn(|cx| self.poll_pour(cx, text, &mut at)).await
+    }
+
+    fn poll_pour(&mut self, cx: &mut Context<'_>, text: &[u8], at: &mut usize) -> Poll<io::Result<()>> {
+        // Both end as pending, with the runtime told: when nothing is there, or when it is the turn of others.
+        while let Poll::Ready(read) = self.poll_discard(cx) {
+            if read? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.ticket.activity.touch();
+        }
+        loop {
+            let rest = text.get(*at..).unwrap_or_default();
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            *at = (*at + self.sent(sent)) % text.len().max(1);
+        }
+    }
+
+    /// Who the node is, by now.
+    pub(super) fn who(&self) -> Arc<Who> {
+        Arc::clone(&self.ticket.shard.who.borrow())
+    }
+
+    /// Our end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr().map(plain)
+    }
+
+    /// The other end.
+    ///
+    /// # Errors
+    /// The kernel's, such as that there is none any more.
+    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr().map(plain)
     }
 
     /// Hands the kernel what it takes now and keeps the rest.
@@ -187,6 +236,11 @@ impl Connection {
         self.ticket.served.slot.received_bytes.add(read as u64);
         Poll::Ready(Ok(read))
     }
+}
+
+/// An IPv4 address as such, also where a socket of both families writes it as one of IPv6.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ struct Node {
 impl Node {
     fn on(address: IpAddr) -> Self {
         let shards = NonZeroUsize::new(2).unwrap();
-        Self { live: Live::start(LiveOptions { shards, address }).unwrap() }
+        Self { live: Live::start(LiveOptions { shards, address, who: who() }).unwrap() }
     }
 
     /// On an address of its own, serving `listeners`.
@@ -47,7 +47,7 @@ impl Node {
     }
 
     async fn apply_with(&mut self, listeners: &str, limits: &str) -> Result<Vec<Bound>, ApplyError> {
-        self.live.apply(&plan(listeners, limits)).await
+        self.live.apply(&plan(listeners, limits), &v1::RevisionRef { n: 7, ..Default::default() }).await
     }
 
     fn address(&self, listener: &str) -> SocketAddr {
@@ -64,6 +64,10 @@ impl Node {
     }
 }
 
+fn who() -> Who {
+    Who { node: "n-1".to_owned(), pool: "edge".to_owned(), ..Who::default() }
+}
+
 /// A loopback address of this test alone, so that nobody else takes a port that it has left.
 fn own_address() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -72,11 +76,11 @@ fn own_address() -> IpAddr {
 }
 
 /// A plan from the list of listeners and the limits of a pool file.
-fn plan(listeners: &str, limits: &str) -> Arc<Plan> {
+fn plan(listeners: &str, limits: &str) -> Plan {
     let yaml = format!("{{listeners: [{listeners}], limits: {limits}}}");
     let document = codec::parse_yaml(&yaml).unwrap().remove(0);
     let template = codec::decode::<v1::PoolTemplate>(&document, Strictness::Strict).strictly().unwrap();
-    Arc::new(spec::check_template(&template).unwrap())
+    spec::check_template(&template).unwrap()
 }
 
 /// The echo listener that most tests use.

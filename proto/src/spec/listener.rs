@@ -1,4 +1,4 @@
-//! Listeners: names, ports, services, and which of them can't stand together.
+//! Listeners: names, ports, and which of them can't stand together.
 //!
 //! Part of the validity rule; called by [`super::Check::template`] only.
 
@@ -6,12 +6,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{
-    Check, DEFAULT_BANNER, ListenerPlan, MAX_BANNER_BYTES, MAX_LISTENERS, MAX_READ, Protocol, ServicePlan, UNSUPPORTED,
-};
+use super::{Check, ListenerPlan, MAX_LISTENERS, Protocol, UNSUPPORTED};
 use crate::ids::ListenerName;
 use crate::v1;
-use v1::service::Kind;
 
 /// Linux' default `ip_local_port_range`: a client's socket may hold such a port when the node wants it.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
@@ -44,7 +41,7 @@ impl Check {
         }
         let address = self.address(path, listener);
         let port = self.port(path, listener, protocol);
-        let service = self.service(path, listener, protocol);
+        let service = self.service(path, listener.service.as_ref(), protocol);
         for (field, _) in [("guard", listener.guard.is_some()), ("proxyProtocol", listener.proxy_protocol)]
             .into_iter()
             .filter(|(_, given)| *given)
@@ -80,57 +77,6 @@ impl Check {
             self.fail(&path, format!("{port} is an ephemeral port; choose another or set allowEphemeral: true"));
         }
         Some(port)
-    }
-
-    fn service(&mut self, path: &str, listener: &v1::Listener, protocol: Option<Protocol>) -> Option<ServicePlan> {
-        let path = format!("{path}.service");
-        let Some(kind) = listener.service.as_ref().and_then(|s| s.kind.as_ref()) else {
-            self.fail(&path, "required: one of echo, discard, greet");
-            return None;
-        };
-        let udp = protocol == Some(Protocol::Udp);
-        let plan = match kind {
-            Kind::Echo(echo) => self.echo(&format!("{path}.echo"), echo, udp),
-            Kind::Discard(_) => ServicePlan::Discard,
-            Kind::Greet(greet) => self.greet(&format!("{path}.greet"), greet, udp),
-            Kind::Chargen(_) => return self.unsupported(&path, "chargen"),
-            Kind::Daytime(_) => return self.unsupported(&path, "daytime"),
-            Kind::Time(_) => return self.unsupported(&path, "time"),
-            Kind::Whoami(_) => return self.unsupported(&path, "whoami"),
-        };
-        Some(plan)
-    }
-
-    fn unsupported(&mut self, path: &str, service: &str) -> Option<ServicePlan> {
-        self.fail(&format!("{path}.{service}"), UNSUPPORTED);
-        None
-    }
-
-    fn echo(&mut self, path: &str, echo: &v1::EchoService, udp: bool) -> ServicePlan {
-        let max_read = echo.max_read.unwrap_or(MAX_READ);
-        if !(1..=MAX_READ).contains(&max_read) {
-            self.fail(&format!("{path}.maxRead"), format!("{max_read} is out of range; use 1 to {MAX_READ} bytes"));
-        }
-        // A datagram is one message: a part of it, or a last one, means nothing.
-        if udp && echo.max_read.is_some() {
-            self.fail(&format!("{path}.maxRead"), "only for TCP");
-        }
-        if udp && echo.once {
-            self.fail(&format!("{path}.once"), "only for TCP");
-        }
-        ServicePlan::Echo { max_read: max_read as usize, once: echo.once }
-    }
-
-    fn greet(&mut self, path: &str, greet: &v1::GreetService, udp: bool) -> ServicePlan {
-        if udp {
-            self.fail(path, "only for TCP");
-        }
-        let banner = greet.banner.as_deref().unwrap_or(DEFAULT_BANNER).as_bytes();
-        if banner.is_empty() || banner.len() > MAX_BANNER_BYTES {
-            let found = banner.len();
-            self.fail(&format!("{path}.banner"), format!("{found} bytes; use 1 to {MAX_BANNER_BYTES}"));
-        }
-        ServicePlan::Greet { banner: banner.into() }
     }
 
     fn unique_names(&mut self, path: &str, listeners: &[v1::Listener]) {

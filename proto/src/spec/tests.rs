@@ -98,14 +98,12 @@ fn ports_clash_only_where_they_can() {
 fn what_is_not_built_yet_is_refused_by_name() {
     let errors = read(&pool(
         "{autoscale: {minReplicas: 1}, rollout: {canary: 1, waves: [25%], minHealthy: 10s, autoRevert: true},
-          template: {busyPoll: 50us, listeners: [
-            {name: a, protocol: TCP, port: 1, service: {chargen: {}}}, {name: b, protocol: TCP, port: 2, service: {daytime: {}}},
-            {name: c, protocol: TCP, port: 3, service: {time: {}}}, {name: d, protocol: TCP, port: 4, service: {whoami: {}}}]}}",
+          template: {busyPoll: 50us, listeners: [{name: a, protocol: TCP, port: 1, proxyProtocol: true, service: {echo: {}}}]}}",
     ))
     .unwrap_err();
-    assert_eq!(errors.len(), 10, "{errors:#?}");
+    assert_eq!(errors.len(), 7, "{errors:#?}");
     assert!(errors.iter().all(|e| e.ends_with(": not supported by this version")), "{errors:#?}");
-    assert!(errors.contains(&"spec.template.listeners[3].service.whoami: not supported by this version".to_owned()));
+    assert!(errors.contains(&"spec.template.listeners[0].proxyProtocol: not supported by this version".to_owned()));
 }
 
 #[test]
@@ -119,7 +117,13 @@ fn each_bound_holds() {
         (one("protocol: TCP, port: 7, service: {echo: {maxRead: 0}}"), "maxRead: 0 is out of range"),
         (one("protocol: TCP, port: 7, service: {echo: {maxRead: 65537}}"), "maxRead: 65537 is out of range"),
         (one("protocol: TCP, port: 7, service: {greet: {banner: ''}}"), "banner: 0 bytes"),
-        (one("protocol: TCP, port: 7"), "service: required"),
+        (one("protocol: UDP, port: 7, service: {daytime: {}}"), "service.daytime: only for TCP"),
+        (one("protocol: UDP, port: 7, service: {time: {}}"), "service.time: only for TCP"),
+        (one("protocol: UDP, port: 7, service: {whoami: {}}"), "service.whoami: only for TCP"),
+        (
+            one("protocol: TCP, port: 7"),
+            "service: required: one of echo, discard, chargen, daytime, time, greet, whoami",
+        ),
         (one("port: 7, service: {echo: {}}"), "protocol: required"),
         (one("protocol: TCP, port: 7, address: here, service: {echo: {}}"), "expected an IP address"),
         (one("protocol: TCP, port: 7, address: 224.0.0.1, service: {echo: {}}"), "multicast"),

@@ -46,7 +46,7 @@ impl Applier {
         context::set_parent(&span, trace);
         async {
             let outcome = match &offer.plan {
-                Ok(plan) => match self.live.apply(plan).await {
+                Ok(plan) => match self.live.apply(plan, &offer.revision).await {
                     Ok(bound) => Ok((plan, bound)),
                     Err(e) => {
                         Err(Cause { listener: listener(&e), text: e.cause(), label: e.label(), reason: e.reason() })

@@ -14,7 +14,7 @@ use super::*;
 use crate::agent::report;
 use crate::agent::state_dir::StateDir;
 use crate::agent::state_dir::tests::{Scratch, owner};
-use crate::live::LiveOptions;
+use crate::live::{LiveOptions, Who};
 
 /// Longest wait for anything here.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,7 +74,8 @@ impl Bench {
 }
 
 fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
-    let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: loopback() }).unwrap();
+    let live =
+        Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: loopback(), who: Who::default() }).unwrap();
     let (cell, report) = watch::channel(Report::starting());
     let (node, pool) = ("node-1".parse().unwrap(), "edge".parse().unwrap());
     let own = Own { node, pool, incarnation: Incarnation::random(), drain_deadline: None };

@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::super::report::REGISTERED;
 use super::*;
-use crate::live::{Live, LiveOptions};
+use crate::live::{Live, LiveOptions, Who};
 use crate::settings::{Args, Settings};
 
 /// A served agent and the cells that it reads.
@@ -30,7 +30,8 @@ impl Bench {
         let settings = Settings::read(args, "host".into()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let live = Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: address.ip() }).unwrap();
+        let live =
+            Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: address.ip(), who: Who::default() }).unwrap();
         let identity = Arc::new(Identity::new(&settings, address, address));
         let (report, reported) = watch::channel(Report::starting());
         let (link, linked) = watch::channel(Link::Joining);

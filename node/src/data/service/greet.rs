@@ -9,6 +9,5 @@ use super::super::tcp::Connection;
 
 /// Sends `banner` and closes, also when the peer spoke first.
 pub(super) async fn serve(connection: &mut Connection, banner: &[u8]) -> io::Result<End> {
-    connection.send(banner).await?;
-    connection.finish().await
+    connection.say(banner).await
 }

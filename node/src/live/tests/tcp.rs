@@ -63,6 +63,63 @@ async fn discard_takes_everything_and_says_nothing() {
 }
 
 #[tokio::test]
+async fn chargen_pours_until_the_client_ends_and_drops_what_it_says() {
+    let node = Node::serving("{name: gen, protocol: TCP, port: 0, service: {chargen: {}}}").await;
+    let mut stream = node.connect("gen");
+    stream.write_all(&pattern(300_000)).unwrap();
+    // Longer than all lines, so that they begin again.
+    let mut text = vec![0; 74 * 200];
+    stream.read_exact(&mut text).unwrap();
+    for (n, line) in text.chunks(74).enumerate() {
+        let expected: Vec<u8> = (n..n + 72).map(|c| b' ' + (c % 95) as u8).chain(*b"\r\n").collect();
+        assert_eq!(line, expected, "line {n}");
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    let rest = read_to_end(&mut stream);
+    assert!(rest.len() > 74 && rest.windows(2).all(|pair| pair[1].is_ascii()));
+    eventually("it ends", || node.counts("gen").ended.get("peer") == Some(&1)).await;
+    assert_eq!(node.counts("gen").received_bytes, 300_000);
+}
+
+#[tokio::test]
+async fn chargen_keeps_nothing_for_a_client_that_does_not_read() {
+    let mut node = Node::on(own_address());
+    node.apply_with("{name: gen, protocol: TCP, port: 0, service: {chargen: {}}}", "{idleTimeout: 100ms}")
+        .await
+        .unwrap();
+    let _unread = node.connect("gen");
+    eventually("it is closed as idle", || node.counts("gen").ended.get("idle_timeout") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn clocks_say_the_time_and_close() {
+    let node = Node::serving(
+        "{name: day, protocol: TCP, port: 0, service: {daytime: {}}}, {name: time, protocol: TCP, port: 0, service: {time: {}}}",
+    )
+    .await;
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let answer = read_to_end(&mut node.connect("time"));
+    let since_1900 = u32::from_be_bytes(answer.try_into().unwrap());
+    let unix = u64::from(since_1900.wrapping_sub(2_208_988_800));
+    assert!((before..=now()).contains(&unix), "{unix}");
+    let line = String::from_utf8(read_to_end(&mut node.connect("day"))).unwrap();
+    assert!(line.len() == 22 && line.starts_with("20") && line.ends_with("Z\r\n"), "{line:?}");
+}
+
+#[tokio::test]
+async fn whoami_names_the_node_its_revision_and_both_ends() {
+    let node = Node::serving("{name: who, protocol: TCP, port: 0, service: {whoami: {}}}").await;
+    let mut stream = node.connect("who");
+    let line = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    let (local, peer) = (node.address("who"), stream.local_addr().unwrap());
+    let expected = format!(
+        r#"{{"node":"n-1","pool":"edge","zone":"","labels":{{}},"revision":{{"n":7,"digest":""}},"local":"{local}","peer":"{peer}","proxy":null}}"#
+    );
+    assert_eq!(line, expected + "\n");
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_read_is_not_read_from() {
     let node = Node::serving(ECHO).await;
     let mut stream = node.connect("echo");

@@ -55,6 +55,19 @@ async fn one_socket_serves_both_families() {
 }
 
 #[tokio::test]
+async fn chargen_answers_no_more_than_it_was_asked() {
+    let node = Node::serving("{name: gen, protocol: UDP, port: 0, service: {chargen: {}}}").await;
+    let client = udp_client("127.0.0.1:0");
+    client.connect(node.address("gen")).unwrap();
+    let mut buffer = vec![0; 70_000];
+    for (asked, answered) in [(0, 0), (1, 1), (100, 100), (512, 512), (65_507, 512)] {
+        client.send(&pattern(asked)).unwrap();
+        assert_eq!(client.recv(&mut buffer).unwrap(), answered);
+        assert!(buffer[..answered.min(72)].iter().enumerate().all(|(at, byte)| usize::from(*byte) == 32 + at));
+    }
+}
+
+#[tokio::test]
 async fn discard_counts_and_says_nothing() {
     let node =
         Node::serving(&format!("{ECHO}, {{name: sink, protocol: UDP, port: 0, service: {{discard: {{}}}}}}")).await;

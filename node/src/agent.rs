@@ -21,6 +21,7 @@
 //! | [`state_dir`], [`owner`] | what survives a restart, and whose it is |
 //! | [`saved`] | the last good config, for a start without etcd |
 //! | [`service`] | the Agent gRPC service |
+//! | [`sessions`] | stamped sessions, as it tells them |
 
 pub mod answer;
 pub mod applier;
@@ -42,5 +43,6 @@ pub mod report;
 pub mod saved;
 pub mod service;
 pub mod session;
+pub mod sessions;
 pub mod state_dir;
 pub mod watch;

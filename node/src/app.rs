@@ -93,7 +93,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let expired = instruments::lease_expired(&meter);
-    let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters);
+    let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters, live.sessions());
     let health = Health { report: report.clone(), link, metrics };
     let saved = state_dir.clone().map(SavedConfig::new);
     let mut applier = Applier::new(live, own(&settings, &identity), report_cell, saved);

@@ -19,6 +19,7 @@
 //! | `service` | echo, discard, chargen, ...: what to do with bytes |
 //! | `who` | who answers: the node at one revision |
 //! | `flows` | who sends datagrams, and when the last one came |
+//! | `stamped`, `sessions` | answers stamped requests; what was received of their sessions |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
 
@@ -35,9 +36,11 @@ mod pktinfo;
 pub(crate) mod rates;
 pub(crate) mod reason;
 mod service;
+pub(crate) mod sessions;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod socket;
+mod stamped;
 #[allow(unsafe_code)]
 mod syscall;
 mod table;

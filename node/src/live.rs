@@ -7,6 +7,7 @@
 mod error;
 mod files;
 mod plan;
+mod sessions;
 mod threads;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use crate::data::rates::{Limiter, Sources};
 pub use crate::data::who::Who;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
+pub use sessions::{Sessions, Silent};
 use threads::{STEP_TIMEOUT, Threads};
 
 /// How often it is worth to look whether anything is still open.
@@ -245,6 +247,11 @@ impl Live {
     /// A handle to read the counters with; cheap to clone, and good beyond [`Self::stop`].
     pub fn counters(&self) -> Counters {
         self.counters.clone()
+    }
+
+    /// A handle to ask with what has come of stamped sessions; cheap to clone.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.threads.inboxes())
     }
 
     /// Resolves when a shard ended that should not have; never after [`Self::stop`].

@@ -57,8 +57,9 @@
 //!
 //! Over UDP a datagram is a message. Over TCP the first read alone decides: if it begins with the magic, the connection
 //! carries messages for its life, each with its own stamp and length, back to back; if not, also if it is shorter than
-//! the magic, it is plain for its life. A client writes the first message's magic in one piece. A message without the
-//! magic, or of a length below 24 or above 65536, ends such a connection.
+//! the magic, it is plain for its life. So a client writes the first message's magic in one piece. A message that is an
+//! answer, lacks the magic, or has a length below 24 or above 65536, ends such a connection. `received` is there the
+//! time of the last byte that was read together with the request.
 
 mod answer;
 mod field;

@@ -5,7 +5,6 @@
 
 use std::time::SystemTime;
 
-use echo_proto::spec::Protocol;
 use echo_proto::v1;
 
 use crate::live::Bound;
@@ -160,13 +159,9 @@ pub fn told(rejection: &v1::Rejection) -> String {
 
 /// A listener as the record tells it.
 pub fn bound(listener: &Bound) -> v1::BoundListener {
-    let protocol = match listener.protocol {
-        Protocol::Tcp => v1::Protocol::Tcp,
-        Protocol::Udp => v1::Protocol::Udp,
-    };
     v1::BoundListener {
         name: listener.name.to_string(),
-        protocol: protocol.into(),
+        protocol: v1::Protocol::from(listener.protocol).into(),
         address: listener.address.to_string(),
     }
 }

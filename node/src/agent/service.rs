@@ -1,7 +1,7 @@
 //! The Agent gRPC service: what a node knows about itself, also when etcd is gone.
 //!
-//! Served by [`crate::app`] together with grpc.health.v1 and reflection. It only reads cells and counters; a call can
-//! change nothing.
+//! Served by [`crate::app`] together with grpc.health.v1 and reflection. It only reads cells, counters and sessions; a
+//! call can change nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -23,8 +23,9 @@ use super::files;
 use super::identity::Identity;
 use super::link::Link;
 use super::report::Report;
+use super::sessions;
 use crate::intake::{Connection, Intake, Patience};
-use crate::live::Counters;
+use crate::live::{Counters, Sessions};
 use crate::metrics::Rate;
 
 /// Longest time for one call.
@@ -43,6 +44,7 @@ pub struct AgentService {
     report: watch::Receiver<Report>,
     link: watch::Receiver<Link>,
     counters: Counters,
+    sessions: Sessions,
     rate: Rate,
 }
 
@@ -53,9 +55,10 @@ impl AgentService {
         report: watch::Receiver<Report>,
         link: watch::Receiver<Link>,
         counters: Counters,
+        sessions: Sessions,
     ) -> Self {
         let rate = Rate::sample(counters.clone());
-        Self { identity, report, link, counters, rate }
+        Self { identity, report, link, counters, sessions, rate }
     }
 
     /// Serves on `listener` until the process ends.
@@ -150,9 +153,9 @@ impl Agent for AgentService {
 
     async fn list_sessions(
         &self,
-        _request: Request<v1::ListSessionsRequest>,
+        request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        Err(Status::unimplemented("stamped sessions are not supported by this version"))
+        sessions::list(&self.sessions, request.get_ref()).await.map(Response::new)
     }
 }
 

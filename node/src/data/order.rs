@@ -12,6 +12,7 @@ use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
 
 use super::rates::Limiter;
+use super::sessions::Listing;
 use super::slot::Slot;
 use super::who::Who;
 
@@ -27,8 +28,21 @@ pub(crate) enum Order {
     Close(Vec<SocketId>, oneshot::Sender<()>),
     /// Close every open connection; dropped once they are gone.
     Cut(oneshot::Sender<()>),
+    /// Tell what has come of stamped sessions.
+    Sessions(Question),
     /// Close everything and end.
     Stop,
+}
+
+/// Which flows of stamped sessions somebody wants to know of.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// Only this session.
+    pub(crate) session: Option<u64>,
+    /// Most flows in the answer.
+    pub(crate) limit: usize,
+    /// Told with a copy.
+    pub(crate) answer: oneshot::Sender<Listing>,
 }
 
 /// The whole state that a shard is to have.

@@ -45,6 +45,8 @@ reasons! {
         Reset = "connection_reset",
         /// Another error of the kernel, such as a path that stayed silent.
         Failed = "io_error",
+        /// What it sent on a stamped connection was no message.
+        Broken = "broken_message",
         /// A bug of ours: what served it panicked.
         Panicked = "panic",
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
+use echo_proto::stamp::Identity;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -20,9 +21,10 @@ use super::accept;
 use super::flows::Flows;
 use super::gate::Gate;
 use super::mmsg::Batch;
-use super::order::{Change, ListenerOrder, NewSocket, Order, SocketId};
+use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
 use super::rates::Limiter;
 use super::reason::Refusal;
+use super::sessions::Sessions;
 use super::slot::Slot;
 use super::table::{Table, sweep};
 use super::udp::{self, Lost};
@@ -42,6 +44,9 @@ pub(super) struct Shard {
     pub(super) flows: Arc<Flows>,
     /// As of the last change.
     pub(super) who: RefCell<Arc<Who>>,
+    pub(super) sessions: RefCell<Sessions>,
+    /// Who answers stamped requests, as of the last change.
+    pub(super) stamp: RefCell<Identity>,
     pub(super) idle_timeout: Cell<Duration>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
@@ -56,6 +61,8 @@ impl Shard {
             connections: Table::default(),
             flows,
             who: RefCell::default(),
+            sessions: RefCell::default(),
+            stamp: RefCell::default(),
             idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
             limits_changed: Notify::new(),
         }
@@ -141,6 +148,10 @@ impl Chief {
                         }
                         drop(done);
                     }
+                    Some(Order::Sessions(Question { session, limit, answer })) => {
+                        // Whoever asked may have given up.
+                        let _ = answer.send(self.shard.sessions.borrow().list(session, limit));
+                    }
                 },
                 // Listeners are awaited where they are told to end.
                 Some(end) = self.tasks.join_next() => return Err(unasked(end)),
@@ -159,6 +170,7 @@ impl Chief {
         let able = answer.is_ok();
         let heard = ready.send(answer).is_ok();
         if able && heard && go.await.is_ok() {
+            self.shard.stamp.replace(who.stamp());
             self.shard.who.replace(who);
             if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
                 self.shard.limits_changed.notify_one();

@@ -3,6 +3,8 @@
 //! Started by [`super::accept`]; the services drive it through [`Connection`]. An idle connection owns no buffer: only
 //! what the peer has not taken yet is kept, at most one read, and nothing more is read meanwhile.
 
+pub(super) mod stamped;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;

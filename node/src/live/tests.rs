@@ -5,6 +5,7 @@ mod apply;
 mod limits;
 mod load;
 mod moves;
+mod stamp;
 mod tcp;
 mod udp;
 

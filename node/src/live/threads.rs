@@ -20,7 +20,7 @@ use crate::data::gate::Gate;
 use crate::data::order::Order;
 use crate::data::shard;
 
-/// Orders that may wait for a shard; there is one at a time, and the word to stop.
+/// Orders that may wait for a shard; there is one at a time, one question for sessions, and the word to stop.
 const ORDERS: usize = 4;
 /// How long all shards together may take for one step of an order. They answer within microseconds; one that does not
 /// is stuck.
@@ -57,6 +57,11 @@ impl Threads {
 
     pub(super) fn count(&self) -> usize {
         self.shards.len()
+    }
+
+    /// Where questions go, by shard; they do not keep a shard from ending.
+    pub(super) fn inboxes(&self) -> Vec<mpsc::WeakSender<Order>> {
+        self.shards.iter().map(|thread| thread.orders.downgrade()).collect()
     }
 
     /// Hands an order to one shard, until `deadline`, which is [`STEP_TIMEOUT`] after the order was made.

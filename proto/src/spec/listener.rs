@@ -111,6 +111,15 @@ impl Check {
     }
 }
 
+impl From<Protocol> for v1::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
 fn protocol(listener: &v1::Listener) -> Option<Protocol> {
     match listener.protocol() {
         v1::Protocol::Tcp => Some(Protocol::Tcp),

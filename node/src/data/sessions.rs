@@ -1,0 +1,178 @@
+//! What a shard received of stamped sessions, flow by flow.
+//!
+//! Filled by [`super::udp`] and [`super::tcp`] for stamped requests only; copied for the Agent by [`super::shard`]. A
+//! peer chooses the session, so the table is bounded: a new flow takes the place of the one that was silent the
+//! longest, and that is counted. Pure: times are passed in.
+
+use echo_proto::spec::Protocol;
+use echo_proto::stamp::{Request, Seen, WINDOW};
+use lru::LruCache;
+
+use super::reason::{Drop, MAX_REASONS, Reason as _};
+
+/// Flows that a shard remembers; some 200 bytes each.
+const MAX_FLOWS: usize = 4096;
+
+/// What a flow is known by: the same session and flow on two listeners are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) session: u64,
+    pub(crate) flow: u32,
+    pub(crate) protocol: Protocol,
+    /// Ours, that was hit.
+    pub(crate) port: u16,
+}
+
+/// What has come of one flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) key: Key,
+    pub(crate) seen: Seen,
+    /// By the place of a [`Drop`].
+    dropped: [u64; MAX_REASONS],
+    /// When the first and the last request came, in nanoseconds since 1970.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// A shard's flows, newest traffic first.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    flows: LruCache<Key, Flow>,
+    evicted: u64,
+}
+
+/// A copy of some of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Newest traffic first.
+    pub(crate) flows: Vec<Flow>,
+    /// Flows that are known, also those beyond the limit.
+    pub(crate) total: usize,
+    /// Flows that had to make room.
+    pub(crate) evicted: u64,
+}
+
+impl Key {
+    /// The flow of `request` on the listener at `port`.
+    pub(crate) fn of(request: &Request, protocol: Protocol, port: u16) -> Self {
+        Self { session: request.session, flow: request.flow, protocol, port }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        // It takes memory as flows come: most shards never see a stamp.
+        Self { flows: LruCache::unbounded(), evicted: 0 }
+    }
+}
+
+impl Sessions {
+    /// A request has arrived at `now`; returns what has come of its flow with it.
+    pub(crate) fn arrived(&mut self, key: Key, sequence: u64, now: u64) -> Seen {
+        let flow = self.flows.get_or_insert_mut(key, || Flow::new(key, now));
+        flow.last = now;
+        note(&mut flow.seen, sequence);
+        let seen = flow.seen;
+        if self.flows.len() > MAX_FLOWS && self.flows.pop_lru().is_some() {
+            self.evicted += 1;
+        }
+        seen
+    }
+
+    /// A copy of what there is of `session`, or of all, with `limit` flows at most.
+    pub(crate) fn list(&self, session: Option<u64>, limit: usize) -> Listing {
+        let chosen = || self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session));
+        Listing {
+            flows: chosen().take(limit).map(|(_, flow)| flow.clone()).collect(),
+            total: chosen().count(),
+            evicted: self.evicted,
+        }
+    }
+}
+
+impl Flow {
+    fn new(key: Key, now: u64) -> Self {
+        Self { key, seen: Seen::default(), dropped: [0; MAX_REASONS], first: now, last: now }
+    }
+
+    /// Requests that were dropped, by reason.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Drop::ALL.iter().zip(self.dropped).map(|((_, label), count)| (*label, count)).filter(|(_, count)| *count > 0)
+    }
+
+    /// Adds what another shard has seen of the same flow.
+    fn add(&mut self, other: &Self) {
+        self.seen = merged(self.seen, other.seen);
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(count, more)| *count += more);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+impl Listing {
+    /// Puts what several shards know together; a flow that moved from one to another becomes one.
+    pub(crate) fn merge(parts: impl IntoIterator<Item = Self>, limit: usize) -> Self {
+        let mut whole = Self::default();
+        let mut places = std::collections::HashMap::new();
+        for part in parts {
+            whole.total += part.total;
+            whole.evicted += part.evicted;
+            for flow in part.flows {
+                let place = *places.entry(flow.key).or_insert(whole.flows.len());
+                match whole.flows.get_mut(place) {
+                    Some(known) => {
+                        known.add(&flow);
+                        whole.total -= 1;
+                    }
+                    None => whole.flows.push(flow),
+                }
+            }
+        }
+        whole.flows.sort_by_key(|flow| std::cmp::Reverse(flow.last));
+        whole.flows.truncate(limit);
+        whole
+    }
+}
+
+/// Adds a request to what has come of its flow.
+fn note(seen: &mut Seen, sequence: u64) {
+    if seen.count == 0 {
+        *seen = Seen { count: 1, lowest: sequence, highest: sequence, window: 1, ..*seen };
+        return;
+    }
+    seen.count += 1;
+    seen.lowest = seen.lowest.min(sequence);
+    if sequence > seen.highest {
+        seen.window = shifted(seen.window, sequence - seen.highest) | 1;
+        seen.highest = sequence;
+        return;
+    }
+    let bit = shifted(1, seen.highest - sequence);
+    if seen.window & bit != 0 {
+        seen.duplicates += 1;
+    }
+    seen.window |= bit;
+}
+
+/// What two shards have seen of one flow. A sequence that came to both is no duplicate for either.
+fn merged(a: Seen, b: Seen) -> Seen {
+    let highest = a.highest.max(b.highest);
+    let window = |seen: Seen| shifted(seen.window, highest - seen.highest);
+    Seen {
+        count: a.count + b.count,
+        duplicates: a.duplicates + b.duplicates,
+        lowest: a.lowest.min(b.lowest),
+        highest,
+        window: window(a) | window(b),
+        dropped: a.dropped + b.dropped,
+    }
+}
+
+/// A window as it stands `by` sequences later.
+fn shifted(window: u64, by: u64) -> u64 {
+    if by < WINDOW { window << by } else { 0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Counting sequences, and a table that peers can't make grow.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn key(session: u64, flow: u32) -> Key {
+    Key { session, flow, protocol: Protocol::Udp, port: 7 }
+}
+
+fn after(sequences: &[u64]) -> Seen {
+    let mut seen = Seen::default();
+    sequences.iter().for_each(|sequence| note(&mut seen, *sequence));
+    seen
+}
+
+#[test]
+fn gaps_duplicates_and_stragglers_are_told_apart() {
+    let seen = after(&[10, 11, 14, 12, 11, 11]);
+    let expected = Seen { count: 6, duplicates: 2, lowest: 10, highest: 14, window: 0b11101, dropped: 0 };
+    assert_eq!(seen, expected, "13 has not come");
+    assert_eq!(after(&[9, 8]), Seen { count: 2, lowest: 8, highest: 9, window: 0b11, ..Seen::default() });
+}
+
+#[test]
+fn the_window_forgets_and_never_wraps() {
+    assert_eq!(after(&[0, 63]).window, 1 << 63 | 1);
+    assert_eq!(after(&[0, 64]).window, 1);
+    assert_eq!(after(&[0, u64::MAX, 0]).duplicates, 0, "nobody knows any more");
+    assert_eq!(after(&[u64::MAX, u64::MAX - 63, u64::MAX - 64]).window, 1 << 63 | 1);
+}
+
+#[test]
+fn the_longest_silent_flow_makes_room() {
+    let mut sessions = Sessions::default();
+    for session in 0..MAX_FLOWS as u64 {
+        sessions.arrived(key(session, 0), 0, session);
+    }
+    sessions.arrived(key(0, 0), 1, 9_000);
+    assert_eq!(sessions.list(None, usize::MAX).evicted, 0);
+    sessions.arrived(key(7, 1), 0, 9_001);
+    let all = sessions.list(None, 3);
+    let newest: Vec<_> = all.flows.iter().map(|flow| (flow.key.session, flow.key.flow)).collect();
+    assert_eq!(newest, [(7, 1), (0, 0), (4095, 0)]);
+    assert_eq!((all.total, all.evicted), (MAX_FLOWS, 1));
+    assert!(sessions.list(Some(1), 9).flows.is_empty(), "session 1 was silent the longest");
+    assert_eq!(sessions.list(Some(7), 9).total, 2);
+    assert_eq!(sessions.arrived(key(1, 0), 40, 9_002), after(&[40]), "it begins anew");
+}
+
+#[test]
+fn a_flow_that_moved_to_another_shard_is_one() {
+    let mut shards = [Sessions::default(), Sessions::default()];
+    for sequence in [3, 4] {
+        shards[0].arrived(key(1, 0), sequence, 10 + sequence);
+    }
+    shards[1].arrived(key(1, 0), 6, 20);
+    shards[1].arrived(key(2, 0), 0, 21);
+    let all = Listing::merge(shards.iter().map(|shard| shard.list(None, 9)), 9);
+    assert_eq!(all.total, 2);
+    assert_eq!(all.flows.iter().map(|flow| flow.key.session).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(all.flows[1].seen, after(&[3, 4, 6]));
+    assert_eq!((all.flows[1].first, all.flows[1].last), (13, 20));
+    let one = Listing::merge(shards.iter().map(|shard| shard.list(None, 1)), 1);
+    assert_eq!(one.flows.len(), 1);
+}
+
+proptest! {
+    /// Against a set that forgets nothing.
+    #[test]
+    fn what_was_seen_is_what_came(sequences in vec(0..200_u64, 1..100)) {
+        let seen = after(&sequences);
+        let all: BTreeSet<u64> = sequences.iter().copied().collect();
+        prop_assert_eq!((seen.count, seen.lowest), (sequences.len() as u64, *all.first().unwrap()));
+        prop_assert_eq!(seen.highest, *all.last().unwrap());
+        for behind in 0..WINDOW.min(seen.highest + 1) {
+            prop_assert_eq!(seen.window >> behind & 1 == 1, all.contains(&(seen.highest - behind)));
+        }
+        // Those that came twice, but for the ones that came too late to tell.
+        prop_assert!(seen.duplicates <= (sequences.len() - all.len()) as u64);
+    }
+
+    #[test]
+    fn two_shards_together_know_what_one_would(sequences in vec((0..100_u64, any::<bool>()), 1..50)) {
+        let part = |of: bool| {
+            let mut shard = Sessions::default();
+            for (sequence, on) in &sequences {
+                if *on == of {
+                    shard.arrived(key(1, 1), *sequence, 0);
+                }
+            }
+            shard.list(None, 9)
+        };
+        let whole = Listing::merge([part(false), part(true)], 9);
+        let one = after(&sequences.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>());
+        let seen = whole.flows[0].seen;
+        prop_assert_eq!(seen, Seen { duplicates: seen.duplicates, ..one });
+    }
+}

@@ -15,6 +15,7 @@
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
+//! | `guard` | whose datagrams are served |
 //! | `rates` | how much a source, and a listener, may send |
 //! | `service` | echo, discard, chargen, ...: what to do with bytes |
 //! | `who` | who answers: the node at one revision |
@@ -27,6 +28,7 @@ mod accept;
 pub mod counters;
 pub(crate) mod flows;
 pub(crate) mod gate;
+pub(crate) mod guard;
 #[allow(unsafe_code)]
 mod mmsg;
 pub(crate) mod order;

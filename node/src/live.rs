@@ -4,6 +4,7 @@
 //! call waits without a limit. It must never make the data path wait: shards take what is handed to them between two
 //! packets.
 
+mod answering;
 mod error;
 mod files;
 mod plan;
@@ -24,9 +25,11 @@ use tokio::time::{Instant, timeout_at};
 
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
+use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
 use crate::data::rates::{Limiter, Sources};
 pub use crate::data::who::Who;
+use answering::Answering;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 pub use sessions::{Sessions, Silent};
@@ -76,6 +79,7 @@ pub struct Live {
     sources: Arc<Sources>,
     /// The sockets in use, in the order of the plan.
     sockets: Vec<Socket>,
+    answering: Answering,
 }
 
 impl Live {
@@ -95,6 +99,7 @@ impl Live {
             counters,
             sources: Arc::default(),
             sockets: Vec::new(),
+            answering: Answering::default(),
         })
     }
 
@@ -112,6 +117,7 @@ impl Live {
         }
         let steps = self.propose(plan, &who, &mut prepared).await?;
         // From here to the next await nothing can fail: all shards switch, and so do we.
+        self.answering.own = Answering::of(plan, &prepared.sockets);
         self.sockets = prepared.sockets.into_iter().flatten().collect();
         let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
         self.gate.set_limit(files::connections(self.files, max, sockets, self.threads.count()));
@@ -130,12 +136,13 @@ impl Live {
         let deadline = Instant::now() + STEP_TIMEOUT;
         let mut steps = Vec::with_capacity(self.threads.count());
         let mut answers = Vec::with_capacity(self.threads.count());
+        let ports = self.answering.ports(&Answering::of(plan, &prepared.sockets));
         let mut told = Ok(());
         for (shard, listeners) in self.orders(plan, prepared).into_iter().enumerate() {
             let ((ready, answer), (go, word), (done, finished)) =
                 (oneshot::channel(), oneshot::channel(), oneshot::channel());
-            let (who, idle_timeout) = (Arc::clone(who), plan.limits.idle_timeout);
-            let change = Change { listeners, who, idle_timeout, ready, go: word, done };
+            let (who, ports, idle_timeout) = (Arc::clone(who), Arc::clone(&ports), plan.limits.idle_timeout);
+            let change = Change { listeners, who, idle_timeout, ports, ready, go: word, done };
             told = self.threads.order(shard, Order::Change(change), deadline).await;
             if told.is_err() {
                 break;
@@ -178,6 +185,7 @@ impl Live {
             let predecessor = new.as_ref().and_then(|new| new.predecessor);
             let mut new = new.map(|new| new.group.into_sockets());
             let limiter = Limiter::new(&self.sources, &plan.limits, listener.protocol, socket.bound().address.ip());
+            let guard = Arc::new(Guard::new(&listener.guard));
             let slots = self.counters.slots(socket.identity());
             for (order, slot) in orders.iter_mut().zip(slots) {
                 order.push(ListenerOrder {
@@ -186,11 +194,20 @@ impl Live {
                     predecessor,
                     service: listener.service.clone(),
                     limiter: limiter.clone(),
+                    guard: Arc::clone(&guard),
+                    max_datagram: plan.limits.max_datagram,
                     slot,
                 });
             }
         }
         orders
+    }
+
+    /// From now on no datagram is served that comes from one of these ports: the fleet's own, where it answers.
+    pub async fn set_fleet_ports(&mut self, fleet: Vec<u16>) {
+        self.answering.fleet = fleet;
+        let ports = self.answering.ports(&self.answering.own);
+        self.threads.order_all(|done| Order::Ports(Arc::clone(&ports), done)).await;
     }
 
     /// Closes the TCP listeners, after taking what is queued; open connections and UDP go on. A later [`Self::apply`]

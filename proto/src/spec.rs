@@ -4,6 +4,7 @@
 //! here and nowhere else. A field of the contract whose feature is not built yet is refused, never ignored.
 
 mod drain;
+mod guard;
 mod labels;
 mod listener;
 mod rates;
@@ -16,6 +17,7 @@ use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
 pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
+pub use guard::{GuardPlan, MAX_RANGES};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use listener::overlap;
 pub use rates::{DEFAULT_LISTENER_DATAGRAMS, DEFAULT_SOURCE_DATAGRAMS, MAX_BYTE_RATE, MAX_MESSAGE_RATE, RatePlan};
@@ -41,6 +43,8 @@ pub const DEFAULT_ACK_DEADLINE: Duration = Duration::from_secs(30);
 pub const MAX_DURATION: Duration = Duration::from_secs(86_400);
 /// Bytes taken by one read of an echo that names no number, and the most it may name.
 pub const MAX_READ: u32 = 65_536;
+/// Longest datagram that IPv4 can carry, in bytes of payload.
+pub const MAX_DATAGRAM: u32 = 65_507;
 /// Longest banner, in bytes.
 pub const MAX_BANNER_BYTES: usize = 4_096;
 /// What greet sends where no banner is given: the greeting of the lesson server it descends from.
@@ -86,6 +90,8 @@ pub struct ListenerPlan {
     pub port: u16,
     /// What it does.
     pub service: ServicePlan,
+    /// Whom it answers; UDP only.
+    pub guard: GuardPlan,
 }
 
 /// Transport of a listener.
@@ -118,6 +124,8 @@ pub struct LimitsPlan {
     pub per_source: RatePlan,
     /// Rates of each listener, as given; [`Self::listener_rate`] tells which of them hold.
     pub per_listener: RatePlan,
+    /// Longest UDP datagram that is served.
+    pub max_datagram: usize,
 }
 
 impl Default for LimitsPlan {
@@ -127,6 +135,7 @@ impl Default for LimitsPlan {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             per_source: RatePlan::default(),
             per_listener: RatePlan::default(),
+            max_datagram: MAX_DATAGRAM as usize,
         }
     }
 }
@@ -262,14 +271,15 @@ impl Check {
         let later = [
             ("maxConnectionsPerSource", limits.max_connections_per_source.is_some()),
             ("maxLifetime", limits.max_lifetime.is_some()),
-            ("maxDatagram", limits.max_datagram.is_some()),
         ];
         for (field, _) in later.into_iter().filter(|(_, given)| *given) {
             self.fail(&format!("{path}.{field}"), UNSUPPORTED);
         }
         let per_source = self.rate(&format!("{path}.perSource"), limits.per_source.as_ref());
         let per_listener = self.rate(&format!("{path}.perListener"), limits.per_listener.as_ref());
-        LimitsPlan { max_connections, idle_timeout, per_source, per_listener }
+        let max_datagram = limits.max_datagram.unwrap_or(MAX_DATAGRAM);
+        self.at_most(&format!("{path}.maxDatagram"), max_datagram.into(), MAX_DATAGRAM.into());
+        LimitsPlan { max_connections, idle_timeout, per_source, per_listener, max_datagram: max_datagram as usize }
     }
 
     fn at_most(&mut self, path: &str, value: u64, max: u64) {

@@ -15,7 +15,7 @@ use libc::{
     MSG_DONTWAIT, MSG_TRUNC, c_int, c_uint, iovec, mmsghdr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 };
 
-use super::pktinfo::{CONTROL_BYTES, Control};
+use super::pktinfo::{CONTROL_BYTES, Control, Told};
 use super::reason::Drop;
 
 /// Datagrams in one system call.
@@ -52,6 +52,8 @@ pub(super) struct Datagram<'a> {
     pub(super) truncated: bool,
     /// Who sent it.
     pub(super) peer: SocketAddr,
+    /// What else the kernel told.
+    pub(super) told: Told,
 }
 
 /// What became of some answers.
@@ -154,9 +156,9 @@ impl Batch {
             let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
             let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
             let peer = peer(&envelope.peer);
-            let Some(len) = respond(Datagram { bytes, truncated, peer }) else { continue };
-            let hit = envelope.control.read(header.msg_hdr.msg_controllen);
-            let control = hit.map_or(0, |hit| envelope.control.write(hit));
+            let told = envelope.control.read(header.msg_hdr.msg_controllen);
+            let Some(len) = respond(Datagram { bytes, truncated, peer, told }) else { continue };
+            let control = told.hit.map_or(0, |hit| envelope.control.write(hit));
             let answer = bytes.get_mut(..len.min(header.msg_len as usize)).unwrap_or_default();
             if let Some(out) = self.headers.get_mut(self.queued) {
                 *out = envelope.header(answer, header.msg_hdr.msg_namelen, control);
@@ -192,6 +194,65 @@ impl Batch {
                 }
             };
             rest = rest.get_mut(gone..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd as _;
+    use std::time::{Duration, SystemTime};
+
+    use echo_proto::spec::Protocol;
+    use socket2::SockRef;
+
+    use super::super::order::NewSocket;
+    use super::super::socket::{Claim, Group, ask_for_envelope};
+    use super::*;
+
+    /// What the kernel tells of a datagram that `client` sends to `host`, at a socket of ours on `bound`.
+    fn told(bound: &str, client: &UdpSocket, host: &str) -> Option<(Told, SocketAddr)> {
+        // A host without IPv6 has nothing to tell here.
+        let group = Group::bind(Protocol::Udp, bound.parse().unwrap(), 1, Claim::Free).ok()?;
+        let address = group.address();
+        let Some(NewSocket::Udp(socket)) = group.into_sockets().next() else { return None };
+        ask_for_envelope(&socket, address.ip()).unwrap();
+        client.send_to(b"what is seen", (host, address.port())).unwrap();
+        let (mut batch, mut seen) = (Batch::new(), None);
+        while batch.receive(socket.as_fd()).is_err() {}
+        batch.answer(|datagram| {
+            seen = Some((datagram.told, datagram.peer));
+            None
+        });
+        seen
+    }
+
+    #[test]
+    fn the_kernel_tells_what_a_socket_asks_for_on_every_kind_of_address() {
+        for (bound, own, host, many) in [
+            ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", false),
+            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.9", true),
+            ("[::]:0", "127.0.0.1:0", "127.0.0.9", true),
+            ("[::]:0", "[::1]:0", "::1", true),
+            ("[::1]:0", "[::1]:0", "::1", false),
+        ] {
+            let Ok(client) = UdpSocket::bind(own) else { continue };
+            if host.contains(':') {
+                SockRef::from(&client).set_unicast_hops_v6(42).unwrap();
+                SockRef::from(&client).set_tclass_v6(0xb8).unwrap();
+            } else {
+                client.set_ttl(42).unwrap();
+                SockRef::from(&client).set_tos_v4(0xb8).unwrap();
+            }
+            let Some((told, peer)) = told(bound, &client, host) else { continue };
+            assert_eq!((told.ttl, told.traffic_class), (Some(42), Some(0xb8)), "{bound} {host}");
+            assert_eq!(peer, client.local_addr().unwrap());
+            assert_eq!(told.hit.map(|hit| hit.address().to_string()), many.then(|| host.to_owned()));
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let age = now.saturating_sub(told.received.unwrap());
+            assert!(age < Duration::from_secs(60), "{age:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
 
+use super::guard::{Guard, Ports};
 use super::rates::Limiter;
 use super::sessions::Listing;
 use super::slot::Slot;
@@ -26,6 +27,8 @@ pub(crate) enum Order {
     Change(Change),
     /// Take what is queued, then close these listening and UDP sockets; dropped once it is done.
     Close(Vec<SocketId>, oneshot::Sender<()>),
+    /// From now on these are the ports at which nodes answer datagrams; dropped once it is known.
+    Ports(Arc<Ports>, oneshot::Sender<()>),
     /// Close every open connection; dropped once they are gone.
     Cut(oneshot::Sender<()>),
     /// Tell what has come of stamped sessions.
@@ -54,6 +57,8 @@ pub(crate) struct Change {
     pub(crate) who: Arc<Who>,
     /// A TCP connection without traffic for so long is closed.
     pub(crate) idle_timeout: Duration,
+    /// Ports at which nodes answer datagrams.
+    pub(crate) ports: Arc<Ports>,
     /// Told once the new sockets are ready; an error is in words.
     pub(crate) ready: oneshot::Sender<Result<(), String>>,
     /// The word to switch.
@@ -75,6 +80,10 @@ pub(crate) struct ListenerOrder {
     pub(crate) service: ServicePlan,
     /// How much may be sent to it, if that is limited.
     pub(crate) limiter: Option<Limiter>,
+    /// Whose datagrams it serves ...
+    pub(crate) guard: Arc<Guard>,
+    /// ... and the longest of them.
+    pub(crate) max_datagram: usize,
     /// Where the shard counts.
     pub(crate) slot: Arc<Slot>,
 }

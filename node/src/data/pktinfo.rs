@@ -1,26 +1,77 @@
-//! Control messages of datagrams: which of our addresses was hit.
+//! Control messages of datagrams: which of our addresses was hit, and what else only the kernel has seen.
 //!
-//! Used by [`super::mmsg`]. An answer must leave from the address that its request was sent to (RFC 1122, section
+//! Used by [`super::mmsg`]; [`super::socket`] asks for them, since each costs something a datagram. An answer must leave from the address that its request was sent to (RFC 1122, section
 //! 4.1.3.5), or the client does not know it; `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
 
+use std::fmt;
 use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
+use std::time::Duration;
 
-use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, msghdr};
+use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, msghdr, timespec};
 
-/// Bytes for control messages: the larger of the two, with its header, and some to spare.
-pub(super) const CONTROL_BYTES: usize = 64;
+/// Bytes for control messages: all that a socket of both families gets with a datagram of IPv4 (152), and some to spare.
+pub(super) const CONTROL_BYTES: usize = 192;
 
 /// A buffer for control messages, aligned as the kernel writes them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Control([u8; CONTROL_BYTES]);
 
+/// What the kernel told of a datagram besides its data and its sender; as much as the socket asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// Where it was sent to.
+    pub(super) hit: Option<Hit>,
+    /// TTL or hop limit with which it came.
+    pub(super) ttl: Option<u8>,
+    /// DSCP and ECN with which it came.
+    pub(super) traffic_class: Option<u8>,
+    /// When the kernel received it, since 1970-01-01 UTC.
+    pub(super) received: Option<Duration>,
+}
+
 /// The address that a datagram was sent to.
 #[derive(Clone, Copy)]
 pub(super) enum Hit {
     V4(in_pktinfo),
     V6(in6_pktinfo),
+}
+
+impl fmt::Debug for Hit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%{}", self.address(), self.interface())
+    }
+}
+
+impl Hit {
+    /// That address; one of IPv4 in IPv6's clothes without them.
+    pub(super) fn address(self) -> IpAddr {
+        match self {
+            Self::V4(info) => Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into(),
+            Self::V6(info) => Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical(),
+        }
+    }
+
+    /// Number of the interface that it came by.
+    pub(super) fn interface(self) -> u32 {
+        match self {
+            Self::V4(info) => info.ipi_ifindex.cast_unsigned(),
+            Self::V6(info) => info.ipi6_ifindex,
+        }
+    }
+
+    /// Whether others may have got it as well: broadcast, also of a network, or multicast.
+    pub(super) fn is_shared(self) -> bool {
+        // The kernel tells both the address of the header and the one of ours that it stands for.
+        let stands_for_another = match self {
+            Self::V4(info) => ![0, info.ipi_addr.s_addr].contains(&info.ipi_spec_dst.s_addr),
+            Self::V6(_) => false,
+        };
+        let address = self.address();
+        stands_for_another || address.is_multicast() || address == Ipv4Addr::BROADCAST
+    }
 }
 
 impl Default for Control {
@@ -49,31 +100,25 @@ impl Control {
         }
     }
 
-    /// Reads what the kernel has written, `len` bytes; it says nothing where the socket has one address only.
-    pub(super) fn read(&mut self, len: usize) -> Option<Hit> {
+    /// Reads what the kernel has written, `len` bytes; nothing where the socket asked for nothing.
+    pub(super) fn read(&mut self, len: usize) -> Told {
+        let mut told = Told::default();
         if len == 0 {
-            return None;
+            return told;
         }
         // SAFETY: numbers and raw pointers, for which zero is a value.
         let mut message: msghdr = unsafe { zeroed() };
         message.msg_control = self.as_mut_ptr();
         message.msg_controllen = len.min(CONTROL_BYTES) as _;
-        let mut hit = None;
         // SAFETY: `message` names an aligned buffer and no more than its length; so does CMSG_NXTHDR below.
         let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
         while !at.is_null() {
-            // SAFETY: not null means a whole header, whose length the kernel has set; and both are plain numbers.
-            unsafe {
-                match ((*at).cmsg_level, (*at).cmsg_type) {
-                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => hit = data(at).map(Hit::V4),
-                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => hit = data(at).map(Hit::V6),
-                    _ => {}
-                }
-            }
+            // SAFETY: not null means a whole header, whose length the kernel has set.
+            unsafe { told.add(at) };
             // SAFETY: as at CMSG_FIRSTHDR.
             at = unsafe { libc::CMSG_NXTHDR(&raw const message, at) };
         }
-        hit
+        told
     }
 
     fn put<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) -> usize {
@@ -90,6 +135,37 @@ impl Control {
         }
         space::<T>()
     }
+}
+
+impl Told {
+    /// Takes one control message.
+    ///
+    /// # Safety
+    /// As for [`data`].
+    unsafe fn add(&mut self, at: *const cmsghdr) {
+        // SAFETY: the caller's promise; each of these is plain numbers.
+        unsafe {
+            match ((*at).cmsg_level, (*at).cmsg_type) {
+                // A socket of both families is told both of a datagram of IPv4; this one tells more.
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => self.hit = data(at).map(Hit::V4).or(self.hit),
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => self.hit = self.hit.or_else(|| data(at).map(Hit::V6)),
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    self.ttl = data::<c_int>(at).and_then(|ttl| ttl.try_into().ok());
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => self.traffic_class = data(at),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    self.traffic_class = data::<c_int>(at).and_then(|class| class.try_into().ok());
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => self.received = data(at).and_then(since_1970),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn since_1970(time: timespec) -> Option<Duration> {
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
 /// Bytes of a control message that holds a `T`, with its header and padding.
@@ -120,7 +196,7 @@ mod tests {
     fn back(hit: Hit) -> Hit {
         let mut control = Control::default();
         let len = control.write(hit);
-        control.read(len).unwrap()
+        control.read(len).hit.unwrap()
     }
 
     #[test]
@@ -135,7 +211,7 @@ mod tests {
     #[test]
     fn only_a_link_local_address_keeps_its_interface() {
         for (address, interface) in [("fe80::1", 3), ("2001:db8::1", 0), ("::ffff:192.0.2.1", 0)] {
-            let s6_addr = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let s6_addr = address.parse::<Ipv6Addr>().unwrap().octets();
             let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr }, ipi6_ifindex: 3 };
             let Hit::V6(info) = back(Hit::V6(info)) else { unreachable!("written as V6") };
             assert_eq!((info.ipi6_ifindex, info.ipi6_addr.s6_addr), (interface, s6_addr), "{address}");
@@ -143,7 +219,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_to_a_broadcast_or_multicast_address_is_shared() {
+        let number = |address: &str| in_addr { s_addr: address.parse::<Ipv4Addr>().unwrap().to_bits().to_be() };
+        for (sent_to, ours, shared) in [
+            ("192.0.2.1", "192.0.2.1", false),
+            ("192.0.2.1", "0.0.0.0", false),
+            ("192.0.2.255", "192.0.2.1", true),
+            ("255.255.255.255", "0.0.0.0", true),
+            ("224.0.0.1", "192.0.2.1", true),
+        ] {
+            let info = in_pktinfo { ipi_ifindex: 1, ipi_spec_dst: number(ours), ipi_addr: number(sent_to) };
+            assert_eq!(Hit::V4(info).is_shared(), shared, "{sent_to}");
+            assert_eq!(Hit::V4(info).address().to_string(), sent_to);
+        }
+        for (sent_to, shared) in [("ff02::1", true), ("2001:db8::1", false), ("::ffff:224.0.0.1", true)] {
+            let s6_addr = sent_to.parse::<Ipv6Addr>().unwrap().octets();
+            let info = in6_pktinfo { ipi6_addr: in6_addr { s6_addr }, ipi6_ifindex: 3 };
+            assert_eq!((Hit::V6(info).is_shared(), Hit::V6(info).interface()), (shared, 3), "{sent_to}");
+        }
+    }
+
+    #[test]
     fn nothing_told_is_nothing_read() {
-        assert!(Control::default().read(0).is_none());
+        assert!(Control::default().read(0).hit.is_none());
     }
 }

@@ -109,6 +109,10 @@ impl Refusal {
 reasons! {
     /// Why a datagram of ours, in or out, was lost by us (`echo.drop.reason`).
     Drop {
+        /// Its source could be answering, too: both would go on for ever.
+        LoopGuard = "loop_guard",
+        /// Its source is none of those that the listener answers.
+        Acl = "acl",
         /// Its source, or all of the listener's together, send more than they may.
         RateLimit = "rate_limit",
         /// Longer than our buffer.
@@ -117,7 +121,7 @@ reasons! {
         SendBuffer = "sndbuf",
         /// The kernel had no room to receive: we were too slow.
         ReceiveBuffer = "rcvbuf",
-        /// The answer is too long for the way back.
+        /// It is longer than the limit, or the answer too long for the way back.
         Oversize = "oversize",
         /// The kernel refused to send: no route, a firewall.
         Unsendable = "unsendable",

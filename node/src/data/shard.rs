@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
+#[cfg(test)]
+use echo_proto::spec::{GuardPlan, MAX_DATAGRAM};
 use echo_proto::stamp::Identity;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::LocalRuntime;
@@ -20,6 +22,7 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use super::accept;
 use super::flows::Flows;
 use super::gate::Gate;
+use super::guard::{Guard, Ports};
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
 use super::rates::Limiter;
@@ -27,7 +30,7 @@ use super::reason::Refusal;
 use super::sessions::Sessions;
 use super::slot::Slot;
 use super::table::{Table, sweep};
-use super::udp::{self, Lost};
+use super::udp;
 use super::who::Who;
 
 /// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
@@ -47,6 +50,8 @@ pub(super) struct Shard {
     pub(super) sessions: RefCell<Sessions>,
     /// Who answers stamped requests, as of the last change.
     pub(super) stamp: RefCell<Identity>,
+    /// Ports at which nodes answer datagrams.
+    pub(super) ports: RefCell<Arc<Ports>>,
     pub(super) idle_timeout: Cell<Duration>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
@@ -63,6 +68,7 @@ impl Shard {
             who: RefCell::default(),
             sessions: RefCell::default(),
             stamp: RefCell::default(),
+            ports: RefCell::default(),
             idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
             limits_changed: Notify::new(),
         }
@@ -74,7 +80,18 @@ impl Shard {
 pub(super) struct Served {
     pub(super) service: ServicePlan,
     pub(super) limiter: Option<Limiter>,
+    pub(super) guard: Arc<Guard>,
+    pub(super) max_datagram: usize,
     pub(super) slot: Arc<Slot>,
+}
+
+#[cfg(test)]
+impl Served {
+    /// As by default.
+    pub(super) fn of(service: ServicePlan, slot: Arc<Slot>) -> Rc<Self> {
+        let guard = Arc::new(Guard::new(&GuardPlan::default()));
+        Rc::new(Self { service, limiter: None, guard, max_datagram: MAX_DATAGRAM as usize, slot })
+    }
 }
 
 /// A listener: its socket lives in the task that serves it.
@@ -137,6 +154,10 @@ impl Chief {
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => return Ok(()),
                     Some(Order::Change(change)) => self.change(change).await?,
+                    Some(Order::Ports(ports, done)) => {
+                        self.shard.ports.replace(ports);
+                        drop(done);
+                    }
                     Some(Order::Close(which, done)) => {
                         self.close(|id| which.contains(&id)).await?;
                         drop(done);
@@ -161,7 +182,7 @@ impl Chief {
 
     /// Both steps of a change.
     async fn change(&mut self, change: Change) -> Result<(), String> {
-        let Change { listeners, who, idle_timeout, ready, go, done } = change;
+        let Change { listeners, who, idle_timeout, ports, ready, go, done } = change;
         let prepared: Result<Vec<_>, String> = listeners.into_iter().map(prepare).collect();
         let (answer, prepared) = match prepared {
             Ok(prepared) => (Ok(()), prepared),
@@ -175,6 +196,7 @@ impl Chief {
             if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
                 self.shard.limits_changed.notify_one();
             }
+            self.shard.ports.replace(ports);
             let kept: Vec<SocketId> = prepared.iter().map(|prepared| prepared.id).collect();
             for Prepared { id, served, socket, .. } in prepared {
                 self.serve(id, Rc::new(served), socket);
@@ -192,7 +214,7 @@ impl Chief {
         let Some((listener, _)) = predecessor.and_then(|id| self.listeners.get(&id)) else { return };
         match socket {
             Some(Ready::Tcp(socket)) => accept::take_queued(socket, listener, &self.shard),
-            Some(Ready::Udp(socket)) => udp::close(socket, &listener.served(), &self.shard, Lost::default()),
+            Some(Ready::Udp(socket)) => udp::close(socket, &listener.served(), &self.shard),
             None => {}
         }
     }
@@ -252,12 +274,12 @@ struct Prepared {
 
 /// Lets the shard's runtime watch a new socket.
 fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
-    let ListenerOrder { id, socket, predecessor, service, limiter, slot } = order;
+    let ListenerOrder { id, socket, predecessor, service, limiter, guard, max_datagram, slot } = order;
     let socket = match socket {
         None => Ok(None),
         Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
         Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
     };
     let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
-    Ok(Prepared { id, served: Served { service, limiter, slot }, socket, predecessor })
+    Ok(Prepared { id, served: Served { service, limiter, guard, max_datagram, slot }, socket, predecessor })
 }

@@ -272,7 +272,7 @@ mod tests {
         let shard = Rc::new(Shard::new(Arc::default(), Arc::default()));
         shard.gate.set_limit(1);
         let slot = Arc::<Slot>::default();
-        let served = Rc::new(Served { service: ServicePlan::Discard, limiter: None, slot: Arc::clone(&slot) });
+        let served = Served::of(ServicePlan::Discard, Arc::clone(&slot));
         assert!(shard.gate.enter());
         let ticket = Ticket::new(served, Rc::clone(&shard));
         let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();

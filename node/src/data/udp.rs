@@ -17,7 +17,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::flows::{Flows, Moment};
+use super::flows::Moment;
+use super::guard::{Destination, Ports};
 use super::mmsg::{BATCH, Batch, Datagram, Sent};
 use super::rates::Limiter;
 use super::reason::Drop;
@@ -35,9 +36,23 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How often the kernel is asked what it dropped.
 const DROPS_PERIOD: Duration = Duration::from_secs(1);
 
+/// A socket, and where it is bound to.
+struct Endpoint {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Endpoint {
+    fn new(socket: UdpSocket) -> Self {
+        // The kernel knows the address of every socket that is bound; of any other, nothing is let through as local.
+        let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
+        Self { socket, address: SocketAddr::new(address.ip().to_canonical(), address.port()) }
+    }
+}
+
 /// Answers until `stop` is told or dropped, then answers what is queued and closes.
 pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Shard>, mut stop: oneshot::Receiver<()>) {
-    let mut lost = Lost::default();
+    let (mut lost, end) = (Lost::default(), Endpoint::new(socket));
     let mut ask = interval(DROPS_PERIOD);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -45,29 +60,33 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             biased;
             _ = &mut stop => break,
             _ = ask.tick() => {
-                lost.count(&socket, &listener.served());
+                lost.count(&end.socket, &listener.served());
                 continue;
             }
-            ready = socket.readable() => if ready.is_err() { return },
+            ready = end.socket.readable() => if ready.is_err() { return },
         }
-        match turn(&socket, &listener.served(), &shard) {
+        match turn(&end, &listener.served(), &shard) {
             Ok(BATCH) => tokio::task::yield_now().await,
             Ok(_) => {}
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    close(socket, &listener.served(), &shard, lost);
+    close_endpoint(&end, &listener.served(), &shard, lost);
 }
 
 /// Answers what is queued, counts what the queue had no room for, and closes.
-pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard, mut lost: Lost) {
+pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard) {
+    close_endpoint(&Endpoint::new(socket), served, shard, Lost::default());
+}
+
+fn close_endpoint(end: &Endpoint, served: &Served, shard: &Shard, mut lost: Lost) {
     let batch = &mut *shard.batch.borrow_mut();
-    answer_queued(&socket, batch, served, &shard.flows);
+    answer_queued(end, batch, served, shard);
     // Between the last look into the queue and the close one more could slip in, unseen.
-    if deafen(&socket).is_ok() {
-        answer_queued(&socket, batch, served, &shard.flows);
+    if deafen(&end.socket).is_ok() {
+        answer_queued(end, batch, served, shard);
     }
-    lost.count(&socket, served);
+    lost.count(&end.socket, served);
 }
 
 /// Connects a socket to itself: from now on datagrams go to whoever else is there for them, or are refused in words of
@@ -83,22 +102,22 @@ fn deafen(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// Answers until the queue is empty. Asks the kernel itself: the runtime may not have heard of the last ones yet.
-fn answer_queued(socket: &UdpSocket, batch: &mut Batch, served: &Served, flows: &Flows) {
+fn answer_queued(end: &Endpoint, batch: &mut Batch, served: &Served, shard: &Shard) {
     for _ in 0..LAST_BATCHES {
-        match batch.receive(socket.as_fd()) {
-            Ok(received) => serve(batch, socket, received, served, flows),
+        match batch.receive(end.socket.as_fd()) {
+            Ok(received) => serve(batch, end, received, served, shard),
             Err(_) => return,
         }
     }
 }
 
 /// Takes batches until one is not full, or the turn is over; returns the size of the last one.
-fn turn(socket: &UdpSocket, served: &Served, shard: &Shard) -> io::Result<usize> {
+fn turn(end: &Endpoint, served: &Served, shard: &Shard) -> io::Result<usize> {
     let batch = &mut *shard.batch.borrow_mut();
     let mut last = 0;
     for _ in 0..BATCHES_PER_TURN {
-        last = receive(socket, batch)?;
-        serve(batch, socket, last, served, &shard.flows);
+        last = receive(&end.socket, batch)?;
+        serve(batch, end, last, served, shard);
         if last < BATCH {
             break;
         }
@@ -125,17 +144,18 @@ fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
 }
 
 /// Answers a batch of `received` datagrams and counts it.
-fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served, flows: &Flows) {
+fn serve(batch: &mut Batch, end: &Endpoint, received: usize, served: &Served, shard: &Shard) {
     if received == 0 {
         return;
     }
-    let slot = &served.slot;
+    let (slot, flows, ports) = (&served.slot, &shard.flows, &*shard.ports.borrow());
     let respond = service::datagrams(&served.service);
     let now = Moment::now();
     let (mut bytes, mut refused) = (0, 0);
     batch.answer(|datagram| {
         bytes += datagram.bytes.len() as u64;
-        match admit(&datagram, served, now) {
+        let to = Destination::new(end.address.ip(), datagram.told.hit);
+        match admit(&datagram, to, served, ports, now) {
             Ok(()) => {
                 flows.source(datagram.peer, now);
                 respond(datagram.bytes)
@@ -153,7 +173,7 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
     if received as u64 > refused {
         flows.datagrams(now);
     }
-    batch.send(socket.as_fd(), |sent| match sent {
+    batch.send(end.socket.as_fd(), |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);
             slot.transmitted_bytes.add(bytes);
@@ -163,9 +183,14 @@ fn serve(batch: &mut Batch, socket: &UdpSocket, received: usize, served: &Served
 }
 
 /// Whether a datagram is for the service. All guards stand here: before anything is answered.
-fn admit(datagram: &Datagram<'_>, served: &Served, now: Moment) -> Result<(), Drop> {
+fn admit(datagram: &Datagram<'_>, to: Destination, served: &Served, ports: &Ports, now: Moment) -> Result<(), Drop> {
+    // Nothing is exempt before stamped requests are answered as such.
+    served.guard.verdict(ports, datagram.peer, to, || false)?;
     if datagram.truncated {
         return Err(Drop::Truncated);
+    }
+    if datagram.bytes.len() > served.max_datagram {
+        return Err(Drop::Oversize);
     }
     let within = |limiter: &Limiter| limiter.admit(datagram.peer.ip(), datagram.bytes.len(), now);
     if served.limiter.as_ref().is_none_or(within) { Ok(()) } else { Err(Drop::RateLimit) }

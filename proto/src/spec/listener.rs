@@ -42,13 +42,11 @@ impl Check {
         let address = self.address(path, listener);
         let port = self.port(path, listener, protocol);
         let service = self.service(path, listener.service.as_ref(), protocol);
-        for (field, _) in [("guard", listener.guard.is_some()), ("proxyProtocol", listener.proxy_protocol)]
-            .into_iter()
-            .filter(|(_, given)| *given)
-        {
-            self.fail(&format!("{path}.{field}"), UNSUPPORTED);
+        let guard = self.guard(&format!("{path}.guard"), listener.guard.as_ref(), protocol);
+        if listener.proxy_protocol {
+            self.fail(&format!("{path}.proxyProtocol"), UNSUPPORTED);
         }
-        Some(ListenerPlan { name: name.ok()?, protocol: protocol?, address, port: port?, service: service? })
+        Some(ListenerPlan { name: name.ok()?, protocol: protocol?, address, port: port?, service: service?, guard })
     }
 
     fn address(&mut self, path: &str, listener: &v1::Listener) -> Option<IpAddr> {

@@ -37,6 +37,11 @@ pub enum ServicePlan {
 }
 
 impl ServicePlan {
+    /// Whether a datagram may be answered.
+    pub fn answers(&self) -> bool {
+        *self != Self::Discard
+    }
+
     /// Whether it may serve datagrams: the others would answer more than they were asked.
     fn serves_udp(&self) -> bool {
         matches!(self, Self::Echo { .. } | Self::Discard | Self::Chargen)

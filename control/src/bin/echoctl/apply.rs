@@ -154,15 +154,15 @@ mod tests {
     fn the_pool_file_of_the_help_has_every_field_that_may_be_given() {
         let refused = ["autoscale", "canary", "waves", "minHealthy", "autoRevert"];
         // Not built yet.
-        let later = ["busyPoll", "guard", "proxyProtocol"];
-        let limits = ["maxConnectionsPerSource", "maxLifetime", "maxDatagram"];
+        let later = ["busyPoll", "proxyProtocol"];
+        let limits = ["maxConnectionsPerSource", "maxLifetime"];
         let hidden = [&refused[..], &later, &limits].concat();
         let wrong = serde_json::json!({"spec": {"?": 0, "rollout": {"?": 0}, "template": {
             "?": 0, "limits": {"?": 0}, "drain": {"?": 0},
-            "listeners": [{"?": 0, "service": {"?": 0, "echo": {"?": 0}}}, {"service": {"greet": {"?": 0}}}],
+            "listeners": [{"?": 0, "guard": {"?": 0}, "service": {"?": 0, "echo": {"?": 0}}}, {"service": {"greet": {"?": 0}}}],
         }}});
         let errors = codec::decode::<v1::Pool>(&wrong, Strictness::Strict).errors;
-        assert_eq!(errors.len(), 9);
+        assert_eq!(errors.len(), 10);
         for error in errors {
             let told = error.cause.replace("there is only", "there are");
             let known = told.strip_prefix("unknown field; there are ").unwrap();

@@ -46,8 +46,8 @@ impl Setup {
     fn serve_during(&self, act: impl AsyncFnOnce()) {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
-            let served = Served { service: ServicePlan::Discard, limiter: None, slot: Arc::clone(&self.slot) };
-            let listener = Rc::new(Listener(RefCell::new(Rc::new(served))));
+            let served = Served::of(ServicePlan::Discard, Arc::clone(&self.slot));
+            let listener = Rc::new(Listener(RefCell::new(served)));
             let socket = UdpSocket::from_std(self.socket.try_clone().unwrap()).unwrap();
             let (stop, stopped) = oneshot::channel();
             let serving = tokio::task::spawn_local(run(
@@ -108,9 +108,8 @@ fn a_deaf_socket_leaves_datagrams_to_others_and_still_answers() {
     client.send_to(b"after", target).unwrap();
     assert_eq!(wide.recv(&mut [0; 9]).unwrap(), 5, "the socket beside it gets what is new");
     let shard = Shard::new(Arc::default(), Arc::default());
-    let served =
-        Served { service: ServicePlan::Echo { max_read: 1, once: false }, limiter: None, slot: Arc::default() };
-    close(narrow, &served, &shard, Lost::default());
+    let served = Served::of(ServicePlan::Echo { max_read: 1, once: false }, Arc::default());
+    close(narrow, &served, &shard);
     assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (6, target), "what came before is answered");
 }
 

@@ -122,3 +122,44 @@ async fn what_a_source_sends_over_its_rate_is_dropped_on_every_shard_and_counted
     client.send_to(b"free", node.address("echo")).unwrap();
     assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4, "this host has no limit that is not given");
 }
+
+#[tokio::test]
+async fn what_may_be_an_answer_is_not_answered_and_counted() {
+    let mut node = Node::serving(ECHO).await;
+    let (echo, other) = (node.address("echo"), own_address());
+    let neighbour = udp_client(&format!("{other}:{}", echo.port()));
+    neighbour.send_to(b"from the same port of another node", echo).unwrap();
+    eventually("it is dropped", || node.counts("echo").dropped.get("loop_guard") == Some(&1)).await;
+
+    let fleet = udp_client("127.0.0.1:0");
+    node.live.set_fleet_ports(vec![fleet.local_addr().unwrap().port()]).await;
+    fleet.send_to(b"from a port of the fleet", echo).unwrap();
+    eventually("it is dropped", || node.counts("echo").dropped["loop_guard"] == 2).await;
+    node.apply(&format!("{ECHO}, {{name: sink, protocol: UDP, port: 0, service: {{discard: {{}}}}}}")).await.unwrap();
+    fleet.send_to(b"also after a change", echo).unwrap();
+    eventually("it is dropped", || node.counts("echo").dropped["loop_guard"] == 3).await;
+
+    node.live.set_fleet_ports(Vec::new()).await;
+    fleet.send_to(b"free again", echo).unwrap();
+    assert_eq!(fleet.recv(&mut [0; 64]).unwrap(), 10);
+    let sink = udp_client(&format!("{other}:{}", node.address("sink").port()));
+    sink.send_to(b"a sink never answers", echo).unwrap();
+    assert_eq!(sink.recv(&mut [0; 64]).unwrap(), 20);
+}
+
+#[tokio::test]
+async fn sources_and_sizes_that_a_listener_does_not_take_are_dropped_and_counted() {
+    let mut node = Node::on(own_address());
+    let picky = ECHO.replace("service", "guard: {allow: ['127.0.0.2/32']}, service");
+    node.apply_with(&picky, "{maxDatagram: 8}").await.unwrap();
+    let (stranger, friend) = (udp_client("127.0.0.1:0"), udp_client("127.0.0.2:0"));
+    stranger.send_to(b"hello", node.address("echo")).unwrap();
+    friend.send_to(b"123456789", node.address("echo")).unwrap();
+    friend.send_to(b"12345678", node.address("echo")).unwrap();
+    assert_eq!(friend.recv(&mut [0; 64]).unwrap(), 8);
+    eventually("the others are dropped", || {
+        let dropped = node.counts("echo").dropped;
+        dropped.get("acl") == Some(&1) && dropped.get("oversize") == Some(&1)
+    })
+    .await;
+}

@@ -178,7 +178,7 @@ fn wish(intent: v1::Intent) -> Option<Wish> {
     let (verb, after) = match intent.kind() {
         IntentKind::Drain => ("drained", After::Wait),
         IntentKind::Retire => ("retired", After::Exit),
-        IntentKind::Cordon | IntentKind::Unspecified => return None,
+        IntentKind::Cordon | IntentKind::Serve | IntentKind::Unspecified => return None,
     };
     Some(Wish {
         reason: format!("{verb} by {}", author(&intent)),

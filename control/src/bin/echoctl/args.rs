@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use echo_control::selector::Selector;
 use echo_proto::codec;
 
@@ -56,6 +56,14 @@ pub(crate) struct Given {
     pub(crate) server: bool,
     pub(crate) context: bool,
     pub(crate) timeout: bool,
+}
+
+impl Given {
+    /// As clap found them.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        Self { server: typed("server"), context: typed("context"), timeout: typed("timeout") }
+    }
 }
 
 /// What can be asked for.
@@ -105,18 +113,11 @@ pub(crate) enum Verb {
 impl Cli {
     /// Reads the command line; help and wrong usage end the process.
     pub(crate) fn read() -> Self {
-        // An empty variable is as none: that is how scripts and compose files unset one.
-        let unset = |arg: Arg| {
-            let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-            if empty { arg.env(Resettable::Reset) } else { arg }
-        };
-        let mut command = help::command().mut_args(unset).mut_subcommand("up", |up| up.mut_args(unset));
+        let mut command = grammar();
         let read = command.try_get_matches_from_mut(std::env::args_os());
-        let matches = read.unwrap_or_else(|e| nearest_verb(e, std::env::args().nth(1)).exit());
-        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let given = Given { server: typed("server"), context: typed("context"), timeout: typed("timeout") };
+        let matches = read.unwrap_or_else(|e| nearest_verb(typed_usage(e), std::env::args().nth(1)).exit());
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
-        cli.global.given = given;
+        cli.global.given = Given::of(&matches);
         cli
     }
 }
@@ -145,6 +146,25 @@ impl Verb {
             Self::Completion(_) => "echoctl completion",
         }
     }
+}
+
+/// The whole grammar, as this environment has it.
+pub(crate) fn grammar() -> Command {
+    // An empty variable is as none: that is how scripts and compose files unset one.
+    let unset = |arg: Arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { arg.env(Resettable::Reset) } else { arg }
+    };
+    help::command().mut_args(unset).mut_subcommand("up", |up| up.mut_args(unset))
+}
+
+/// The same mistake with a usage line of what was typed: clap shows flags of the environment too, as if they were
+/// required.
+fn typed_usage(error: clap::Error) -> clap::Error {
+    let without = |arg: Arg| arg.env(Resettable::Reset);
+    let read = grammar().mut_args(without).try_get_matches_from(std::env::args_os());
+    // A mistake of the environment is none without it.
+    read.err().unwrap_or(error)
 }
 
 /// Names our nearest verb, or none, where clap names all that resemble it, be they the opposite of what was meant.

@@ -101,7 +101,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
 }
 
 /// What is named twice is meant once.
-fn once_each(mut names: Vec<String>) -> Vec<String> {
+pub(crate) fn once_each(mut names: Vec<String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names

@@ -20,6 +20,9 @@ const EXAMPLES: &str = "\
 Columns of nodes: PHASE is what a node does (CORDONED: it serves, but is not ready), SYNC how it stands to its pool,
 CONNS its open TCP connections, RATE the TCP reads it answered plus the UDP datagrams it took, a second.
 
+What -o yaml shows of a pool can be edited and applied, once: it names the version that it was. `echoctl backup` writes
+pools without version and status, as files to keep.
+
 Examples:
   echoctl get nodes --pool edge
   echoctl get nodes -l zone=a -o wide

@@ -14,6 +14,7 @@ use tonic_types::StatusExt as _;
 
 use crate::connect::io_cause;
 use crate::output;
+use crate::output::human::count;
 
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;
@@ -163,8 +164,8 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count: usize = self.0.iter().map(|(_, errors)| errors.len()).sum();
-        write!(f, "{count} mistake{}; nothing was changed", if count == 1 { "" } else { "s" })?;
+        let mistakes: usize = self.0.iter().map(|(_, errors)| errors.len()).sum();
+        write!(f, "{}; nothing was changed", count(mistakes, "mistake"))?;
         for (name, errors) in &self.0 {
             for error in errors {
                 write!(f, "\n  {name}: {error}")?;

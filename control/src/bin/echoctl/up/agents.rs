@@ -14,6 +14,7 @@ use super::procfs::Process;
 use crate::connect::Control;
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
+use crate::output::human::count;
 use crate::server::Server;
 
 /// Longest wait for control's list.
@@ -45,8 +46,7 @@ impl Agents {
         for process in left.iter().take(MAX_NAMED) {
             named.push(match self.connections(&process.name).await {
                 None | Some(0) => process.name.clone(),
-                Some(1) => format!("{} (1 connection)", process.name),
-                Some(count) => format!("{} ({count} connections)", process.name),
+                Some(open) => format!("{} ({})", process.name, count(open, "connection")),
             });
         }
         match left.len().saturating_sub(MAX_NAMED) {

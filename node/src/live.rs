@@ -27,9 +27,6 @@ pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 use threads::{STEP_TIMEOUT, Threads};
 
-/// How often it is worth to look whether anything is still open.
-pub const IDLE_POLL: Duration = Duration::from_millis(5);
-
 /// How to start.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveOptions {

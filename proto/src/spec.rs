@@ -274,7 +274,7 @@ impl Check {
         match Duration::try_from(given) {
             Ok(duration) if duration <= MAX_DURATION => duration,
             _ => {
-                self.fail(path, format!("must be between 0s and {}s", MAX_DURATION.as_secs()));
+                self.fail(path, format!("must be between 0s and {MAX_DURATION:?}"));
                 default
             }
         }

@@ -41,6 +41,35 @@ fn every_unreadable_record_is_an_event_and_the_rest_works_on() {
 }
 
 #[test]
+fn an_intent_that_makes_no_sense_takes_nothing_back() {
+    let cluster = Cluster::start(1);
+    let node = cluster.wait_nodes(1).remove(0);
+    let key = "/echo/v1/default/intents/default/node-1";
+    let log = cluster.dir().join("logs/node-1.log");
+    let drained_by = |who: &str| {
+        cluster.etcd.put(key, &format!(r#"{{"kind":"INTENT_KIND_DRAIN","author":"{who}"}}"#));
+        eventually("it is drained", SETTLED, || {
+            let node = cluster.nodes()?.into_iter().next().ok_or("no node")?;
+            let told = (text(&node, "/status/phase"), text(&node, "/status/drain/reason"));
+            ensure(told == ("NODE_PHASE_DRAINED".to_owned(), format!("drained by {who}")), || node.to_string())?;
+            Ok::<_, String>(text(&node, "/status/drain/startTime"))
+        })
+    };
+    let began = drained_by("ann");
+    for (n, value) in ["garbage{", r#"{"kind":"INTENT_KIND_QUIESCE"}"#].into_iter().enumerate() {
+        cluster.etcd.put(key, value);
+        eventually("the node says so", SETTLED, || {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            ensure(log.matches("can't be read; going by the last one").count() > n, || log)
+        });
+        assert!(client::connect(bound(&node, "echo-tcp")).is_err(), "{value}");
+    }
+    assert_eq!(drained_by("bob"), began, "it is still the same drain");
+    cluster.etcd.delete(key);
+    cluster.wait_nodes(1);
+}
+
+#[test]
 fn a_garbage_or_deleted_assignment_is_written_anew() {
     let cluster = Cluster::start(2);
     let nodes = cluster.wait_nodes(2);

@@ -1,6 +1,7 @@
 //! A node's life with etcd and its own death: whatever is lost, it serves on, says so, and is back in time.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use echo_tests::cluster::{SETTLED, bound, pool_file, text};
@@ -120,11 +121,7 @@ fn a_shard_that_ends_ends_its_node_which_says_why() {
         Ok::<_, String>(told)
     });
     let last_words = told[told.len() - 2].as_ref().unwrap();
-    assert_eq!(
-        text(last_words, "/status/phase"),
-        "NODE_PHASE_STARTING",
-        "whoever still sees it takes it for not ready"
-    );
+    assert_eq!(text(last_words, "/status/phase"), "NODE_PHASE_STARTING",);
     let condition = &last_words["status"]["conditions"][0];
     assert_eq!((text(condition, "/type").as_str(), text(condition, "/reason").as_str()), ("DataPath", "ShardEnded"));
     let message = text(condition, "/message");
@@ -238,4 +235,41 @@ fn a_state_directory_of_another_node_is_refused_with_its_name() {
     assert_eq!(second.wait(SOON).code(), Some(1));
     let refused = format!("echo-node: state directory {state} belongs to node a of pool p in cluster c; ");
     assert!(second.log().contains(&refused), "{}", second.log());
+}
+
+#[test]
+fn a_disk_that_hangs_keeps_a_node_from_nothing() {
+    let dir = tools::scratch("lifecycle");
+    let etcd = Etcd::start(&dir);
+    let state = dir.join("state").display().to_string();
+    let mut node = start(&dir, etcd.url(), "lonely", &["--state-dir", &state]);
+    let before = wait_record(&etcd, LONELY, |_| true);
+    // Who opens it to write waits for a reader that never comes.
+    let pipe = dir.join("state/registration.new");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    etcd.etcdctl(&["lease", "revoke", &format!("{:x}", before.lease)]);
+    wait_record(&etcd, LONELY, |record| record.lease != before.lease);
+    wait_log(&node, "no answer from the disk within 2.0 s");
+    // It wants the disk as well: a drained node must not serve after a start without etcd.
+    etcd.put("/echo/v1/default/intents/default/lonely", r#"{"kind":"INTENT_KIND_DRAIN"}"#);
+    eventually("it is drained", SOON, || {
+        let found = etcd.get_prefix(LONELY);
+        ensure(found.iter().any(|(_, value)| value.contains("NODE_PHASE_DRAINED")), || format!("{found:?}"))
+    });
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.wait(SOON).code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_refused_untouched() {
+    let dir = tools::scratch("lifecycle");
+    let state = dir.join("somebody");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("identity"), "SECRET-KEY").unwrap();
+    let mut node = start(&dir, "http://127.0.0.1:1", "a", &["--state-dir", &state.display().to_string()]);
+    assert_eq!(node.wait(SOON).code(), Some(1));
+    let refused = format!("echo-node: state directory {} holds \"identity\", which is no node's; ", state.display());
+    assert!(node.log().contains(&refused), "{}", node.log());
+    assert_eq!(std::fs::read_to_string(state.join("identity")).unwrap(), "SECRET-KEY");
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::super::tests::{Bench, PATIENCE, applied, revision, stable, taken};
 use super::*;
@@ -72,6 +72,21 @@ async fn a_drain_that_is_taken_back_halfway_cuts_nobody() {
     bench.until(|r| r.phase == NodePhase::Ready).await;
     connected(address);
     assert!(echoes(&mut open));
+}
+
+#[tokio::test]
+async fn who_lost_its_port_while_it_drained_says_that_it_serves_nothing() {
+    let (mut bench, address) = serving().await;
+    let mut open = connected(address);
+    bench.intents.send_replace(intent(IntentKind::Drain));
+    bench.until(closing).await;
+    let holder = TcpListener::bind(address).unwrap();
+    bench.intents.send_replace(None);
+    let report = bench.until(|r| r.rejection.is_some()).await;
+    assert_eq!((report.phase, report.applied), (NodePhase::Rejected, None));
+    assert!(echoes(&mut open), "nobody is cut for that");
+    drop(holder);
+    assert_eq!(bench.until(applied(1)).await.phase, NodePhase::Ready);
 }
 
 #[tokio::test]

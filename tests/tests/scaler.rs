@@ -108,6 +108,10 @@ fn a_leader_that_was_stopped_beyond_its_ttl_hands_over_and_writes_nothing() {
     let etcd = Etcd::start(&dir);
     let first = control("first", &dir, etcd.url(), LEADER_TTL);
     let leader = wait_leader(&etcd, None);
+    // Only then does it know.
+    eventually("the first one leads", SETTLED, || {
+        ensure(first.log().contains("this process is the leader"), || first.log())
+    });
     first.signal(Signal::SIGSTOP);
     let _second = control("second", &dir, etcd.url(), LEADER_TTL);
     let next = wait_leader(&etcd, Some(&leader));

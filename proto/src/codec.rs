@@ -86,6 +86,11 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Value>, FieldError> {
     check_size(text.len())?;
     let options = serde_saphyr::Options::default();
     serde_saphyr::from_multiple_with_options(text, options).map_err(|e| {
+        if let serde_saphyr::Error::DuplicateMappingKey { key, location } = e.without_snippet() {
+            let key = key.as_deref().unwrap_or("a key");
+            let place = format!("line {} column {}", location.line(), location.column());
+            return FieldError::new("", format!("not YAML: {place}: {key} stands twice in one mapping; give it once"));
+        }
         // Its first line tells place and cause; below it, the text is shown again under a name that is not the file's.
         let told = e.to_string();
         let first = told.lines().next().unwrap_or_default();

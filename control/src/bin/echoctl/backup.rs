@@ -31,8 +31,8 @@ Nothing is written where a pool can't be read, so that the last whole backup sta
 
 /// Shown at the end of `restore --help`.
 const RESTORE_EXAMPLES: &str = "\
-Every pool is checked before the first is stored. Pools of the cluster that the file does not hold are named and left
-alone.
+Every pool is checked before the first is stored.
+Pools of the cluster that the file does not hold are named and left alone.
 
 Examples:
   echoctl restore -f pools.yaml --dry-run=server

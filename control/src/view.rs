@@ -5,6 +5,7 @@
 //! must not act on old knowledge compares revisions when it writes.
 
 mod history;
+mod outage;
 mod read;
 mod state;
 
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::history::is_changed;
+pub use self::outage::Outage;
 pub(crate) use self::read::check_record;
 pub(crate) use self::state::Verdict;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
@@ -97,12 +99,16 @@ impl View {
         {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
             report(&state, &update);
+            let resumed = matches!(update, Update::Resumed);
             match update {
                 Update::Reset(entries) => state.reset(&entries, revision),
                 Update::Changes(deltas) => state.apply(&deltas, revision),
                 Update::Resumed => state.away = None,
                 Update::Away(error) => state.away = Some(error),
             }
+            // Before the first list nothing is known that could grow old.
+            let (away, revision) = (state.synced && state.away.is_some(), state.revision);
+            state.outages.note(away, resumed, revision, Instant::now());
         }
         self.shared.version.send_modify(|version| *version += 1);
     }

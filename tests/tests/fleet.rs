@@ -90,6 +90,12 @@ fn a_record_that_came_back_with_etcd_proves_no_life() {
     node.kill();
     cluster.etcd.restart();
     wait_sync(&cluster, "LOST");
+    eventually("how long etcd was away is told", SETTLED, || {
+        let events = cluster.echoctl().items("get events")?;
+        let told = events.iter().find(|event| text(event, "/reason") == "EtcdReturned").ok_or("not yet")?;
+        let about = (text(told, "/object"), text(told, "/type"));
+        ensure(about == ("cluster/default".into(), "EVENT_TYPE_WARNING".into()), || format!("{told}"))
+    });
     let others = cluster.nodes().unwrap();
     let alive = others.iter().find(|node| name(node) == "node-1").unwrap();
     assert_eq!(text(alive, "/status/sync"), "SYNC_STATE_SYNCED");

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, SETTLED, bound, pool_file, text};
-use echo_tests::etcd::{free_port, own_loopback_address};
 use echo_tests::finish::finish;
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, client, eventually, tools};
 
@@ -145,7 +145,8 @@ fn a_watch_goes_on_with_another_server() {
     Echoctl::new(&second).ok("scale pool/default --replicas 7");
     eventually("the watch tells of the change", READY, || {
         let log = watch.log();
-        ensure(log.lines().any(|line| line.starts_with("default") && line.contains('7')), || log.clone())
+        let replicas = |line: &str| line.split_whitespace().nth(1) == Some("7");
+        ensure(log.lines().any(|line| line.starts_with("default") && replicas(line)), || log.clone())
     });
 }
 
@@ -315,7 +316,7 @@ fn a_silent_control_is_not_waited_for_longer_than_told() {
     for line in ["get nodes --timeout 300ms", "version --timeout 300ms", "doctor --timeout 300ms"] {
         assert_eq!(echoctl.run(line).code, 1, "{line}");
     }
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let late = echoctl.run("get nodes --timeout 300ms").stderr;
     assert!(late.contains("give it longer with --timeout"), "{late}");
     let unsure = echoctl.run("scale pool/default --replicas 2 --timeout 300ms").stderr;

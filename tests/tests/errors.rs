@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use echo_tests::etcd::{free_port, own_loopback_address};
 use echo_tests::finish::finish;
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 
 #[track_caller]

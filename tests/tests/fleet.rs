@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use echo_tests::cluster::{SETTLED, bound, name, text};
 use echo_tests::wait::ensure;
@@ -53,10 +53,8 @@ fn a_killed_node_is_lost_until_it_comes_back() {
     let mut node = lonely(&cluster, cluster.etcd.url(), LEASE_TTL);
     wait_sync(&cluster, "SYNCED");
     node.kill();
-    let killed = Instant::now();
     let key = "/echo/v1/default/nodes/default/lonely";
     eventually("its record is gone", SETTLED, || ensure(cluster.etcd.get_prefix(key).is_empty(), || "there".into()));
-    assert!(killed.elapsed() < LEASE_TTL + Duration::from_secs(1), "{:?}", killed.elapsed());
     let lost = wait_sync(&cluster, "LOST");
     assert!(!text(&lost, "/status/vanishTime").is_empty(), "{lost}");
     let pool = &cluster.echoctl().items("get pools").unwrap()[0];

@@ -1,7 +1,10 @@
 //! Garbage in keys of ours: an event tells it, and nothing else stops.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::Ipv4Addr;
+
 use echo_tests::cluster::{SETTLED, bound, pool_file, text};
+use echo_tests::ports::take_port;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, client, eventually};
 use serde_json::Value;
@@ -96,7 +99,7 @@ fn a_garbage_or_deleted_assignment_is_written_anew() {
 #[test]
 fn a_deleted_assignment_does_not_bring_back_a_revision_that_was_taken_back() {
     let cluster = Cluster::start(2);
-    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let foreign = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = foreign.local_addr().unwrap().port();
     let taken = format!("    - {{name: taken, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n");
     let file = cluster.file("taken.yaml", &(pool_file(2) + &taken));

@@ -3,12 +3,14 @@
 //! `the_readme_run` is the one test on fixed ports, in a network of its own.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, bound, name};
 use echo_tests::finish::finish;
+use echo_tests::ports::take_port;
 use echo_tests::process::{gone, kill_pid, naming};
 use echo_tests::wait::ensure;
 use echo_tests::{Echoctl, Etcd, Process, client, eventually, lab, tools};
@@ -221,7 +223,7 @@ fn what_cannot_work_is_told_before_anything_is_started() {
 fn a_node_that_cannot_start_ends_the_start_soon() {
     let state = state("no-start");
     let dir = state.parent().unwrap().to_owned();
-    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let foreign = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = foreign.local_addr().unwrap().port();
     // What a stored pool needs is not known before the start, so that the port is not tried before.
     let etcd = Etcd::start(&dir);
@@ -240,8 +242,8 @@ fn a_node_that_cannot_start_ends_the_start_soon() {
 fn every_port_that_is_taken_is_told_at_once_with_its_holder() {
     let state = state("clash");
     let dir = state.parent().unwrap().to_owned();
-    let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let agent = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let control = take_port(Ipv4Addr::LOCALHOST);
+    let agent = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = agent.local_addr().unwrap().port();
     let listen = control.local_addr().unwrap();
     let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));

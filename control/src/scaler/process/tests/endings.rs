@@ -3,8 +3,8 @@
 
 use super::*;
 
-/// Does not hear that it is told.
-const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n";
+/// Does not hear that it is told, once its file is there.
+const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\n: >\"$0.deaf\"\nwhile :; do sleep 1; done\n";
 
 /// A host whose nodes do this as soon as they are remembered.
 fn host_of(name: &str, then: &str) -> Host {
@@ -24,6 +24,7 @@ async fn a_node_that_does_not_leave_is_killed() {
     let mut control = Host::run(Launcher { drain_deadline, ..host.launcher(&host.binary) });
     control.scaler.want(want(1));
     host.until(&[1]).await;
+    until(|| host.directory.join("node.sh.deaf").exists()).await;
     // From here on no wait is a real one.
     tokio::time::pause();
     control.scaler.want(want(0));
@@ -32,6 +33,8 @@ async fn a_node_that_does_not_leave_is_killed() {
         assert_eq!(told.reason, "NodeOverdue");
         assert!(told.message.contains(signal), "{}", told.message);
     }
+    // The kernel needs its time.
+    tokio::time::resume();
     until(|| host.alive().is_empty()).await;
 }
 

@@ -214,6 +214,11 @@ impl Fleet {
         changed
     }
 
+    /// Vanished nodes that are not listed any more before their time, because there were too many of them.
+    pub fn forgotten(&self) -> u64 {
+        self.vanished.forgotten()
+    }
+
     /// Whether there is none, and was none lately.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.vanished.is_empty() && self.left.is_empty()

@@ -114,7 +114,7 @@ fn every_phase_of_a_start_is_written() {
     let record = told.last().unwrap().as_ref().unwrap();
     let conditions = record["status"]["conditions"].as_array().unwrap();
     let refused = conditions.iter().find(|condition| condition["type"] == "ConfigAccepted").unwrap();
-    assert_eq!(text(refused, "/reason"), "BindFailed");
+    assert_eq!(text(refused, "/reason"), "AddressInUse");
     assert_eq!(text(refused, "/message"), format!("listener echo-tcp: bind {address}:{port}: address in use"));
     drop(taken);
     let told = reach("NODE_PHASE_READY");

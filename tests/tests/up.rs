@@ -87,12 +87,12 @@ fn the_readme_run() {
         up.interrupt();
         assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 
-        // Again: the stored pool, with the four nodes that it has now.
-        let mut up = Up::start(&state, "");
+        // Again: the stored pool, with the four nodes that it has now; UDP is quiet after ten seconds only.
+        let mut up = Up::start(&state, "--drain-deadline 1s");
         assert_eq!(echoctl.items("get nodes").unwrap().len(), 4);
         up.interrupt();
         // And --nodes wins where given.
-        let mut up = Up::start(&state, "--nodes 2");
+        let mut up = Up::start(&state, "--nodes 2 --drain-deadline 1s");
         eventually("two nodes are left", READY, || {
             let nodes = echoctl.items("get nodes")?;
             ensure(nodes.len() == 2, || format!("{}", nodes.len()))

@@ -158,15 +158,15 @@ fn a_drain_or_a_cordon_that_etcd_has_lost_can_be_taken_back() {
         let (mut cluster, node) = cluster("{}");
         let backup = cluster.etcd.save();
         for (wish, takes_back, held) in
-            [("drain", "undrain", "/status/drain"), ("cordon", "uncordon", "/status/cordonedBy")]
+            [("drain", "undrain", "/status/drain/stage"), ("cordon", "uncordon", "/status/cordonedBy")]
         {
             cluster.echoctl().ok(&format!("{wish} node-1"));
-            until(&cluster, "it is held back", |node| node.pointer(held).is_some());
+            until(&cluster, "it is held back", |node| !text(node, held).is_empty());
             cluster.etcd.restore(&backup);
             eventually("it holds back though nothing tells it to", SETTLED, || {
                 let (intents, records) = (cluster.etcd.get_prefix(INTENT), cluster.etcd.get_prefix(NODE));
                 let record = records.first().and_then(|(_, json)| serde_json::from_str::<Value>(json).ok());
-                let held = record.is_some_and(|record| record.pointer(held).is_some());
+                let held = record.is_some_and(|record| !text(&record, held).is_empty());
                 ensure(held && intents.is_empty(), || format!("{intents:?} {records:?}"))
             });
             let said = eventually("control is back", SETTLED, || {
@@ -175,7 +175,7 @@ fn a_drain_or_a_cordon_that_etcd_has_lost_can_be_taken_back() {
                 Ok::<_, String>(run.stdout)
             });
             assert_eq!(said, format!("node/node-1 {takes_back}ed\n"));
-            until(&cluster, "it is back", |node| node.pointer(held).is_none());
+            until(&cluster, "it is back", |node| text(node, held).is_empty());
             cluster.wait_nodes(1);
             client::tcp_echo(bound(&node, "echo-tcp"), b"again").unwrap();
             eventually("no wish is left", SETTLED, || ensure(cluster.etcd.get_prefix(INTENT).is_empty(), String::new));

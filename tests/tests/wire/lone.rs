@@ -14,8 +14,9 @@ pub(crate) const RECORD: &str = "/echo/v1/default/nodes/default/lone";
 const ASSIGNMENT: &str = "/echo/v1/default/assignments/default";
 /// Until it serves; a third of a second on an idle machine.
 const READY: Duration = Duration::from_secs(20);
-/// Most calls in one second, whatever etcd does: a session asks for five things, and is tried four times in the worst one.
-const CALM: usize = 20;
+/// Most calls in one second, whatever etcd does: a session asks for five things, and is tried four times in the worst
+/// one, or three times and has something to tell each time. A storm would be hundreds.
+const CALM: usize = 40;
 
 /// The node, its etcd, and what it should be like.
 pub(crate) struct Lone {

@@ -23,8 +23,8 @@ Columns of nodes:
   CONNS  its open TCP connections
   RATE   TCP reads it answered plus UDP datagrams it took, a second
 
-What -o yaml shows of a pool can be edited and applied, once: it names the version that it was. `echoctl backup` writes
-pools without version and status, as files to keep.
+What -o yaml shows of a pool can be edited and applied, once: it names the version that it was.
+`echoctl backup` writes pools without version and status, as files to keep.
 
 Examples:
   echoctl get nodes --pool edge

@@ -104,11 +104,18 @@ impl View {
                 Update::Reset(entries) => state.reset(&entries, revision),
                 Update::Changes(deltas) => state.apply(&deltas, revision),
                 Update::Resumed => state.away = None,
-                Update::Away(error) => state.away = Some(error),
+                Update::Away { error, since } => {
+                    state.away = Some(error);
+                    // Before the first list nothing is known that could grow old.
+                    if state.synced {
+                        state.outages.begin(since);
+                    }
+                }
             }
-            // Before the first list nothing is known that could grow old.
-            let (away, revision) = (state.synced && state.away.is_some(), state.revision);
-            state.outages.note(away, resumed, revision, Instant::now());
+            if state.away.is_none() {
+                let revision = state.revision;
+                state.outages.end(resumed, revision, Instant::now());
+            }
         }
         self.shared.version.send_modify(|version| *version += 1);
     }
@@ -117,8 +124,8 @@ impl View {
 /// One line where the connection changes, none for every attempt.
 fn report(before: &State, update: &Update) {
     match (update, &before.away) {
-        (Update::Away(error), None) => tracing::warn!("{error}; trying again"),
-        (Update::Away(_), Some(_)) => {}
+        (Update::Away { error, .. }, None) => tracing::warn!("{error}; trying again"),
+        (Update::Away { .. }, Some(_)) => {}
         (_, Some(_)) => tracing::info!("etcd answers again"),
         (Update::Reset(entries), None) => tracing::info!(keys = entries.len(), "the cluster's state is read"),
         (Update::Changes(_) | Update::Resumed, None) => {}

@@ -254,7 +254,7 @@ fn a_control_that_is_away_does_not_hold_up_a_tab() {
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let began = std::time::Instant::now();
     assert!(completed("echoctl drain no", &[("ECHO_SERVER", &silent)]).is_empty());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(completed("echoctl drain no", &[("ECHO_SERVER", NOWHERE)]).is_empty());
     for shell in ["zsh", "fish"] {
         assert!(Echoctl::new(NOWHERE).ok(&format!("completion {shell}")).contains("ECHOCTL_COMPLETE"), "{shell}");
@@ -282,13 +282,13 @@ fn doctor_tells_of_a_pool_that_serves_nobody() {
     echoctl.ok("drain node-1 --force");
     eventually("control knows of it", SETTLED, || {
         let told = echoctl.run("doctor");
-        let parts = ["FAIL     PoolReady", "0 of 1 nodes are ready", "drained: node-1 (`echoctl undrain NODE`"];
+        let parts = ["FAIL     PoolReady", "0 of 1 node ready", "drained: node-1 (`echoctl undrain NODE`"];
         ensure(told.code == 1 && parts.iter().all(|part| told.stdout.contains(part)), || told.stdout)
     });
     echoctl.ok("undrain node-1");
     eventually("it serves again", SETTLED, || {
         let told = echoctl.run("doctor");
-        ensure(told.code == 0 && told.stdout.contains("1 of 1 nodes are ready"), || told.stdout)
+        ensure(told.code == 0 && told.stdout.contains("1 of 1 node ready"), || told.stdout)
     });
 }
 

@@ -193,3 +193,12 @@ fn settings_are_checked_all_at_once() {
         }
     }
 }
+
+#[test]
+fn help_tells_the_variables_that_a_mistake_does_not_ask_for() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    for line in ["--help", "get --help", "help get"] {
+        assert!(echoctl.ok(line).contains("[env: ECHO_TIMEOUT"), "{line}");
+    }
+    assert!(!echoctl.run("get").stderr.contains("env"));
+}

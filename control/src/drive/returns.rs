@@ -33,7 +33,7 @@ impl Returns {
         let Some(outage) = view.read(|state| state.outage()).filter(|outage| outage.n > self.0) else {
             return Ok(Pass::Done(None));
         };
-        let message = format!("etcd answers again; it did not for {}", told(outage.lasted));
+        let message = format!("etcd answers again; this control had no answer for {}", told(outage.lasted));
         let event = event::warning(RETURNED, event::of_cluster(journal.keys()), message);
         if !journal.tell(event).await? {
             return Ok(Pass::Again);

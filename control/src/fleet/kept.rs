@@ -39,6 +39,11 @@ impl Kept {
         }
     }
 
+    /// Counts those that an earlier list of the same pool had no room for.
+    pub(super) fn add_forgotten(&mut self, nodes: u64) {
+        self.forgotten += nodes;
+    }
+
     /// How many had to make room for others.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten

@@ -60,15 +60,17 @@ pub fn clear(node: &str, stored: Option<&Intent>, status: &NodeStatus, asked: In
         )),
         IntentKind::Retire => Err(format!("node/{node} is retired by {author}; that can't be taken back")),
         IntentKind::Serve => Ok(Clear::Nothing),
-        // None, or of a newer version. What etcd has lost, the node may still carry out.
-        IntentKind::Unspecified if carries_out(status, asked) => {
+        // What etcd has lost, the node may still carry out.
+        IntentKind::Unspecified if stored.is_none() && carries_out(status, asked) => {
             Ok(Clear::Put(Intent { kind: IntentKind::Serve.into(), ..Intent::default() }))
         }
+        // None, or of a newer version, which is not ours to overwrite.
         IntentKind::Unspecified => Ok(Clear::Nothing),
     }
 }
 
-/// Whether a node does what an intent of this kind asks, by its own record. A drain before its end is no operator's.
+/// Whether a node does what an intent of this kind asks, by its own record. A drain after which the process ends is no
+/// operator's to take back.
 pub fn carries_out(status: &NodeStatus, kind: IntentKind) -> bool {
     match kind {
         IntentKind::Cordon => !status.cordoned_by.is_empty(),

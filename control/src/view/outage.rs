@@ -1,4 +1,4 @@
-//! How long etcd did not answer, last time.
+//! How long this control had no answer from etcd, last time.
 //!
 //! Kept by the view, told by the drive once etcd is back. Time is passed in.
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Where etcd had no new term, a shorter one is a connection that broke, and no outage.
 const BRIEF: Duration = Duration::from_millis(500);
 
-/// A time without etcd that is over.
+/// A time without an answer from etcd that is over. Whether etcd or the way to it was at fault is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
     /// Tells it from earlier ones of this process.
@@ -34,12 +34,13 @@ impl Outages {
         self.last
     }
 
-    /// Notes whether etcd is away `now`, after an update that told up to `revision`. `resumed`: its term goes on.
-    pub(super) fn note(&mut self, away: bool, resumed: bool, revision: i64, now: Instant) {
-        if away {
-            self.since.get_or_insert(now);
-            return;
-        }
+    /// etcd owes an answer since then.
+    pub(super) fn begin(&mut self, since: Instant) {
+        self.since.get_or_insert(since);
+    }
+
+    /// etcd answers `now`, and has told up to `revision`. `resumed`: its term goes on.
+    pub(super) fn end(&mut self, resumed: bool, revision: i64, now: Instant) {
         let lasted = self.since.take().map(|since| now.saturating_duration_since(since));
         if let Some(lasted) = lasted.filter(|lasted| !resumed || *lasted >= BRIEF) {
             let n = self.last.map_or(0, |last| last.n).saturating_add(1);
@@ -56,12 +57,12 @@ mod tests {
     fn an_outage_lasts_from_the_first_failure_to_the_answer() {
         let (mut outages, begin) = (Outages::default(), Instant::now());
         let after = |seconds| begin + Duration::from_secs(seconds);
-        outages.note(false, false, 3, begin);
-        outages.note(true, false, 3, after(1));
-        outages.note(true, false, 3, after(4));
+        outages.end(false, 3, begin);
+        outages.begin(after(1));
+        outages.begin(after(4));
         assert_eq!(outages.last(), None, "it goes on");
-        outages.note(false, true, 5, after(9));
-        outages.note(false, false, 6, after(10));
+        outages.end(true, 5, after(9));
+        outages.end(false, 6, after(10));
         let outage = Outage { n: 1, lasted: Duration::from_secs(8), ended: after(9), revision: 5 };
         assert_eq!(outages.last(), Some(outage));
     }
@@ -70,8 +71,8 @@ mod tests {
     fn a_short_one_counts_only_where_etcd_had_a_new_term() {
         let (mut outages, begin) = (Outages::default(), Instant::now());
         let mut after = |resumed| {
-            outages.note(true, false, 3, begin);
-            outages.note(false, resumed, 3, begin + BRIEF / 2);
+            outages.begin(begin);
+            outages.end(resumed, 3, begin + BRIEF / 2);
             outages.last().map(|last| last.n)
         };
         assert_eq!([after(true), after(false), after(true), after(false)], [None, Some(1), Some(1), Some(2)]);

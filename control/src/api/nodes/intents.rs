@@ -76,7 +76,10 @@ impl Api {
         for _ in 0..ATTEMPTS {
             let target = self.target(&named).await?;
             let stored = target.intent.as_ref().map(Entry::decode::<v1::Intent>).transpose()?.map(|i| i.value);
-            let status = self.record(&target).await?.and_then(|record| record.value.status).unwrap_or_default();
+            let status = match stored {
+                Some(_) => v1::NodeStatus::default(),
+                None => self.record(&target).await?.and_then(|record| record.value.status).unwrap_or_default(),
+            };
             let clear = intent::clear(target.id.as_str(), stored.as_ref(), &status, kind);
             let (left, change) = match clear.map_err(ApiError::Precondition)? {
                 Clear::Nothing => (None, None),

@@ -183,6 +183,10 @@ pub(crate) fn grammar() -> Command {
 /// The same mistake with a usage line of what was typed: clap shows flags of the environment too, as if they were
 /// required.
 fn typed_usage(error: clap::Error) -> clap::Error {
+    if !error.use_stderr() {
+        // Help that was asked for: it tells the variables.
+        return error;
+    }
     let without = |arg: Arg| arg.env(Resettable::Reset);
     let read = grammar().mut_args(without).try_get_matches_from(words());
     // A mistake of the environment is none without it.

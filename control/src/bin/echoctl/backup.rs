@@ -18,8 +18,8 @@ use crate::failure::Failure;
 use crate::files::write_whole;
 use crate::object::Object as _;
 use crate::object::source::{Filter, List, list, whole_list};
-use crate::output::human::count;
 use crate::output::{print, tell};
+use echo_control::words::count;
 
 /// Shown at the end of `backup --help`.
 const BACKUP_EXAMPLES: &str = "\

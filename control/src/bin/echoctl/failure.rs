@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 
 use crate::connect::io_cause;
 use crate::output;
-use crate::output::human::count;
+use echo_control::words::count;
 
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;

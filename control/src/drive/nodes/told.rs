@@ -9,9 +9,10 @@ use echo_proto::v1;
 use v1::NodePhase as Phase;
 
 use super::Name;
-use super::words::{MAX_CHARS, because, counted, cut, last_words, phase};
+use super::words::{MAX_CHARS, because, cut, last_words, phase};
 use crate::event;
 use crate::fleet::{Node, Presence};
+use crate::words::count;
 
 /// Longest message.
 const MAX_MESSAGE_CHARS: usize = 1_024;
@@ -197,14 +198,14 @@ impl Telling<'_> {
                 self.stand(
                     READY,
                     phase,
-                    format!("serves revision {n} on {}", counted(status.listeners.len(), "listener")),
+                    format!("serves revision {n} on {}", count(status.listeners.len(), "listener")),
                 );
             }
             Phase::Draining if drain.exits => self.stand(DRAINING, phase, format!("drains{}", because(&drain.reason))),
             Phase::Drained => {
                 let cut = match drain.cut_connections {
                     0 => String::new(),
-                    n => format!("; {} cut at its deadline", counted(n as usize, "connection")),
+                    n => format!("; {} cut at its deadline", count(n, "connection")),
                 };
                 self.stand(DRAINED, phase, format!("serves nothing{}{cut}", because(&drain.reason)));
             }

@@ -23,11 +23,6 @@ pub(super) fn last_words(status: &v1::NodeStatus) -> String {
     said.map_or_else(String::new, |said| format!("; its last words: {said}"))
 }
 
-/// `1 listener`, `2 listeners`
-pub(super) fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 pub(super) fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
 }
@@ -35,12 +30,6 @@ pub(super) fn cut(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_is_no_plural() {
-        let told = [0, 1, 2].map(|n| counted(n, "listener"));
-        assert_eq!(told, ["0 listeners", "1 listener", "2 listeners"]);
-    }
 
     #[test]
     fn only_what_ended_a_node_is_its_last_word() {

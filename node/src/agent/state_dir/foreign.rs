@@ -23,34 +23,61 @@ pub(super) fn refuse(dir: &Path) -> Result<(), StateDirError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(|e| refused("read", dir, e))?,
     };
-    match entries.flatten().find(|entry| !is_ours(entry)) {
-        Some(entry) => Err(StateDirError::Foreign { dir: dir.to_owned(), file: entry.file_name().into() }),
+    let entries: Vec<DirEntry> = entries.collect::<Result<_, _>>().map_err(|e| refused("read", dir, e))?;
+    let kinds: Vec<Kind> = entries.iter().map(kind).collect();
+    // In a folder that is a node's, strangers are its operator's, or of a later version: they are not touched.
+    let owned = kinds.contains(&Kind::Marked);
+    let is_foreign = |kind: &Kind| *kind == Kind::Spoilt || (*kind == Kind::Stranger && !owned);
+    match entries.iter().zip(&kinds).find(|(_, kind)| is_foreign(kind)) {
+        Some((entry, _)) => Err(StateDirError::Foreign { dir: dir.to_owned(), file: entry.file_name().into() }),
         None => Ok(()),
     }
 }
 
-fn is_ours(entry: &DirEntry) -> bool {
+/// What a file in the folder says about whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A node's.
+    Marked,
+    /// May be anybody's.
+    Fresh,
+    /// A name that we don't use.
+    Stranger,
+    /// A name that we use, but no node wrote it.
+    Spoilt,
+}
+
+fn kind(entry: &DirEntry) -> Kind {
     let name = entry.file_name();
     let name = name.to_string_lossy();
     match name.strip_suffix(UNFINISHED).unwrap_or(&name) {
-        LOCK => begins(&entry.path(), |head| head.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n')),
-        IDENTITY | REGISTRATION | CONFIG => begins(&entry.path(), |head| head.starts_with(MARK.as_bytes())),
-        FRESH => true,
-        other => other.starts_with('.'),
+        LOCK => read(&entry.path(), |head| {
+            let pid = head.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
+            if pid { Kind::Fresh } else { Kind::Spoilt }
+        }),
+        IDENTITY | REGISTRATION | CONFIG => {
+            read(&entry.path(), |head| if head.starts_with(MARK.as_bytes()) { Kind::Marked } else { Kind::Spoilt })
+        }
+        FRESH => Kind::Fresh,
+        other if other.starts_with('.') => Kind::Fresh,
+        _ => Kind::Stranger,
     }
 }
 
-/// Whether the file is one, and begins so. One that is empty or begins with a zero is what a crash leaves.
-fn begins(path: &Path, so: impl Fn(&[u8]) -> bool) -> bool {
-    // What is no file, such as a pipe, could make a reader wait.
-    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
-        return false;
+/// What the file's begin says. One that is empty or begins with a zero is what a crash leaves.
+fn read(path: &Path, judge: impl Fn(&[u8]) -> Kind) -> Kind {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {}
+        // What is no file, such as a pipe, could make a reader wait.
+        Ok(_) => return Kind::Spoilt,
+        // The node that lives here has just renamed it; or opening it for good tells why.
+        Err(_) => return Kind::Fresh,
     }
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut head)) {
-        Ok(_) => head.first().is_none_or(|first| *first == 0) || so(&head),
-        // Opening it for good tells why.
-        Err(_) => true,
+        Ok(_) if head.first().is_none_or(|first| *first == 0) => Kind::Fresh,
+        Ok(_) => judge(&head),
+        Err(_) => Kind::Fresh,
     }
 }
 
@@ -83,6 +110,16 @@ mod tests {
             assert_eq!(fs::read_to_string(scratch.0.join(name)).unwrap(), content);
             assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 1, "{name}: nothing was made beside it");
         }
+    }
+
+    #[test]
+    fn a_node_comes_back_to_its_folder_whatever_else_was_put_there() {
+        let scratch = Scratch::new();
+        open(&scratch).unwrap();
+        fs::write(scratch.0.join("core.123"), "a dump").unwrap();
+        assert_eq!(open(&scratch), Ok(None));
+        fs::write(scratch.0.join("config"), "Host *\n").unwrap();
+        assert!(open(&scratch).unwrap_err().contains(r#"holds "config""#), "but its own names are its own");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use super::{Described, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
-use crate::output::human::{age, clock, count, moment, rate};
+use echo_control::words::count;
+
+use crate::output::human::{age, clock, moment, rate};
 
 impl Described for v1::Node {
     const HAS_EVENTS: bool = true;

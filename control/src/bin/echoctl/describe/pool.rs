@@ -14,7 +14,9 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
 use crate::object::{Object as _, cause, labels, phase, revision, short_name};
-use crate::output::human::{NONE, count, moment};
+use echo_control::words::count;
+
+use crate::output::human::{NONE, moment};
 
 /// What its description needs beside the pool.
 pub(super) struct More {

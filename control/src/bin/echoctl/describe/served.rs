@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use echo_proto::v1;
 
 use crate::object::short_name;
-use crate::output::human::count;
+use echo_control::words::count;
 
 /// `2 of 3 nodes`: who has this listener open.
 pub(super) fn by(listener: &v1::Listener, nodes: &[v1::Node]) -> String {

@@ -9,7 +9,7 @@ use echo_proto::v1::{self, DrainStage, NodePhase, SyncState};
 use tokio::time::Instant;
 
 use crate::object::Object as _;
-use crate::output::human::count;
+use echo_control::words::count;
 
 /// A node begins to drain within moments; one that has not by then will not.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);

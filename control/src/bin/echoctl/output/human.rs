@@ -43,12 +43,6 @@ pub(crate) fn moment(time: Option<Timestamp>, now: SystemTime) -> String {
     time.map_or_else(|| NONE.to_owned(), |_| format!("{} ({} ago)", clock(time), age(time, now)))
 }
 
-/// `1 connection`, `2 connections`.
-pub(crate) fn count(n: impl TryInto<u64>, what: &str) -> String {
-    let n = n.try_into().unwrap_or(u64::MAX);
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
 /// Exchanges a second: `0`, `7.5`, `950`, `12.3k`, `1.2M`.
 pub(crate) fn rate(rate: f64) -> String {
     match rate {
@@ -119,12 +113,6 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(65);
         assert_eq!(moment(at(60), now), "1970-01-01T00:01:00Z (4s ago)");
         assert_eq!(moment(None, now), "-");
-    }
-
-    #[test]
-    fn one_is_no_plural() {
-        let told = [0_u32, 1, 2].map(|n| count(n, "listener"));
-        assert_eq!(told, ["0 listeners", "1 listener", "2 listeners"]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::procfs::Process;
 use crate::connect::Control;
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
-use crate::output::human::count;
 use crate::server::Server;
+use echo_control::words::count;
 
 /// Longest wait for control's list.
 const LIST: Duration = Duration::from_millis(300);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::connect::io_cause;
 use crate::failure::Failure;
-use crate::output::human::count;
+use echo_control::words::count;
 
 /// Time for the processes of an `up` that was killed just now to end.
 const GRACE: Duration = Duration::from_secs(1);

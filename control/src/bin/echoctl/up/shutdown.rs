@@ -16,7 +16,7 @@ use super::signals::Signals;
 use super::start;
 use crate::failure::Failure;
 use crate::output::console::Console;
-use crate::output::human::count;
+use echo_control::words::count;
 
 /// Longest wait for control, which only gives up its leadership.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);

@@ -17,8 +17,8 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::Object as _;
 use crate::object::source::{Filter, Source as _};
-use crate::output::human::count;
 use crate::server::Server;
+use echo_control::words::count;
 
 /// Longest wait until everything serves, unless --timeout names one.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -37,8 +37,8 @@ struct Control {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// Waits to be told to go.
-const NODE: &str = "#!/bin/sh\nwhile :; do sleep 1; done\n";
+/// Waits to be told to go. Like every node here it ends when its folder goes, should the test have lost sight of it.
+const NODE: &str = "#!/bin/sh\nwhile [ -e \"$0\" ]; do sleep 1; done\n";
 
 impl Host {
     fn new(name: &str) -> Self {

@@ -4,12 +4,12 @@
 use super::*;
 
 /// Does not hear that it is told, once its file is there.
-const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\n: >\"$0.deaf\"\nwhile :; do sleep 1; done\n";
+const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\n: >\"$0.deaf\"\nwhile [ -e \"$0\" ]; do sleep 1; done\n";
 
 /// A host whose nodes do this as soon as they are remembered.
 fn host_of(name: &str, then: &str) -> Host {
     let record = record::path(&Host::directory(name).join("nodes"), 1);
-    let wait = format!("until grep -qw $$ '{}' 2>/dev/null; do sleep 0.01; done", record.display());
+    let wait = format!("until grep -qw $$ '{}' 2>/dev/null; do [ -e \"$0\" ] || exit; sleep 0.01; done", record.display());
     Host::with_node(name, &format!("#!/bin/sh\n{wait}\n{then}\n"))
 }
 

@@ -9,7 +9,8 @@ const DEAF_NODE: &str = "#!/bin/sh\ntrap '' TERM\n: >\"$0.deaf\"\nwhile [ -e \"$
 /// A host whose nodes do this as soon as they are remembered.
 fn host_of(name: &str, then: &str) -> Host {
     let record = record::path(&Host::directory(name).join("nodes"), 1);
-    let wait = format!("until grep -qw $$ '{}' 2>/dev/null; do [ -e \"$0\" ] || exit; sleep 0.01; done", record.display());
+    let wait =
+        format!("until grep -qw $$ '{}' 2>/dev/null; do [ -e \"$0\" ] || exit; sleep 0.01; done", record.display());
     Host::with_node(name, &format!("#!/bin/sh\n{wait}\n{then}\n"))
 }
 

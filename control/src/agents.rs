@@ -123,7 +123,7 @@ impl Agents {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn no_number_of_dead_agents_holds_a_caller_up() {
         // It takes connections, and never answers.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -10,6 +10,7 @@ mod invalid;
 mod journal;
 mod nodes;
 mod pools;
+mod returns;
 mod term;
 
 use std::sync::Arc;

@@ -24,6 +24,11 @@ pub fn of_pool(pool: &PoolName) -> String {
     format!("pool/{pool}")
 }
 
+/// `cluster/<name>`.
+pub fn of_cluster(keys: &Keys) -> String {
+    format!("cluster/{}", keys.cluster())
+}
+
 /// `node/<id>`.
 pub fn of_node(node: &NodeId) -> String {
     format!("node/{node}")

@@ -145,6 +145,7 @@ impl Fleet {
     /// Goes on from what was known before all was read anew: who is not in the new list has gone. What stands there
     /// unchanged is as sure as it was, unless etcd was `away`.
     pub(crate) fn inherit(&mut self, before: Self, away: bool) {
+        self.vanished.add_forgotten(before.vanished.forgotten());
         let known = |fleet: &Self, id: &NodeId| fleet.live.contains_key(id);
         for (since, node) in
             before.vanished.into_entries().filter(|(_, node)| !known(self, &node.id)).collect::<Vec<_>>()
@@ -212,6 +213,11 @@ impl Fleet {
             }
         }
         changed
+    }
+
+    /// Vanished nodes that are not listed any more before their time, because there were too many of them.
+    pub fn forgotten(&self) -> u64 {
+        self.vanished.forgotten()
     }
 
     /// Whether there is none, and was none lately.

@@ -35,3 +35,4 @@ pub mod settings;
 pub mod stop;
 pub mod store;
 pub mod view;
+pub mod words;

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn all_are_asked_when_etcd_comes_back() {
         let view = view();
-        view.apply(Update::Away(StoreError::Compacted), 3);
+        view.apply(Update::Away { error: StoreError::Compacted, since: Instant::now() }, 3);
         assert_eq!(asked(&view, Duration::ZERO, true), 0, "nothing is known yet");
         view.apply(Update::Changes(Vec::new()), 3);
         assert_eq!(asked(&view, Duration::ZERO, false), 1);

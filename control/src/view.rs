@@ -5,6 +5,7 @@
 //! must not act on old knowledge compares revisions when it writes.
 
 mod history;
+mod outage;
 mod read;
 mod state;
 
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::history::is_changed;
+pub use self::outage::Outage;
 pub(crate) use self::read::check_record;
 pub(crate) use self::state::Verdict;
 pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
@@ -97,11 +99,22 @@ impl View {
         {
             let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
             report(&state, &update);
+            let resumed = matches!(update, Update::Resumed);
             match update {
                 Update::Reset(entries) => state.reset(&entries, revision),
                 Update::Changes(deltas) => state.apply(&deltas, revision),
                 Update::Resumed => state.away = None,
-                Update::Away(error) => state.away = Some(error),
+                Update::Away { error, since } => {
+                    state.away = Some(error);
+                    // Before the first list nothing is known that could grow old.
+                    if state.synced {
+                        state.outages.begin(since);
+                    }
+                }
+            }
+            if state.away.is_none() {
+                let revision = state.revision;
+                state.outages.end(resumed, revision, Instant::now());
             }
         }
         self.shared.version.send_modify(|version| *version += 1);
@@ -111,8 +124,8 @@ impl View {
 /// One line where the connection changes, none for every attempt.
 fn report(before: &State, update: &Update) {
     match (update, &before.away) {
-        (Update::Away(error), None) => tracing::warn!("{error}; trying again"),
-        (Update::Away(_), Some(_)) => {}
+        (Update::Away { error, .. }, None) => tracing::warn!("{error}; trying again"),
+        (Update::Away { .. }, Some(_)) => {}
         (_, Some(_)) => tracing::info!("etcd answers again"),
         (Update::Reset(entries), None) => tracing::info!(keys = entries.len(), "the cluster's state is read"),
         (Update::Changes(_) | Update::Resumed, None) => {}

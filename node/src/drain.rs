@@ -9,8 +9,14 @@ use echo_proto::spec::{DrainPlan, MAX_DURATION};
 use echo_proto::v1::{self, DrainStage, NodePhase};
 use tokio::time::Instant;
 
-/// Longest wait until the record says that the node drains.
+/// Longest wait until the record says that the node drains; and again, until it says what that has cut.
 const TELL_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is worth to look whether anything is still open: at first, when most drains end, ...
+const POLL: Duration = Duration::from_millis(5);
+/// ... for so long ...
+const POLL_SHARPLY: Duration = Duration::from_secs(1);
+/// ... and then, up to a day.
+const POLL_LATER: Duration = Duration::from_millis(100);
 
 /// Who wants this node to serve no more, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +49,18 @@ impl Wish {
     pub fn exit(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), after: After::Exit, limit: None, force: false, trace: None }
     }
+
+    /// Both at once: neither gets less than it asks for. The reason is the first one's. A limit that is not given is
+    /// `longest`.
+    pub fn and(self, other: Self, longest: Duration) -> Self {
+        let limit = match (self.limit, other.limit) {
+            (None, None) => None,
+            (one, two) => Some(one.unwrap_or(longest).min(two.unwrap_or(longest))),
+        };
+        let after = if other.after == After::Exit { After::Exit } else { self.after };
+        let (force, trace) = (self.force || other.force, self.trace.or(other.trace));
+        Self { reason: self.reason, after, limit, force, trace }
+    }
 }
 
 /// What is still going on.
@@ -54,7 +72,7 @@ pub struct Open {
     pub connections: u64,
     /// How long no datagram has come; `None` where none can, or ever did.
     pub udp_idle: Option<Duration>,
-    /// The record says that the node drains and whether it exits, or nobody can be told.
+    /// The record says that the node drains, whether it exits and what was cut; or nobody can be told.
     pub told: bool,
 }
 
@@ -146,8 +164,8 @@ impl Drain {
         self.wish.after == After::Exit
     }
 
-    /// What to do now; `poll` is how often it is worth to look.
-    pub fn step(&self, open: Open, now: Instant, poll: Duration) -> Step {
+    /// What to do now.
+    pub fn step(&self, open: Open, now: Instant) -> Step {
         let told = open.told || now >= self.tell_until;
         let done = open.connections == 0 && open.udp_idle.is_none_or(|idle| idle >= self.udp_quiet);
         match self.stage {
@@ -157,7 +175,10 @@ impl Drain {
             DrainStage::Closing if done || now >= self.end => Step::Finish,
             DrainStage::Drained if !self.exits() => Step::Stay,
             DrainStage::Drained if told => Step::Exit,
-            _ => Step::Wait(now + poll),
+            _ => {
+                let poll = if now.saturating_duration_since(self.began) < POLL_SHARPLY { POLL } else { POLL_LATER };
+                Step::Wait(now + poll)
+            }
         }
     }
 
@@ -166,10 +187,18 @@ impl Drain {
         self.stage = DrainStage::Closing;
     }
 
-    /// Notes that nothing is open any more, and how many connections that has cut.
-    pub fn drained(&mut self, cut: u64) {
+    /// Notes that nothing is open any more, and how many connections that has cut, which is to be told.
+    pub fn drained(&mut self, cut: u64, now: Instant) {
         self.stage = DrainStage::Drained;
         self.cut = u32::try_from(cut).unwrap_or(u32::MAX);
+        if cut > 0 {
+            self.tell_until = now + TELL_LIMIT;
+        }
+    }
+
+    /// Whether a record with `said` has nothing more to tell.
+    pub fn is_told_by(&self, said: Option<&v1::DrainStatus>) -> bool {
+        said.is_some_and(|said| said.exits == self.exits() && said.cut_connections == self.cut)
     }
 
     /// Where the node is in its life.

@@ -35,9 +35,6 @@ use plan::{Prepared, Socket};
 pub use sessions::{Sessions, Silent};
 use threads::{STEP_TIMEOUT, Threads};
 
-/// How often it is worth to look whether anything is still open.
-pub const IDLE_POLL: Duration = Duration::from_millis(5);
-
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {

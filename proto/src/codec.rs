@@ -2,8 +2,8 @@
 //!
 //! Called by `echoctl` for files and output, by control and the nodes for every value in etcd. Reading collects every
 //! mistake with its path and never stops at the first; writing gives canonical protobuf JSON
-//! (<https://protobuf.dev/programming-guides/json/>) for etcd and `-o json`, or the human form (short enum names,
-//! `10s`) for `-o yaml`. Both forms are read. It must never panic on what a file or etcd holds.
+//! (<https://protobuf.dev/programming-guides/json/>) for etcd, the same with all defaults for `-o json`, or the human form (short enum names,
+//! `10s`) for `-o yaml`. All are read. It must never panic on what a file or etcd holds.
 
 mod duration;
 mod read;
@@ -86,6 +86,11 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Value>, FieldError> {
     check_size(text.len())?;
     let options = serde_saphyr::Options::default();
     serde_saphyr::from_multiple_with_options(text, options).map_err(|e| {
+        if let serde_saphyr::Error::DuplicateMappingKey { key, location } = e.without_snippet() {
+            let key = key.as_deref().unwrap_or("a key");
+            let place = format!("line {} column {}", location.line(), location.column());
+            return FieldError::new("", format!("not YAML: {place}: {key} stands twice in one mapping; give it once"));
+        }
         // Its first line tells place and cause; below it, the text is shown again under a name that is not the file's.
         let told = e.to_string();
         let first = told.lines().next().unwrap_or_default();
@@ -136,6 +141,12 @@ pub fn to_json<M: Message>(message: &M) -> String {
 /// Canonical protobuf JSON as an untyped value, in the order of the fields' numbers.
 pub fn to_value<M: Message>(message: &M) -> Value {
     write::value(&dynamic(message), write::Form::Canonical)
+}
+
+/// As [`to_value`], with what is zero, false or empty, so that a program that reads it can ask for that. What has a
+/// presence of its own and was not set is left out still.
+pub fn to_full_value<M: Message>(message: &M) -> Value {
+    write::value(&dynamic(message), write::Form::Full)
 }
 
 /// The form for people: short enum names, durations as `10s`, numbers as numbers.

@@ -53,6 +53,11 @@ impl Keys {
         Self { root: format!("/echo/v1/{cluster}/") }
     }
 
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        self.root.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    }
+
     /// The prefix of all keys of the cluster.
     pub fn root(&self) -> &str {
         &self.root

@@ -50,6 +50,8 @@ pub const MAX_BANNER_BYTES: usize = 4_096;
 /// What greet sends where no banner is given: the greeting of the lesson server it descends from.
 pub const DEFAULT_BANNER: &str = "欢迎访问小服务器!\r\n";
 
+/// What a pool's file calls itself.
+const KIND: &str = "Pool";
 /// Shown for a field whose feature does not exist yet.
 const UNSUPPORTED: &str = "not supported by this version";
 
@@ -179,6 +181,12 @@ pub fn check_template(template: &v1::PoolTemplate) -> Result<Plan, FieldErrors> 
 /// Every mistake; what is only a consequence of an unreadable field is left out.
 pub fn read_pool(document: &serde_json::Value) -> Result<(v1::Pool, PoolPlan), FieldErrors> {
     let decoded = codec::decode::<v1::Pool>(document, codec::Strictness::Strict);
+    if !matches!(decoded.message.kind.as_str(), "" | KIND) {
+        // Of another kind of object every field would be a mistake.
+        let mut check = Check::default();
+        check.header(&decoded.message);
+        return Err(FieldErrors(check.errors));
+    }
     let mut errors = decoded.errors;
     match check_pool(&decoded.message) {
         Ok(plan) if errors.is_empty() => return Ok((decoded.message, plan)),
@@ -212,8 +220,8 @@ impl Check {
         if pool.api_version != API_VERSION {
             self.fail("apiVersion", format!("expected {API_VERSION}, got {:?}", pool.api_version));
         }
-        if pool.kind != "Pool" {
-            self.fail("kind", format!("expected Pool, got {:?}", pool.kind));
+        if pool.kind != KIND {
+            self.fail("kind", format!("expected {KIND}, got {:?}", pool.kind));
         }
     }
 
@@ -293,7 +301,7 @@ impl Check {
         match Duration::try_from(given) {
             Ok(duration) if duration <= MAX_DURATION => duration,
             _ => {
-                self.fail(path, format!("must be between 0s and {}s", MAX_DURATION.as_secs()));
+                self.fail(path, format!("must be between 0s and {MAX_DURATION:?}"));
                 default
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::etcd::{free_port, own_loopback_address};
+use crate::ports::{free_port, own_loopback_address};
 use crate::wait::{ensure, eventually};
 use crate::{Echoctl, Etcd, Process, tools};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::etcd::{free_port, own_loopback_address};
+use crate::ports::{free_port, own_loopback_address};
 use crate::wait::{ensure, eventually};
 use crate::{Process, tools};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::ports::{free_port, own_loopback_address};
 use crate::{eventually, finish::finish, process::Process, tools};
 
 /// Until a fresh etcd answers; 0.2 s on an idle machine.
@@ -187,18 +188,4 @@ fn spawn(dir: &Path, url: &str, peer: &str, more: &[String]) -> Process {
         "--election-timeout=200".into(),
     ];
     Process::start_foreign("etcd", dir, &tools::foreign("etcd"), &[args.as_slice(), more].concat())
-}
-
-/// A random address of 127.0.0.0/8, so that ports chosen now are still free when they are bound.
-pub fn own_loopback_address() -> Ipv4Addr {
-    let mut bytes = [0; 3];
-    getrandom::fill(&mut bytes).expect("the kernel has random bytes");
-    let [a, b, c] = bytes;
-    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
-}
-
-/// A port that is free at this address.
-pub fn free_port(address: Ipv4Addr) -> u16 {
-    let probe = TcpListener::bind((address, 0)).expect("a loopback address has a free port");
-    probe.local_addr().expect("a bound socket has an address").port()
 }

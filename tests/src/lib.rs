@@ -11,13 +11,13 @@
 pub mod client;
 pub mod cluster;
 pub mod collector;
-
 pub mod echoctl;
 pub mod etcd;
 pub mod fault;
 pub mod finish;
 pub mod lab;
 pub mod node;
+pub mod ports;
 pub mod process;
 pub mod scripted;
 pub mod slow;

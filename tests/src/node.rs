@@ -40,6 +40,17 @@ pub struct Record {
     pub lease: i64,
 }
 
+/// At which revision of etcd each node of the cluster `default` wrote its record.
+///
+/// # Panics
+/// When etcd doesn't answer.
+pub fn writes(etcd: &Etcd) -> Vec<i64> {
+    let told = etcd.etcdctl(&["get", "--prefix", "/echo/v1/default/nodes/", "-w", "json"]);
+    let found: Value = serde_json::from_str(&told).expect("etcdctl writes JSON");
+    let records = found["kvs"].as_array().cloned().unwrap_or_default();
+    records.iter().map(|record| record["mod_revision"].as_i64().expect("a key has a revision")).collect()
+}
+
 /// The record at `key`, if there is one.
 pub fn record(etcd: &Etcd, key: &str) -> Option<Record> {
     let found: Value = serde_json::from_str(&etcd.etcdctl(&["get", key, "-w", "json"])).expect("etcdctl writes JSON");
@@ -68,13 +79,17 @@ impl History {
     }
 
     /// The values of `key` so far; `None` is a deletion.
+    ///
+    /// # Panics
+    /// When one is no JSON.
     pub fn of(&self, key: &str) -> Vec<Option<Value>> {
         let log = self.0.log();
-        let lines: Vec<&str> = log.lines().collect();
+        // The last line may still be on its way.
+        let lines: Vec<&str> = log.rsplit_once('\n').map_or_else(Vec::new, |(whole, _)| whole.split('\n').collect());
         let of_key = lines.windows(3).filter(|event| event[1] == key);
         of_key
             .filter_map(|event| match event[0] {
-                "PUT" => Some(serde_json::from_str(event[2]).ok()),
+                "PUT" => Some(Some(serde_json::from_str(event[2]).expect("a node writes JSON"))),
                 "DELETE" => Some(None),
                 _ => None,
             })

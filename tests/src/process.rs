@@ -56,9 +56,13 @@ impl Process {
     }
 
     /// What it wrote so far.
+    ///
+    /// # Panics
+    /// When its log is gone.
     pub fn log(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        text.get(self.log_start..).unwrap_or_default().to_owned()
+        let text = std::fs::read(&self.log).unwrap_or_else(|e| panic!("{}: {e}", self.log.display()));
+        // It may be read in the middle of a character.
+        String::from_utf8_lossy(text.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
     /// Sends a signal to it, and to the foreign program that a shell runs for us: its process group.

@@ -63,7 +63,7 @@ fn a_drain_outlives_the_command_that_waits_for_it() {
     let mut open = client::connect(bound(&node, "echo-tcp")).unwrap();
     client::echo_on(&mut open, b"open").unwrap();
 
-    let late = cluster.echoctl().run("drain node-1 --timeout 1s");
+    let late = cluster.echoctl().run("drain node-1 --timeout 2s");
     assert_eq!(late.code, 1, "{late:?}");
     assert!(late.stderr.contains("`echoctl undrain node-1 --pool default`"), "{late:?}");
 

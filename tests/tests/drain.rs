@@ -153,6 +153,54 @@ fn who_was_drained_and_dies_comes_back_drained() {
 }
 
 #[test]
+fn a_drain_or_a_cordon_that_etcd_has_lost_can_be_taken_back() {
+    lab::run("a_drain_or_a_cordon_that_etcd_has_lost_can_be_taken_back", || {
+        let (mut cluster, node) = cluster("{}");
+        let backup = cluster.etcd.save();
+        for (wish, takes_back, held) in
+            [("drain", "undrain", "/status/drain/stage"), ("cordon", "uncordon", "/status/cordonedBy")]
+        {
+            cluster.echoctl().ok(&format!("{wish} node-1"));
+            until(&cluster, "it is held back", |node| !text(node, held).is_empty());
+            cluster.etcd.restore(&backup);
+            eventually("it holds back though nothing tells it to", SETTLED, || {
+                let (intents, records) = (cluster.etcd.get_prefix(INTENT), cluster.etcd.get_prefix(NODE));
+                let record = records.first().and_then(|(_, json)| serde_json::from_str::<Value>(json).ok());
+                let held = record.is_some_and(|record| !text(&record, held).is_empty());
+                ensure(held && intents.is_empty(), || format!("{intents:?} {records:?}"))
+            });
+            let said = eventually("control is back", SETTLED, || {
+                let run = cluster.echoctl().run(&format!("{takes_back} node-1"));
+                ensure(run.code == 0, || run.stderr.clone())?;
+                Ok::<_, String>(run.stdout)
+            });
+            assert_eq!(said, format!("node/node-1 {takes_back}ed\n"));
+            until(&cluster, "it is back", |node| text(node, held).is_empty());
+            cluster.wait_nodes(1);
+            client::tcp_echo(bound(&node, "echo-tcp"), b"again").unwrap();
+            eventually("no wish is left", SETTLED, || ensure(cluster.etcd.get_prefix(INTENT).is_empty(), String::new));
+        }
+    });
+}
+
+#[test]
+fn who_was_cordoned_before_a_drain_is_cordoned_after_it() {
+    lab::run("who_was_cordoned_before_a_drain_is_cordoned_after_it", || {
+        let (cluster, _) = cluster("{}");
+        cluster.echoctl().ok("cordon node-1");
+        cluster.echoctl().ok("drain node-1");
+        let said = cluster.echoctl().ok("undrain node-1");
+        assert!(
+            said.starts_with("node/node-1 undrained, and cordoned by ") && said.ends_with(" as before\n"),
+            "{said}"
+        );
+        until(&cluster, "it serves, cordoned", |node| {
+            text(node, "/status/phase") == "NODE_PHASE_READY" && !text(node, "/status/cordonedBy").is_empty()
+        });
+    });
+}
+
+#[test]
 fn a_node_drains_without_etcd_as_well() {
     lab::run("a_node_drains_without_etcd_as_well", || {
         let (mut cluster, node) = cluster("{deadline: 1h}");

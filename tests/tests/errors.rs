@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use echo_tests::etcd::{free_port, own_loopback_address};
 use echo_tests::finish::finish;
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 
 #[track_caller]
@@ -41,6 +41,9 @@ fn objects_that_do_not_exist() {
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{line}");
         one_line(&output.stderr, &["error: ", name, next]);
     }
+    let near = cluster.echoctl().run("drain node1");
+    assert_eq!(near.code, 1);
+    one_line(&near.stderr, &["\"node1\" not found", "did you mean node-1?"]);
     let some = cluster.echoctl().run("get nodes absent node-1 -o name");
     assert_eq!((some.code, some.stdout.as_str()), (1, "node/node-1\n"), "what is there is shown");
     one_line(&some.stderr, &["error: ", "absent"]);
@@ -68,6 +71,18 @@ fn words_that_are_no_command() {
 }
 
 #[test]
+fn the_usage_that_is_shown_asks_for_no_flag_of_the_environment() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1").env("ECHOCTL_CONFIG", "/tmp/none").env("ECHO_TIMEOUT", "5s");
+    for (line, usage) in [("get", "echoctl get <TYPE"), ("scale pool/a", "echoctl scale --replicas <N> <pool/NAME>")] {
+        let output = echoctl.run(line);
+        let shown = output.stderr.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
+        assert!(output.code == 2 && shown.contains(usage) && !shown.contains("--config"), "{output:?}");
+    }
+    let bad = echoctl.env("ECHO_TIMEOUT", "5").run("get nodes");
+    assert!(bad.code == 2 && bad.stderr.contains("--timeout"), "{bad:?}");
+}
+
+#[test]
 fn the_nearest_word_is_named() {
     let echoctl = Echoctl::new("http://127.0.0.1:1");
     let cases = [
@@ -78,6 +93,9 @@ fn the_nearest_word_is_named() {
         ("describe revison/edge-1", "did you mean revision"),
         ("delete polls/edge", "did you mean pools?"),
         ("rollout statsu edge", "'status'"),
+        ("create pool", "'apply'"),
+        ("remove pool/x", "'delete'"),
+        ("delete node-1", "did you mean node/node-1?"),
     ];
     for (line, near) in cases {
         let output = echoctl.run(line);
@@ -85,8 +103,11 @@ fn the_nearest_word_is_named() {
         assert!(output.stderr.contains(near), "{line}: {near:?} is not in {}", output.stderr);
         assert!(!output.stderr.contains("'undrain'"), "one word, and not its opposite: {}", output.stderr);
     }
-    let far = echoctl.run("remove pool/x");
-    assert!(far.code == 2 && !far.stderr.contains("similar"), "restore is not near: {far:?}");
+    let far = echoctl.run("explain pool/x");
+    assert!(far.code == 2 && !far.stderr.contains("similar"), "nothing is near: {far:?}");
+    for line in ["help --help", "help -h"] {
+        assert!(echoctl.ok(line).contains("Getting started"), "{line}");
+    }
 }
 
 #[test]
@@ -129,6 +150,13 @@ fn files_that_are_no_pool() {
         assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{name}: {output:?}");
         assert!(output.stderr.starts_with("error: ") && output.stderr.contains(name), "{name}: {}", output.stderr);
     }
+    let nodes = dir.join("nodes");
+    std::fs::write(&nodes, "{apiVersion: echo/v1, kind: Node, metadata: {name: a}, status: {pool: a}}").unwrap();
+    let told = echoctl.run(&format!("apply -f {} --dry-run=client", nodes.display())).stderr;
+    assert!(told.contains("1 mistake;") && told.contains("kind: expected Pool, got \"Node\""), "{told}");
+    std::fs::write(&nodes, "kind: Pool\nkind: Pool\n").unwrap();
+    let told = echoctl.run(&format!("apply -f {} --dry-run=client", nodes.display())).stderr;
+    assert!(told.contains("line 2 column 1: kind stands twice") && !told.contains("Policy"), "{told}");
     let absent = echoctl.run("apply -f /nonexistent/pool.yaml");
     assert_eq!(absent.code, 1);
     one_line(&absent.stderr, &["error: ", "/nonexistent/pool.yaml"]);
@@ -164,4 +192,13 @@ fn settings_are_checked_all_at_once() {
             assert!(text.contains(flag), "{program} {flag}: {text}");
         }
     }
+}
+
+#[test]
+fn help_tells_the_variables_that_a_mistake_does_not_ask_for() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1");
+    for line in ["--help", "get --help", "help get"] {
+        assert!(echoctl.ok(line).contains("[env: ECHO_TIMEOUT"), "{line}");
+    }
+    assert!(!echoctl.run("get").stderr.contains("env"));
 }

@@ -1,7 +1,10 @@
 //! Garbage in keys of ours: an event tells it, and nothing else stops.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::Ipv4Addr;
+
 use echo_tests::cluster::{SETTLED, bound, pool_file, text};
+use echo_tests::ports::take_port;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, client, eventually};
 use serde_json::Value;
@@ -41,6 +44,35 @@ fn every_unreadable_record_is_an_event_and_the_rest_works_on() {
 }
 
 #[test]
+fn an_intent_that_makes_no_sense_takes_nothing_back() {
+    let cluster = Cluster::start(1);
+    let node = cluster.wait_nodes(1).remove(0);
+    let key = "/echo/v1/default/intents/default/node-1";
+    let log = cluster.dir().join("logs/node-1.log");
+    let drained_by = |who: &str| {
+        cluster.etcd.put(key, &format!(r#"{{"kind":"INTENT_KIND_DRAIN","author":"{who}"}}"#));
+        eventually("it is drained", SETTLED, || {
+            let node = cluster.nodes()?.into_iter().next().ok_or("no node")?;
+            let told = (text(&node, "/status/phase"), text(&node, "/status/drain/reason"));
+            ensure(told == ("NODE_PHASE_DRAINED".to_owned(), format!("drained by {who}")), || node.to_string())?;
+            Ok::<_, String>(text(&node, "/status/drain/startTime"))
+        })
+    };
+    let began = drained_by("ann");
+    for (n, value) in ["garbage{", r#"{"kind":"INTENT_KIND_QUIESCE"}"#].into_iter().enumerate() {
+        cluster.etcd.put(key, value);
+        eventually("the node says so", SETTLED, || {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            ensure(log.matches("can't be read; going by the last one").count() > n, || log)
+        });
+        assert!(client::connect(bound(&node, "echo-tcp")).is_err(), "{value}");
+    }
+    assert_eq!(drained_by("bob"), began, "it is still the same drain");
+    cluster.etcd.delete(key);
+    cluster.wait_nodes(1);
+}
+
+#[test]
 fn a_garbage_or_deleted_assignment_is_written_anew() {
     let cluster = Cluster::start(2);
     let nodes = cluster.wait_nodes(2);
@@ -67,7 +99,7 @@ fn a_garbage_or_deleted_assignment_is_written_anew() {
 #[test]
 fn a_deleted_assignment_does_not_bring_back_a_revision_that_was_taken_back() {
     let cluster = Cluster::start(2);
-    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let foreign = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = foreign.local_addr().unwrap().port();
     let taken = format!("    - {{name: taken, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n");
     let file = cluster.file("taken.yaml", &(pool_file(2) + &taken));

@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use echo_tests::cluster::{READY, SETTLED, bound, name, pool_file, text};
-use echo_tests::etcd::own_loopback_address;
 use echo_tests::node::{History, SOON, start, start_as, wait_log};
+use echo_tests::ports::{own_loopback_address, take_port};
 use echo_tests::process::{alive, kill_pid};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Etcd, client, eventually, tools};
@@ -95,7 +95,7 @@ fn every_phase_of_a_start_is_written() {
     let cluster = Cluster::start(0);
     let history = History::follow(&cluster.etcd, cluster.dir());
     let address = own_loopback_address();
-    let taken = std::net::TcpListener::bind((address, 0)).unwrap();
+    let taken = take_port(address);
     let port = taken.local_addr().unwrap().port();
     let args = ["--pool", "edge", "--address", &address.to_string()];
     let _node = start(cluster.dir(), cluster.etcd.url(), "lonely", &args);
@@ -114,7 +114,7 @@ fn every_phase_of_a_start_is_written() {
     let record = told.last().unwrap().as_ref().unwrap();
     let conditions = record["status"]["conditions"].as_array().unwrap();
     let refused = conditions.iter().find(|condition| condition["type"] == "ConfigAccepted").unwrap();
-    assert_eq!(text(refused, "/reason"), "BindFailed");
+    assert_eq!(text(refused, "/reason"), "AddressInUse");
     assert_eq!(text(refused, "/message"), format!("listener echo-tcp: bind {address}:{port}: address in use"));
     drop(taken);
     let told = reach("NODE_PHASE_READY");

@@ -1,10 +1,11 @@
 //! A change of a pool's template reaches every node whole, or not at all, while traffic goes on.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use echo_tests::cluster::{SETTLED, bound, name, text};
+use echo_tests::ports::take_port;
 use echo_tests::process::kill_pid;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, client, eventually, tools};
@@ -61,7 +62,7 @@ fn a_listener_is_added_and_taken_back_under_an_open_connection() {
 #[test]
 fn a_port_in_use_is_a_nack_and_the_old_config_serves_on() {
     let cluster = Cluster::start(3);
-    let foreign = TcpListener::bind("127.0.0.2:0").unwrap();
+    let foreign = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = foreign.local_addr().unwrap().port();
     let taken = format!("    - {{name: taken, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n");
     let file = cluster.file("taken.yaml", &pool_with(&taken));

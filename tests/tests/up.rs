@@ -1,17 +1,19 @@
 //! `echoctl up` as the README runs it: fixed ports, its own etcd, netcat, Ctrl-C and kill -9.
 //!
-//! `the_readme_run` is the one test on fixed ports: a cluster of yours on this machine must be stopped for it.
+//! `the_readme_run` is the one test on fixed ports, in a network of its own.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{READY, bound, name};
 use echo_tests::finish::finish;
-use echo_tests::process::{gone, naming};
+use echo_tests::ports::take_port;
+use echo_tests::process::{gone, kill_pid, naming};
 use echo_tests::wait::ensure;
-use echo_tests::{Echoctl, Etcd, Process, client, eventually, tools};
+use echo_tests::{Echoctl, Etcd, Process, client, eventually, lab, tools};
 use nix::sys::signal::Signal;
 
 /// Ctrl-C to the end: a drain of 5 s at most, and then some.
@@ -65,37 +67,39 @@ fn netcat(args: &[&str], input: &str) -> String {
 
 #[test]
 fn the_readme_run() {
-    let state = state("readme");
-    let mut up = Up::start(&state, "");
-    let log = up.process.log();
-    for part in ["node-1", "node-2", "node-3", "127.0.0.1:7007", "tcp", "udp", "nc "] {
-        assert!(log.contains(part), "{part:?} is not in\n{log}");
-    }
-    for node in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
-        assert_eq!(netcat(&["-q1", node, "7007"], "over tcp"), "over tcp");
-        assert_eq!(netcat(&["-u", "-w1", node, "7007"], "over udp"), "over udp");
-    }
-    let echoctl = Echoctl::new("http://127.0.0.1:7400");
-    assert_eq!(echoctl.items("get nodes").unwrap().len(), 3);
-    echoctl.ok("scale pool/default --replicas 4");
-    eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
-    let family_before = naming(&state);
-    assert!(family_before.len() >= 6, "up, etcd, control and four nodes: {family_before:?}");
-    up.interrupt();
-    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
+    lab::run("the_readme_run", || {
+        let state = state("readme");
+        let mut up = Up::start(&state, "");
+        let log = up.process.log();
+        for part in ["node-1", "node-2", "node-3", "127.0.0.1:7007", "tcp", "udp", "nc "] {
+            assert!(log.contains(part), "{part:?} is not in\n{log}");
+        }
+        for node in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
+            assert_eq!(netcat(&["-q1", node, "7007"], "over tcp"), "over tcp");
+            assert_eq!(netcat(&["-u", "-w1", node, "7007"], "over udp"), "over udp");
+        }
+        let echoctl = Echoctl::new("http://127.0.0.1:7400");
+        assert_eq!(echoctl.items("get nodes").unwrap().len(), 3);
+        echoctl.ok("scale pool/default --replicas 4");
+        eventually("node-4 serves", READY, || client::tcp_echo("127.0.0.4:7007".parse().unwrap(), b"four"));
+        let family_before = naming(&state);
+        assert!(family_before.len() >= 6, "up, etcd, control and four nodes: {family_before:?}");
+        up.interrupt();
+        assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 
-    // Again: the stored pool, with the four nodes that it has now.
-    let mut up = Up::start(&state, "");
-    assert_eq!(echoctl.items("get nodes").unwrap().len(), 4);
-    up.interrupt();
-    // And --nodes wins where given.
-    let mut up = Up::start(&state, "--nodes 2");
-    eventually("two nodes are left", READY, || {
-        let nodes = echoctl.items("get nodes")?;
-        ensure(nodes.len() == 2, || format!("{}", nodes.len()))
+        // Again: the stored pool, with the four nodes that it has now; UDP is quiet after ten seconds only.
+        let mut up = Up::start(&state, "--drain-deadline 1s");
+        assert_eq!(echoctl.items("get nodes").unwrap().len(), 4);
+        up.interrupt();
+        // And --nodes wins where given.
+        let mut up = Up::start(&state, "--nodes 2 --drain-deadline 1s");
+        eventually("two nodes are left", READY, || {
+            let nodes = echoctl.items("get nodes")?;
+            ensure(nodes.len() == 2, || format!("{}", nodes.len()))
+        });
+        up.interrupt();
+        assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
     });
-    up.interrupt();
-    assert_eq!(naming(&state), [0_u32; 0], "nothing is left running");
 }
 
 const ANY_PORTS: &str = "--listen 127.0.0.1:0 --http 127.0.0.1:0 --node-grpc-port 0 --node-http-port 0";
@@ -115,7 +119,7 @@ fn a_killed_up_takes_everything_with_it() {
     assert!(family.len() >= 5, "up, etcd, control and two nodes: {family:?}");
     up.process.kill();
     for pid in family {
-        gone(pid, Duration::from_secs(3));
+        gone(pid, READY);
     }
     // The same state dir can be used again at once, after a crash too.
     let mut up = Up::start(&state, &args);
@@ -129,7 +133,7 @@ fn its_etcd_and_its_control_are_restarted() {
     let mut up = Up::start(&state, &args);
     for victim in ["etcd", "echo-control"] {
         let pid = find(&state, victim);
-        echo_tests::process::kill_pid(pid, Signal::SIGKILL);
+        kill_pid(pid, Signal::SIGKILL);
         eventually(&format!("another {victim} runs"), READY, || {
             let now = naming(&state).into_iter().filter(|p| program(*p) == victim).collect::<Vec<_>>();
             ensure(now.len() == 1 && now[0] != pid, || format!("{now:?}"))
@@ -145,7 +149,7 @@ fn a_nodes_end_is_told_and_another_started() {
     let state = state("node-end");
     let mut up = Up::start(&state, &any_ports(state.parent().unwrap(), 1));
     let node = find(&state, "echo-node");
-    echo_tests::process::kill_pid(node, Signal::SIGKILL);
+    kill_pid(node, Signal::SIGKILL);
     eventually("up tells of the node's end", READY, || {
         let log = up.process.log();
         ensure(log.contains(&format!("node-1: pid {node} was ended by signal 9")), || log)
@@ -219,7 +223,7 @@ fn what_cannot_work_is_told_before_anything_is_started() {
 fn a_node_that_cannot_start_ends_the_start_soon() {
     let state = state("no-start");
     let dir = state.parent().unwrap().to_owned();
-    let foreign = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let foreign = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = foreign.local_addr().unwrap().port();
     // What a stored pool needs is not known before the start, so that the port is not tried before.
     let etcd = Etcd::start(&dir);
@@ -238,8 +242,8 @@ fn a_node_that_cannot_start_ends_the_start_soon() {
 fn every_port_that_is_taken_is_told_at_once_with_its_holder() {
     let state = state("clash");
     let dir = state.parent().unwrap().to_owned();
-    let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let agent = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let control = take_port(Ipv4Addr::LOCALHOST);
+    let agent = take_port(Ipv4Addr::new(127, 0, 0, 2));
     let port = agent.local_addr().unwrap().port();
     let listen = control.local_addr().unwrap();
     let args = any_ports(&dir, 2).replace("--node-grpc-port 0", &format!("--node-grpc-port {port}"));
@@ -283,19 +287,25 @@ fn a_state_dir_of_another_cluster_is_refused() {
 #[test]
 fn nodes_of_a_killed_run_are_not_told() {
     let state = state("ghosts");
-    let args = any_ports(state.parent().unwrap(), 2);
+    let args = any_ports(state.parent().unwrap(), 3);
     let mut up = Up::start(&state, &args);
-    let echoctl = up.echoctl();
-    echoctl.ok("scale pool/default --replicas 3");
-    eventually("three nodes are known", READY, || {
-        let nodes = echoctl.items("get nodes")?;
-        ensure(nodes.len() == 3, || format!("{}", nodes.len()))
-    });
+    // Two nodes are wanted from now on, and the third can't hear that it must leave: its record stays as it is.
+    let third = pid_of(&state, "node-3");
+    kill_pid(third, Signal::SIGSTOP);
+    up.echoctl().ok("scale pool/default --replicas 2");
     up.process.kill();
-    let mut up = Up::start(&state, &format!("{args} --nodes 2"));
+    kill_pid(third, Signal::SIGKILL);
+    let mut up = Up::start(&state, &args);
     let log = up.process.log();
     assert!(log.contains("node-2") && !log.contains("node-3"), "{log}");
     up.interrupt();
+}
+
+/// A node's process, from the scaler's own file.
+fn pid_of(state: &Path, node: &str) -> u32 {
+    let text = std::fs::read_to_string(state.join(format!("nodes/{node}.json"))).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    told["pid"].as_u64().unwrap().try_into().unwrap()
 }
 
 /// The one process of this cluster that runs a program.

@@ -60,6 +60,13 @@ fn connections_that_fall_silent_are_left_soon() {
         ensure(scaled.code == 0, || scaled.stderr)
     });
     led.has_nodes(2, AFTER_SILENCE);
+    eventually("how long it had no answer is told", AT_ONCE, || {
+        let events = led.items("get events")?;
+        let told = events.iter().find(|event| text(event, "/reason") == "EtcdReturned").ok_or("not yet")?;
+        let seconds = text(told, "/message").split_whitespace().rev().nth(1).and_then(|n| n.parse::<u64>().ok());
+        // It was asked after 5 s of silence, and given up 5 s later.
+        ensure(seconds.is_some_and(|n| n >= 5), || format!("{told}"))
+    });
     led.was_well();
 }
 

@@ -1,6 +1,6 @@
 //! Whatever etcd does, a real node serves on, does not storm etcd, and is right again by itself.
 //!
-//! Traffic runs over one connection and over UDP all the time; a single lost echo fails the test.
+//! Traffic runs over TCP and UDP all the time; a single echo that is lost or late fails the test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "wire/lone.rs"]

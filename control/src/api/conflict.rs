@@ -64,7 +64,8 @@ fn text(name: &PoolName, expected: i64, stored: Option<&Stored<v1::PoolRecord>>,
     let what = event.map_or_else(String::new, |e| format!(": {}", e.message));
     format!(
         "pool/{name} was changed meanwhile: you have resourceVersion {expected}, stored is {version} (revision {n}, by \
-         {by}{at}{what}); get it again, or leave resourceVersion out to overwrite"
+         {by}{at}{what}); get it again, or leave resourceVersion out to overwrite, as the files of \
+         `echoctl backup` do"
     )
 }
 

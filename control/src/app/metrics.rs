@@ -35,6 +35,20 @@ pub(super) fn observe(meter: &Meter, view: &View, instance: &str) {
             }
         })
         .build();
+    let watched = view.clone();
+    meter
+        .u64_observable_counter(names::REGISTRY_NODE_FORGOTTEN)
+        .with_description("Vanished nodes that are not listed any more before their time, as there were too many")
+        .with_unit("{node}")
+        .with_callback(move |observer| {
+            let forgotten = |state: &State| -> Vec<_> {
+                state.pools.iter().map(|(name, pool)| (name.to_string(), pool.fleet.forgotten())).collect()
+            };
+            for (pool, nodes) in watched.read(forgotten) {
+                observer.observe(nodes, &[KeyValue::new(names::POOL, pool)]);
+            }
+        })
+        .build();
     let (watched, instance) = (view.clone(), instance.to_owned());
     meter
         .u64_observable_gauge(names::LEADER)

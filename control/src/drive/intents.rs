@@ -14,6 +14,7 @@ use v1::IntentKind;
 use super::Pass;
 use super::journal::Journal;
 use crate::event;
+use crate::plan::intent;
 use crate::store::StoreError;
 use crate::view::{PoolState, Slot, State, View};
 
@@ -43,7 +44,11 @@ pub(super) async fn pass(view: &View, journal: &mut Journal, absences: &mut Abse
     let now = Instant::now();
     for End { pool, node, mod_revision, kind, why } in view.read(|state| ends(state, absences, now)) {
         let from = kind.as_str_name().trim_start_matches("INTENT_KIND_").to_owned();
-        let message = format!("the wish to {} it ends: {why}", from.to_lowercase());
+        let wish = match kind {
+            IntentKind::Serve => "that it serves".to_owned(),
+            _ => format!("to {} it", from.to_lowercase()),
+        };
+        let message = format!("the wish {wish} ends: {why}");
         let event = event::normal("IntentEnded", event::of_node(&node), message);
         let event = event::in_pool(&pool, v1::Event { from, ..event });
         let key = journal.keys().intent(&pool, &node);
@@ -86,9 +91,22 @@ fn end(pool: &PoolState, id: &NodeId, intent: &v1::Intent, away: Duration) -> Op
     if away >= AWAY_FOR {
         return Some("its node has been away for a day");
     }
-    if intent.kind() != IntentKind::Retire {
-        return None;
+    match intent.kind() {
+        IntentKind::Retire => retired(pool, id, intent, away),
+        IntentKind::Serve => {
+            let serves = |status: &v1::NodeStatus| {
+                let held = [IntentKind::Cordon, IntentKind::Drain];
+                held.into_iter().all(|kind| !intent::carries_out(status, kind))
+            };
+            let node = pool.fleet.live().find(|node| node.id == *id)?;
+            serves(&node.status).then_some("it does")
+        }
+        IntentKind::Cordon | IntentKind::Drain | IntentKind::Unspecified => None,
     }
+}
+
+/// Why a retirement ends.
+fn retired(pool: &PoolState, id: &NodeId, intent: &v1::Intent, away: Duration) -> Option<&'static str> {
     match pool.fleet.get(id) {
         // A node without etcd may still come back and hear of it.
         Some(node) if node.has_vanished() && node.doubt() != Some(v1::SyncState::Lost) => None,

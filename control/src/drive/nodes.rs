@@ -5,6 +5,7 @@
 //! pool in one look is told as an event on the pool, with the names. It must never take for told what is not stored.
 
 mod told;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -15,6 +15,7 @@ use super::invalid::Reported;
 use super::journal::Journal;
 use super::nodes::Nodes;
 use super::pools::Pools;
+use super::returns::Returns;
 use super::{Pass, inbox};
 use crate::event;
 use crate::store::election::Leadership;
@@ -44,6 +45,7 @@ pub(super) struct Term {
 struct ToldBefore {
     reported: Reported,
     nodes: Nodes,
+    returns: Returns,
 }
 
 impl Term {
@@ -93,10 +95,12 @@ impl Term {
                 if !self.journal.tell(elected).await? {
                     return Ok(vec![Pass::Again]);
                 }
-                self.told.insert(ToldBefore { reported: Reported::recall(&events), nodes: Nodes::recall(&events) })
+                let (reported, nodes) = (Reported::recall(&events), Nodes::recall(&events));
+                self.told.insert(ToldBefore { reported, nodes, returns: Returns::recall(&events, view) })
             }
         };
         Ok(vec![
+            told.returns.pass(view, &mut self.journal).await?,
             inbox::pass(inbox, view, &mut self.journal).await?,
             told.nodes.pass(view, &mut self.journal).await?,
             intents::pass(view, &mut self.journal, absences).await?,

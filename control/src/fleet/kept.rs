@@ -22,6 +22,7 @@ pub(super) struct Kept {
     nodes: BTreeMap<NodeId, (Instant, Arc<Node>)>,
     /// Who went when: a whole pool may vanish at once, and nobody can be looked for among all each time.
     order: BTreeSet<(Instant, NodeId)>,
+    forgotten: u64,
 }
 
 impl Kept {
@@ -34,7 +35,18 @@ impl Kept {
             && let Some((_, first)) = self.order.pop_first()
         {
             self.nodes.remove(&first);
+            self.forgotten += 1;
         }
+    }
+
+    /// Counts those that an earlier list of the same pool had no room for.
+    pub(super) fn add_forgotten(&mut self, nodes: u64) {
+        self.forgotten += nodes;
+    }
+
+    /// How many had to make room for others.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) {

@@ -3,7 +3,7 @@
 //! Called by the API with the intent that is stored. There is one intent a node: a stronger one replaces a weaker one,
 //! and a weaker one never takes the place of a stronger one unasked. Pure.
 
-use echo_proto::v1::{Intent, IntentKind};
+use echo_proto::v1::{Intent, IntentKind, NodeStatus};
 
 /// What to store in place of `stored`; `None`: it says so already.
 ///
@@ -33,21 +33,25 @@ fn cordon_under(stored: Option<&Intent>, wanted: &Intent) -> String {
     author.unwrap_or_default()
 }
 
-/// What holds again once `stored` is taken back: the cordon of before a drain.
-pub fn beneath(stored: &Intent) -> Option<Intent> {
-    let author = Some(&stored.cordoned_by).filter(|author| !author.is_empty())?.clone();
-    Some(Intent { kind: IntentKind::Cordon.into(), author, create_time: stored.create_time, ..Default::default() })
+/// What takes a wish back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Clear {
+    /// There is nothing to take back.
+    Nothing,
+    /// Its intent goes.
+    Delete,
+    /// Another intent takes its place.
+    Put(Intent),
 }
 
-/// Whether there is something to take back.
+/// How the wish for `asked` is taken back, where `stored` is the intent and `status` what the node says.
 ///
 /// # Errors
 /// Something else holds.
-pub fn clear(node: &str, stored: Option<&Intent>, asked: IntentKind) -> Result<bool, String> {
-    let Some(stored) = stored else { return Ok(false) };
-    let author = &stored.author;
-    match stored.kind() {
-        held if held == asked => Ok(true),
+pub fn clear(node: &str, stored: Option<&Intent>, status: &NodeStatus, asked: IntentKind) -> Result<Clear, String> {
+    let author = stored.map_or("", |stored| stored.author.as_str());
+    match stored.map_or(IntentKind::Unspecified, Intent::kind) {
+        held if held == asked => Ok(stored.and_then(beneath).map_or(Clear::Delete, Clear::Put)),
         IntentKind::Cordon => Err(format!(
             "node/{node} is not drained but cordoned by {author}; `echoctl uncordon {node}` takes that back"
         )),
@@ -55,9 +59,30 @@ pub fn clear(node: &str, stored: Option<&Intent>, asked: IntentKind) -> Result<b
             "node/{node} is not just cordoned but drained by {author}; `echoctl undrain {node}` takes that back"
         )),
         IntentKind::Retire => Err(format!("node/{node} is retired by {author}; that can't be taken back")),
-        // A kind of a newer version: none of ours holds.
-        IntentKind::Unspecified => Ok(false),
+        IntentKind::Serve => Ok(Clear::Nothing),
+        // What etcd has lost, the node may still carry out.
+        IntentKind::Unspecified if stored.is_none() && carries_out(status, asked) => {
+            Ok(Clear::Put(Intent { kind: IntentKind::Serve.into(), ..Intent::default() }))
+        }
+        // None, or of a newer version, which is not ours to overwrite.
+        IntentKind::Unspecified => Ok(Clear::Nothing),
     }
+}
+
+/// Whether a node does what an intent of this kind asks, by its own record. A drain after which the process ends is no
+/// operator's to take back.
+pub fn carries_out(status: &NodeStatus, kind: IntentKind) -> bool {
+    match kind {
+        IntentKind::Cordon => !status.cordoned_by.is_empty(),
+        IntentKind::Drain => status.drain.as_ref().is_some_and(|drain| !drain.exits),
+        IntentKind::Retire | IntentKind::Serve | IntentKind::Unspecified => false,
+    }
+}
+
+/// What holds again once `stored` is taken back: the cordon of before a drain.
+fn beneath(stored: &Intent) -> Option<Intent> {
+    let author = Some(&stored.cordoned_by).filter(|author| !author.is_empty())?.clone();
+    Some(Intent { kind: IntentKind::Cordon.into(), author, create_time: stored.create_time, ..Default::default() })
 }
 
 /// A retirement is for one life of the node; that of an earlier life holds no more.
@@ -73,7 +98,7 @@ fn says_no_more(stored: &Intent, wanted: &Intent) -> bool {
 
 fn rank(kind: IntentKind) -> u8 {
     match kind {
-        IntentKind::Unspecified => 0,
+        IntentKind::Unspecified | IntentKind::Serve => 0,
         IntentKind::Cordon => 1,
         IntentKind::Drain => 2,
         IntentKind::Retire => 3,
@@ -84,7 +109,9 @@ fn rank(kind: IntentKind) -> u8 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use IntentKind::{Cordon, Drain, Retire};
+    use echo_proto::v1::DrainStatus;
+
+    use IntentKind::{Cordon, Drain, Retire, Serve};
 
     fn intent(kind: IntentKind) -> Intent {
         let incarnation = if kind == Retire { "i" } else { "" };
@@ -143,10 +170,28 @@ mod tests {
 
     #[test]
     fn only_what_holds_is_taken_back() {
-        assert_eq!(clear("n", None, Drain), Ok(false));
-        assert_eq!(clear("n", Some(&intent(Drain)), Drain), Ok(true));
-        assert!(clear("n", Some(&intent(Drain)), Cordon).unwrap_err().contains("echoctl undrain n"));
-        assert!(clear("n", Some(&intent(Cordon)), Drain).unwrap_err().contains("echoctl uncordon n"));
-        assert!(clear("n", Some(&intent(Retire)), Drain).is_err());
+        let clear =
+            |stored: Option<IntentKind>, asked| clear("n", stored.map(intent).as_ref(), &NodeStatus::default(), asked);
+        assert_eq!(clear(None, Drain), Ok(Clear::Nothing));
+        assert_eq!(clear(Some(Drain), Drain), Ok(Clear::Delete));
+        assert!(clear(Some(Drain), Cordon).unwrap_err().contains("echoctl undrain n"));
+        assert!(clear(Some(Cordon), Drain).unwrap_err().contains("echoctl uncordon n"));
+        assert!(clear(Some(Retire), Drain).is_err());
+    }
+
+    #[test]
+    fn what_etcd_has_lost_is_taken_back_where_the_node_still_carries_it_out() {
+        let drained =
+            |exits| NodeStatus { drain: Some(DrainStatus { exits, ..Default::default() }), ..Default::default() };
+        let cordoned = NodeStatus { cordoned_by: "ann".into(), ..Default::default() };
+        let clear = |status: &NodeStatus, asked| clear("n", None, status, asked).unwrap();
+        let serve = Clear::Put(Intent { kind: Serve.into(), ..Default::default() });
+        assert_eq!((clear(&drained(false), Drain), clear(&cordoned, Cordon)), (serve.clone(), serve));
+        for (status, asked) in [(drained(true), Drain), (drained(false), Cordon), (cordoned, Drain)] {
+            assert_eq!(clear(&status, asked), Clear::Nothing);
+        }
+        let told = super::clear("n", Some(&intent(Serve)), &drained(false), Drain);
+        assert_eq!(told, Ok(Clear::Nothing), "it is on its way");
+        assert!(set("n", "i", Some(&intent(Serve)), intent(Cordon)).unwrap().is_some());
     }
 }

@@ -1,8 +1,8 @@
 //! Nodes as processes of this host: `node-<i>` on 127.0.0.i, as pods have addresses of their own.
 //!
 //! Run by the app when `--scaler process` is given. It adopts what an earlier control left running, replaces what dies
-//! under the same id, address and state directory, and lets those go first that serve nobody. It must never touch a process that it
-//! does not know by pid and start time.
+//! under the same id, address and state directory, and lets those go first that serve nobody. It must never touch a
+//! process that it does not know by pid and start time.
 
 mod child;
 mod found;

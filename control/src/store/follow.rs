@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::list::prefix_end;
 use super::{Delta, Entry, Store, StoreError, Tail};
 use echo_proto::backoff::Backoff;
@@ -23,7 +25,12 @@ pub enum Update {
     /// A broken watch goes on, and etcd was there all the time: nothing is to be doubted.
     Resumed,
     /// etcd can't be reached; trying goes on.
-    Away(StoreError),
+    Away {
+        /// Why.
+        error: StoreError,
+        /// When it was asked for what it has not answered.
+        since: Instant,
+    },
 }
 
 /// The follower of one prefix.
@@ -70,7 +77,9 @@ impl Follow {
                 }
                 Err(error) => {
                     self.failed = true;
-                    return Update::Away(error);
+                    // An open watch that breaks breaks now; one that was silent owed an answer for longer.
+                    let since = self.tail.asked().unwrap_or_else(Instant::now);
+                    return Update::Away { error, since };
                 }
             }
         }

@@ -39,7 +39,8 @@ pub struct Tail {
     term: Term,
     stream: Option<WatchStream>,
     heard: Instant,
-    probed: bool,
+    /// When it was asked for a sign of life, which has not come yet.
+    probed: Option<Instant>,
 }
 
 /// The raft term of etcd: with a new one every lease gets its whole time again, also those of the dead.
@@ -75,7 +76,7 @@ impl Tail {
             term: Term::default(),
             stream: None,
             heard,
-            probed: false,
+            probed: None,
         }
     }
 
@@ -101,6 +102,11 @@ impl Tail {
         self.term.lasts
     }
 
+    /// When etcd was asked for what it has not answered yet; `None`: it owes nothing.
+    pub fn asked(&self) -> Option<Instant> {
+        self.probed
+    }
+
     /// The next changes; none when a watch has begun. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -123,21 +129,21 @@ impl Tail {
             self.open().await?;
             return Ok(None);
         };
-        let wait = if self.probed { DEAD_AFTER } else { PROBE_AFTER };
+        let wait = if self.probed.is_some() { DEAD_AFTER } else { PROBE_AFTER };
         match tokio::time::timeout_at(self.heard + wait, stream.message()).await {
             Ok(Ok(Some(response))) => {
                 self.heard = Instant::now();
-                self.probed = false;
+                self.probed = None;
                 self.take(&response)
             }
             Ok(Ok(None)) => Err(self.unavailable("the watch ended")),
             Ok(Err(e)) => Err(StoreError::from_etcd(&self.store.endpoints, "watch", e)),
-            Err(_) if self.probed => {
+            Err(_) if self.probed.is_some() => {
                 self.store.dial.renew(self.heard).await;
                 Err(self.unavailable("the watch is silent"))
             }
             Err(_) => {
-                self.probed = true;
+                self.probed = Some(Instant::now());
                 // Queued; a full queue means that nothing is sent any more.
                 let asked = timeout(REQUEST_DEADLINE, stream.request_progress()).await;
                 asked.map_or(Err(self.unavailable("the watch is stuck")), |_| Ok(None))
@@ -157,7 +163,7 @@ impl Tail {
         let prefix = self.prefix.clone();
         self.stream = Some(self.store.call("watch", client.watch(prefix, Some(options))).await?);
         self.heard = Instant::now();
-        self.probed = false;
+        self.probed = None;
         Ok(())
     }
 

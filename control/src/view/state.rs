@@ -14,6 +14,7 @@ use echo_proto::v1;
 use tokio::time::Instant;
 
 use super::history::History;
+use super::outage::{Outage, Outages};
 use super::read::{read_assignment, read_pool};
 use crate::fleet::{Answer, Fleet};
 use crate::store::{Delta, Entry, StoreError, Stored};
@@ -38,6 +39,7 @@ pub struct State {
     /// Keys of ours whose value or name cannot be read.
     pub invalid: BTreeMap<String, Invalid>,
     pub(super) history: History,
+    pub(super) outages: Outages,
 }
 
 /// What the Agent of a node said that stood with this record.
@@ -143,6 +145,7 @@ impl State {
             leader: None,
             invalid: BTreeMap::new(),
             history: History::default(),
+            outages: Outages::default(),
         }
     }
 
@@ -157,6 +160,7 @@ impl State {
         self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
         self.history = History::renew(before.revision, revision);
+        self.outages = before.outages;
         self.synced = true;
     }
 
@@ -171,6 +175,11 @@ impl State {
             }
         }
         self.revision = revision;
+    }
+
+    /// The last time that etcd was away and came back.
+    pub fn outage(&self) -> Option<Outage> {
+        self.outages.last()
     }
 
     /// Puts down what Agents said; `false`: nothing has changed.

@@ -127,7 +127,7 @@ fn a_new_list_voids_what_was_known() {
 fn away_is_told_until_something_comes() {
     let view = view(Vec::new());
     let away = StoreError::Unavailable { endpoints: "http://e".into(), cause: "refused".into() };
-    view.apply(Update::Away(away), 9);
+    view.apply(Update::Away { error: away, since: Instant::now() }, 9);
     view.read(|state| assert!(state.away.is_some() && state.synced));
     view.apply(Update::Changes(Vec::new()), 9);
     view.read(|state| assert!(state.away.is_none()));
@@ -137,7 +137,8 @@ fn away_is_told_until_something_comes() {
 fn a_stream_that_breaks_makes_nobody_doubtful_but_a_new_term_of_etcd_does() {
     let view = view(Vec::new());
     view.apply(Update::Changes(vec![Delta::Put(entry("nodes/edge/node-1", &node("i"), 10))]), 10);
-    let away = || Update::Away(StoreError::Unavailable { endpoints: "http://e".into(), cause: "reset".into() });
+    let error = || StoreError::Unavailable { endpoints: "http://e".into(), cause: "reset".into() };
+    let away = || Update::Away { error: error(), since: Instant::now() };
     let doubtful = || view.read(|state| state.pools.get(&name()).unwrap().fleet.live().any(|n| n.doubt().is_some()));
     view.apply(away(), 10);
     view.apply(Update::Resumed, 10);

@@ -9,7 +9,7 @@ use echo_proto::ids::{ClusterName, NodeId, PoolName};
 use crate::settings::Settings;
 
 /// What the line begins with.
-const MARK: &str = "node ";
+pub const MARK: &str = "node ";
 
 /// A node as its state directory knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -79,6 +79,13 @@ impl Report {
         }
     }
 
+    /// The last of this life, which answers no change: a part of the node has ended, so that it takes no client any more.
+    pub fn dying(mut self, why: v1::Condition) -> Self {
+        self.set(why);
+        let phase = if self.phase == v1::NodePhase::Ready { v1::NodePhase::Starting } else { self.phase };
+        Self { phase, trace: None, ..self }
+    }
+
     /// Nothing is served, and nothing said about a config; what an operator wants of the node stands.
     pub fn emptied(&mut self, phase: v1::NodePhase) {
         self.clear(&[CONFIG_READABLE, ASSIGNED]);
@@ -224,6 +231,15 @@ mod tests {
         assert_eq!(report.cordoned_by, "ann");
         assert_eq!((report.phase, report.listeners.len()), (v1::NodePhase::NoPool, 0));
         assert_eq!(report.conditions.iter().map(|c| c.r#type.as_str()).collect::<Vec<_>>(), [CLOCK_SYNCHRONIZED]);
+    }
+
+    #[test]
+    fn who_dies_is_not_ready_but_drains_as_before() {
+        let dying =
+            |phase| Report { phase, ..Report::starting() }.dying(wrong(DATA_PATH, "x", "y".into(), SystemTime::now()));
+        let last = dying(v1::NodePhase::Ready);
+        assert_eq!((last.phase, last.conditions[0].r#type.as_str()), (v1::NodePhase::Starting, DATA_PATH));
+        assert_eq!(dying(v1::NodePhase::Draining).phase, v1::NodePhase::Draining, "it was to leave anyway");
     }
 
     #[test]

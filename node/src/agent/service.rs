@@ -12,14 +12,13 @@ use echo_proto::v1::agent_server::{Agent, AgentServer};
 use echo_proto::{FILE_DESCRIPTOR_SET, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::files;
+use super::files::FileCount;
 use super::identity::Identity;
 use super::link::Link;
 use super::report::Report;
@@ -46,6 +45,7 @@ pub struct AgentService {
     counters: Counters,
     sessions: Sessions,
     rate: Rate,
+    files: FileCount,
 }
 
 impl AgentService {
@@ -58,7 +58,7 @@ impl AgentService {
         sessions: Sessions,
     ) -> Self {
         let rate = Rate::sample(counters.clone());
-        Self { identity, report, link, counters, sessions, rate }
+        Self { identity, report, link, counters, sessions, rate, files: FileCount::default() }
     }
 
     /// Serves on `listener` until the process ends.
@@ -138,8 +138,7 @@ impl Agent for AgentService {
         &self,
         _request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        // Read by the kernel, file by file: not on the thread of the control side.
-        let files = spawn_blocking(files::figures).await.unwrap_or_default();
+        let files = self.files.get().await;
         let (mut report, link) = (self.report.borrow().clone(), self.link.borrow().clone());
         link.condition().into_iter().for_each(|condition| report.set(condition));
         Ok(Response::new(v1::GetStatusResponse {

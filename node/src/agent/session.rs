@@ -192,13 +192,13 @@ impl Session {
 
     /// Takes the record away, so that nobody waits for the lease to run out.
     async fn leave(&mut self, farewell: Farewell) {
-        let Some(lease) = self.lease.take() else {
+        let etcd = Etcd::connect(self.endpoints.current()).await;
+        let (Some(lease), Ok(etcd)) = (self.lease.take(), etcd) else {
             if farewell.last_words.is_some() {
                 warn!("etcd was not told why the node ends");
             }
             return;
         };
-        let Ok(etcd) = Etcd::connect(self.endpoints.current()).await else { return };
         let until = Instant::now() + farewell.limit;
         if let Some(last_words) = farewell.last_words
             // The other half is for taking the record away.
@@ -214,8 +214,7 @@ impl Session {
 
     /// Writes the record once more, with this condition; whether etcd took it.
     async fn say(&self, etcd: &Etcd, lease: &Lease, condition: v1::Condition, until: Instant) -> bool {
-        let mut report = Report { trace: None, ..self.report.borrow().clone() };
-        report.set(condition);
+        let report = self.report.borrow().clone().dying(condition);
         let record = self.identity.record(&report, None);
         matches!(timeout_at(until, self.registration.rewrite(etcd, lease, &record)).await, Ok(Ok(_)))
     }

@@ -2,9 +2,12 @@
 //! ([`super::saved`]).
 //!
 //! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock),
-//! and to one node for ever: each file but the lock begins with the node's name, and a directory of another node is not
-//! touched. Writes are whole or not at all: a new file is synced, then renamed over the old one. A damaged file is as good
+//! and to one node for ever: each file but the lock begins with the node's name, and a directory of another node, or of
+//! anything else, is not touched. Writes are whole or not at all: a new file is synced, then renamed over the old one. A damaged file is as good
 //! as none.
+
+mod error;
+mod foreign;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -18,6 +21,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::owner::Owner;
+pub use error::StateDirError;
+use foreign::UNFINISHED;
 
 /// Locked as long as the process lives; holds its pid, for people.
 const LOCK: &str = "lock";
@@ -31,43 +36,6 @@ pub const CONFIG: &str = "config";
 const MAX_BYTES: u64 = 4096;
 /// Longest wait for the disk. A stalled volume must not make the node deaf.
 const DISK_LIMIT: Duration = Duration::from_secs(2);
-
-/// Why the directory can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateDirError {
-    /// Another process has it.
-    #[error("state directory {} is in use by process {pid}; stop it, or choose another --state-dir", .dir.display())]
-    InUse {
-        /// Which directory.
-        dir: PathBuf,
-        /// Who has it, as far as is known.
-        pid: String,
-    },
-    /// It is another node's.
-    #[error("state directory {} belongs to {owner}; choose another --state-dir, or remove it if that node is gone for good", .dir.display())]
-    BelongsTo {
-        /// Which directory.
-        dir: PathBuf,
-        /// Whose it is.
-        owner: Owner,
-    },
-    /// The disk does not answer.
-    #[error("state directory {}: no answer from the disk within {:.1} s", .dir.display(), DISK_LIMIT.as_secs_f32())]
-    Stalled {
-        /// Which directory.
-        dir: PathBuf,
-    },
-    /// The file system refuses.
-    #[error("state directory: {action} {}: {source}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
 
 /// A registration that was made under a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +60,9 @@ impl StateDir {
     /// Makes the directory if need be, locks it, and marks it as the owner's.
     ///
     /// # Errors
-    /// Another process has it, it is another node's, or the file system refuses.
+    /// It holds what is no node's, another process has it, it is another node's, or the file system refuses.
     pub fn open(dir: &Path, owner: Owner) -> Result<Self, StateDirError> {
+        foreign::refuse(dir)?;
         fs::create_dir_all(dir).map_err(|e| refused("create", dir, e))?;
         let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)?, turn: Arc::default() };
         let owners = [IDENTITY, REGISTRATION, CONFIG].map(|name| dir.owner_of(name));
@@ -165,7 +134,7 @@ impl StateDir {
     /// # Errors
     /// The file system refuses; the old file is still there.
     pub fn replace(&self, name: &str, content: &str) -> Result<(), StateDirError> {
-        let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}.new")));
+        let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}{UNFINISHED}")));
         let text = format!("{}\n{content}", self.owner.written());
         let written =
             File::create(&new).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
@@ -217,82 +186,4 @@ fn refused(action: &'static str, path: &Path, source: io::Error) -> StateDirErro
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A directory of its own, gone with the test.
-    pub(crate) struct Scratch(pub(crate) PathBuf);
-
-    impl Scratch {
-        pub(crate) fn new() -> Self {
-            Self(std::env::temp_dir().join(format!("echo-node-{}", echo_proto::ids::random_hex::<8>())))
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    pub(crate) fn owner(node: &str) -> Owner {
-        Owner { cluster: "c".parse().unwrap(), pool: "p".parse().unwrap(), node: node.parse().unwrap() }
-    }
-
-    #[test]
-    fn one_process_at_a_time() {
-        let scratch = Scratch::new();
-        let first = StateDir::open(&scratch.0, owner("n")).unwrap();
-        let error = StateDir::open(&scratch.0, owner("n")).unwrap_err().to_string();
-        assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
-        drop(first);
-        assert!(StateDir::open(&scratch.0, owner("n")).is_ok());
-    }
-
-    #[test]
-    fn a_directory_belongs_to_one_node_from_its_first_start() {
-        let scratch = Scratch::new();
-        drop(StateDir::open(&scratch.0, owner("n")).unwrap());
-        let refused = || StateDir::open(&scratch.0, owner("other")).map(drop).map_err(|e| e.to_string());
-        let whose = format!("state directory {} belongs to node n of pool p in cluster c;", scratch.0.display());
-        assert!(refused().unwrap_err().starts_with(&whose));
-        assert!(StateDir::open(&scratch.0, owner("n")).is_ok(), "the refused one changed nothing");
-        // A damaged identity is none; what else is there tells whose it is.
-        fs::write(scratch.0.join(IDENTITY), "\u{0}").unwrap();
-        for (name, max) in [(CONFIG, 10_000), (REGISTRATION, 0)] {
-            StateDir::open(&scratch.0, owner("n")).unwrap().replace(name, &"é".repeat(max)).unwrap();
-            fs::remove_file(scratch.0.join(IDENTITY)).unwrap();
-            assert!(refused().unwrap_err().starts_with(&whose), "{name}");
-            fs::remove_file(scratch.0.join(name)).unwrap();
-        }
-        assert_eq!(refused(), Ok(()), "nobody's");
-    }
-
-    #[tokio::test]
-    async fn a_disk_that_hangs_is_not_waited_for() {
-        let scratch = Scratch::new();
-        let dir = Arc::new(StateDir::open(&scratch.0, owner("n")).unwrap());
-        let (release, hangs) = std::sync::mpsc::channel::<()>();
-        let hung = StateDir::wait(Arc::clone(&dir), move |_| hangs.recv().is_ok());
-        assert!(hung.await.unwrap_err().to_string().ends_with("no answer from the disk within 2.0 s"));
-        assert!(StateDir::wait(Arc::clone(&dir), |_| ()).await.is_err(), "no second thread hangs");
-        release.send(()).unwrap();
-        StateDir::wait(dir, |_| ()).await.unwrap();
-    }
-
-    #[test]
-    fn a_registration_is_kept_and_damage_is_none() {
-        let scratch = Scratch::new();
-        let dir = StateDir::open(&scratch.0, owner("n")).unwrap();
-        assert_eq!(dir.registered(), None);
-        let incarnation = Incarnation::random();
-        dir.keep(0x326c_11aa, &incarnation).unwrap();
-        let kept = Registered { lease: 0x326c_11aa, incarnation: incarnation.as_str().to_owned() };
-        assert_eq!(dir.registered(), Some(kept));
-        for garbage in ["", "node c/p/n\nlease x\nincarnation b\n", "\u{0}\u{1}", "lease 1\nincarnation b\n"] {
-            fs::write(scratch.0.join(REGISTRATION), garbage).unwrap();
-            assert_eq!(dir.registered(), None, "{garbage:?}");
-        }
-    }
-}
+pub(crate) mod tests;

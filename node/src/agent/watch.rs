@@ -6,6 +6,8 @@
 //! be silently dead, so both keys are read again from time to time; and what history should tell but does not, within a
 //! limit, belongs to another history, such as that of a restored backup whose revisions have passed ours.
 
+mod followed;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::etcd::{Etcd, EtcdError};
 use super::intent;
 use echo_proto::backoff::jittered;
+use followed::{Compared, Followed, change};
 
 /// How soon the keys are read again while they differ from what the watch has told: it tells within milliseconds, if it
 /// ever will.
@@ -39,20 +42,6 @@ pub enum Assigned {
     Value(Arc<[u8]>),
 }
 
-/// One key, and up to where its history is known.
-#[derive(Debug)]
-struct Followed {
-    key: String,
-    /// Everything that happened to the key up to this revision of etcd is known.
-    seen: i64,
-    /// Revision of its last change; 0 where there is no value.
-    changed: i64,
-    /// Its value then: another history may have changed the key at the same revision.
-    value: Option<Arc<[u8]>>,
-    /// Up to where its history was known when it was last found to differ.
-    differed: Option<i64>,
-}
-
 /// Follows the keys over the sessions with etcd.
 #[derive(Debug)]
 pub struct Watcher {
@@ -65,20 +54,6 @@ pub struct Watcher {
     assigned: watch::Sender<Assigned>,
     intents: watch::Sender<Option<v1::Intent>>,
 }
-
-/// How what is there compares with what is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Compared {
-    /// Nothing was missed.
-    Same,
-    /// There is a change that the watch has still to tell.
-    Newer,
-    /// It is not the history that is known.
-    Foreign,
-}
-
-/// The revision of a key's last change, and its value since.
-type Change<'a> = (i64, &'a [u8]);
 
 /// Both keys at one revision.
 struct Listed {
@@ -102,8 +77,8 @@ impl Watcher {
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
     ) -> Self {
-        let followed = |key| Followed { key, seen: 0, changed: 0, value: None, differed: None };
-        Self { assignment: followed(assignment), intent: followed(intent), reread, cluster: None, assigned, intents }
+        let (assignment, intent) = (Followed::new(assignment), Followed::new(intent));
+        Self { assignment, intent, reread, cluster: None, assigned, intents }
     }
 
     /// Says that this node has no id yet, where nothing else was said before.
@@ -246,45 +221,6 @@ impl Watcher {
         let (cluster, revision) = answer.header().map_or((0, 0), |h| (h.cluster_id(), h.revision()));
         Ok(Listed { cluster, revision, values: values.collect() })
     }
-}
-
-impl Followed {
-    /// Compares the key's value, as found at etcd's `revision`, with what is known.
-    fn compare(&mut self, revision: i64, found: Option<Change<'_>>) -> Compared {
-        let changed = found.map_or(0, |(changed, _)| changed);
-        let known = changed == self.changed && found.map(|(_, value)| value) == self.value.as_deref();
-        // In one history nothing goes back, and no change up to `seen` is unknown.
-        if revision < self.seen || (!known && (1..=self.seen).contains(&changed)) {
-            return Compared::Foreign;
-        }
-        if known {
-            (self.seen, self.differed) = (revision, None);
-            return Compared::Same;
-        }
-        // The second time with nothing told in between: history does not have it.
-        let told_nothing = self.differed.replace(self.seen) == Some(self.seen);
-        if told_nothing { Compared::Foreign } else { Compared::Newer }
-    }
-
-    /// Notes the key's value; `None`: there is none.
-    fn hold(&mut self, found: Option<Change<'_>>) {
-        self.changed = found.map_or(0, |(changed, _)| changed);
-        self.value = found.map(|(_, value)| value.into());
-    }
-
-    /// Whether `kv` is a change of this key that was not seen before; notes it and the value `found` in it.
-    fn news(&mut self, kv: &KeyValue, found: Option<&KeyValue>) -> bool {
-        if kv.key() != self.key.as_bytes() || kv.mod_revision() <= self.seen {
-            return false;
-        }
-        self.seen = kv.mod_revision();
-        self.hold(found.map(change));
-        true
-    }
-}
-
-fn change(kv: &KeyValue) -> Change<'_> {
-    (kv.mod_revision(), kv.value())
 }
 
 /// Whether a watch was canceled for a compaction only.

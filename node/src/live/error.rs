@@ -64,6 +64,14 @@ impl ApplyError {
         }
     }
 
+    /// The address that could not be had.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Bind { address, .. } => Some(*address),
+            Self::Shard { .. } | Self::Timeout { .. } => None,
+        }
+    }
+
     /// The cause without the listener's name: `bind 0.0.0.0:7007: address in use`.
     pub fn cause(&self) -> String {
         match self {
@@ -84,6 +92,7 @@ impl ApplyError {
     /// The same as the node's record tells it.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => "AddressInUse",
             Self::Bind { .. } => "BindFailed",
             Self::Shard { .. } => "ShardFailed",
             Self::Timeout { .. } => "TimedOut",

@@ -49,6 +49,24 @@ fn reads_both_forms_and_writes_each() {
 }
 
 #[test]
+fn the_full_form_tells_what_is_zero_and_reads_back() {
+    let pool = read::<v1::Pool>(POOL).strictly().unwrap();
+    let full = to_full_value(&pool);
+    let listener = &full["spec"]["template"]["listeners"][0];
+    assert_eq!((&listener["address"], &listener["allowEphemeral"]), (&"".into(), &false.into()));
+    assert!(full.get("status").is_none(), "a message that is not there stays away: {full}");
+    assert_eq!(decode::<v1::Pool>(&full, Strictness::Strict).strictly().unwrap(), pool);
+
+    let condition = v1::Condition { r#type: "ClockSynchronized".into(), ..Default::default() };
+    assert_eq!(to_full_value(&condition)["status"], Value::Bool(false));
+    assert_eq!(to_full_value(&v1::LiveFigures::default())["receivedBytes"], "0");
+    let status = v1::NodeStatus::default();
+    let unset = to_full_value(&status);
+    assert_eq!(unset["phase"], "NODE_PHASE_UNSPECIFIED");
+    assert_eq!(decode::<v1::NodeStatus>(&unset, Strictness::Strict).strictly().unwrap(), status);
+}
+
+#[test]
 fn human_durations_and_numbers_survive() {
     let mut pool = v1::Pool::default();
     let drain = v1::DrainPolicy {

@@ -1,4 +1,4 @@
-//! Messages -> untyped values, in one of two forms.
+//! Messages -> untyped values, in one of three forms.
 //!
 //! Used by the codec only. The canonical form is prost-reflect's own JSON mapping with its map entries sorted; the human
 //! form differs from it in durations, enum names and 64-bit numbers.
@@ -13,12 +13,15 @@ use super::duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Canonical,
+    /// As canonical, with what is zero, false or empty.
+    Full,
     Human,
 }
 
 /// The message as a tree.
 pub(super) fn value(message: &DynamicMessage, form: Form) -> Value {
-    let options = SerializeOptions::new().stringify_64_bit_integers(form == Form::Canonical);
+    let options =
+        SerializeOptions::new().stringify_64_bit_integers(form != Form::Human).skip_default_fields(form != Form::Full);
     // Into a tree of text and numbers nothing fails; were it to, null is refused by every reader.
     let mut value = message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null);
     tidy(&message.descriptor(), &mut value, form);

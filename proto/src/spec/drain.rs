@@ -45,11 +45,8 @@ impl Check {
             deadline: self.duration(&format!("{path}.deadline"), drain.deadline, default.deadline),
         };
         if plan.longest() > MAX_DURATION {
-            let most = MAX_DURATION.as_secs();
-            self.fail(
-                path,
-                format!("lameDuck and deadline are {}s together; at most {most}s", plan.longest().as_secs()),
-            );
+            let longest = plan.longest();
+            self.fail(path, format!("lameDuck and deadline are {longest:?} together; at most {MAX_DURATION:?}"));
         }
         plan
     }

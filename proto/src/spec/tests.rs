@@ -148,6 +148,10 @@ fn each_bound_holds() {
             read(&pool("{template: {drain: {lameDuck: 12h, deadline: 13h}}}")).map(|_| ()),
             "spec.template.drain: lameDuck and deadline are 90000s together; at most 86400s",
         ),
+        (
+            read(&pool("{template: {drain: {lameDuck: 500ms, deadline: 24h}}}")).map(|_| ()),
+            "spec.template.drain: lameDuck and deadline are 86400.5s together; at most 86400s",
+        ),
         (read("{apiVersion: v1, kind: Pod, metadata: {name: X}}").map(|_| ()), "apiVersion: expected echo/v1"),
     ];
     for (result, expected) in cases {

@@ -23,6 +23,8 @@ pub const CONFIG_REVISION: &str = "echo.config.revision";
 pub const ROLLOUT_NODE_COUNT: &str = "echo.rollout.node.count";
 /// Leases that a node lost; counter.
 pub const LEASE_EXPIRED: &str = "echo.registry.lease.expired";
+/// Vanished nodes that a pool's list had no room for, by [`POOL`]; counter.
+pub const REGISTRY_NODE_FORGOTTEN: &str = "echo.registry.node.forgotten";
 /// 1 where this control process drives, else 0; gauge.
 pub const LEADER: &str = "echo.control.leader";
 /// Duration of a served gRPC call in seconds; histogram.

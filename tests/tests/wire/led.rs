@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use echo_tests::cluster::{pool_file, spawn_control, text};
-use echo_tests::etcd::{free_port, own_loopback_address};
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::wait::ensure;
 use echo_tests::{Echoctl, Output, Process, Scripted, eventually, tools};
 use serde_json::Value;

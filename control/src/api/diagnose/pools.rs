@@ -9,8 +9,10 @@ use super::finding::{error, ok, warning};
 use super::named;
 use crate::event::of_pool;
 use crate::fleet::{Node, natural_order};
+use crate::plan::intent;
 use crate::present;
 use crate::view::{PoolState, State};
+use crate::words::count;
 
 /// What there is to say of each pool.
 pub(super) fn judge(state: &State) -> Vec<Finding> {
@@ -26,7 +28,7 @@ fn of_one(name: &PoolName, pool: &PoolState) -> Vec<Finding> {
 }
 
 fn ready(object: &str, wanted: u32, ready: u32) -> Finding {
-    let text = format!("{ready} of {wanted} nodes are ready");
+    let text = format!("{ready} of {} ready", count(wanted, "node"));
     let hint = format!("see who is missing, and why: `echoctl describe {object}`");
     match ready {
         0 if wanted > 0 => error("PoolReady", object, text, hint),
@@ -52,7 +54,7 @@ fn rollout(object: &str, pool: &PoolState) -> Option<Finding> {
 
 /// That somebody wanted it so is no fault, and easily forgotten.
 fn out_of_service(object: &str, pool: &PoolState) -> Option<Finding> {
-    let drained = |node: &Node| matches!(node.status.phase(), v1::NodePhase::Draining | v1::NodePhase::Drained);
+    let drained = |node: &Node| intent::carries_out(&node.status, v1::IntentKind::Drain);
     let cordoned = |node: &Node| !node.status.cordoned_by.is_empty() && !drained(node);
     let told = |verb: &str, back: &str, is: &dyn Fn(&Node) -> bool| {
         let nodes = pool.fleet.live().filter(|node| is(node));
@@ -98,15 +100,15 @@ mod tests {
 
     const READY: &str = r#""phase":"NODE_PHASE_READY""#;
     const CORDONED: &str = r#""phase":"NODE_PHASE_READY","cordonedBy":"ann""#;
-    const DRAINED: &str = r#""phase":"NODE_PHASE_DRAINED""#;
+    const DRAINED: &str = r#""phase":"NODE_PHASE_DRAINED","drain":{"stage":"DRAIN_STAGE_DRAINED"}"#;
 
     #[test]
     fn a_pool_that_lacks_nodes_is_told_and_one_that_has_none_is_an_error() {
         let told = |nodes| found(nodes, r#"{"phase":"ROLLOUT_PHASE_COMPLETED"}"#).swap_remove(0);
         let ready = |severity, text: &str| ("PoolReady".to_owned(), severity, text.to_owned());
-        assert_eq!(told([READY, READY]), ready(Severity::Ok, "2 of 2 nodes are ready"));
-        assert_eq!(told([READY, CORDONED]), ready(Severity::Warning, "1 of 2 nodes are ready"));
-        assert_eq!(told([DRAINED, CORDONED]), ready(Severity::Error, "0 of 2 nodes are ready"));
+        assert_eq!(told([READY, READY]), ready(Severity::Ok, "2 of 2 nodes ready"));
+        assert_eq!(told([READY, CORDONED]), ready(Severity::Warning, "1 of 2 nodes ready"));
+        assert_eq!(told([DRAINED, CORDONED]), ready(Severity::Error, "0 of 2 nodes ready"));
     }
 
     #[test]

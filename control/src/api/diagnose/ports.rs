@@ -68,10 +68,10 @@ fn refused<'a>(one: &Seen, state: &'a State) -> Option<(&'a ListenerPlan, Option
     Some((listener, listener.address.or(wanted)))
 }
 
-/// The address that somebody else has, as the system said: `bind 127.0.0.7:7009: address in use`.
+/// The address that somebody else has.
 fn in_use(one: &Seen) -> Option<SocketAddr> {
-    let cause = one.node.status.rejection.as_ref()?.cause.as_str();
-    cause.strip_prefix("bind ")?.strip_suffix(": address in use")?.parse().ok()
+    let rejection = one.node.status.rejection.as_ref().filter(|rejection| rejection.reason == "AddressInUse")?;
+    rejection.address.parse().ok()
 }
 
 /// Whether `other` has what `one` wants.
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_port_that_no_node_has_is_somebody_elses() {
-        let cause = r#""listener":"a","cause":"bind 127.0.0.7:7007: address in use""#;
+        let cause = r#""listener":"a","reason":"AddressInUse","address":"127.0.0.7:7007""#;
         let refused = node("h", "", "a").replace(r#""listener":"a""#, cause);
         let found = |other: &str| clashes(&[("edge/node-1", refused.clone()), ("web/node-9", node("h", other, ""))]);
         let taken = "node/node-1: it wants tcp 127.0.0.7:7007, which a program has that is no node of this cluster";

@@ -16,7 +16,7 @@ use super::super::request::asked;
 use super::super::write::ATTEMPTS;
 use super::find::Named;
 use crate::event;
-use crate::plan::intent;
+use crate::plan::intent::{self, Clear};
 use crate::present;
 use crate::store::{Change, Entry, Stored};
 
@@ -68,34 +68,34 @@ impl Api {
     ) -> Result<v1::ClearIntentResponse, ApiError> {
         let named = Named::parse(&request.node, &request.pool)?;
         let kind = request.kind();
-        let (reason, message) = match kind {
-            IntentKind::Cordon => ("NodeUncordoned", "ready again, if nothing else keeps it from that"),
-            IntentKind::Drain => ("NodeUndrained", "told to serve again"),
-            _ => return Err(ApiError::Argument("kind: only CORDON and DRAIN can be taken back".to_owned())),
-        };
+        if !matches!(kind, IntentKind::Cordon | IntentKind::Drain) {
+            return Err(ApiError::Argument("kind: only CORDON and DRAIN can be taken back".to_owned()));
+        }
         let asked = asked(&request.author, "", false)?;
         self.current()?;
         for _ in 0..ATTEMPTS {
             let target = self.target(&named).await?;
             let stored = target.intent.as_ref().map(Entry::decode::<v1::Intent>).transpose()?.map(|i| i.value);
-            let holds = intent::clear(target.id.as_str(), stored.as_ref(), kind).map_err(ApiError::Precondition)?;
-            if !holds || request.dry_run {
-                return Ok(v1::ClearIntentResponse { node: self.node(&target), unchanged: !holds });
-            }
-            let left = stored.as_ref().and_then(intent::beneath);
-            let event = event::in_pool(&target.pool, event::normal(reason, event::of_node(&target.id), message));
-            let event = v1::Event { actor: asked.who().to_owned(), from: name(kind).to_owned(), ..event };
-            let (change, event) = match left {
-                None => (target.change().delete(&target.intent_key), event),
-                Some(left) => {
-                    let message = format!("{message}; still cordoned by {}", left.author);
-                    let to = name(IntentKind::Cordon).to_owned();
-                    (target.change().put(&target.intent_key, &left), v1::Event { message, to, ..event })
-                }
+            let status = match stored {
+                Some(_) => v1::NodeStatus::default(),
+                None => self.record(&target).await?.and_then(|record| record.value.status).unwrap_or_default(),
             };
-            let change = change.event(self.store.keys(), event);
-            if self.store.commit(change).await?.is_some() {
-                return Ok(v1::ClearIntentResponse { node: self.node(&target), unchanged: false });
+            let clear = intent::clear(target.id.as_str(), stored.as_ref(), &status, kind);
+            let (left, change) = match clear.map_err(ApiError::Precondition)? {
+                Clear::Nothing => (None, None),
+                Clear::Delete => (None, Some(target.change().delete(&target.intent_key))),
+                Clear::Put(left) => (Some(left.clone()), Some(target.change().put(&target.intent_key, &left))),
+            };
+            let cordon = left.filter(|left| left.kind() == IntentKind::Cordon);
+            let cordoned_by = cordon.map(|cordon| cordon.author).unwrap_or_default();
+            let unchanged = change.is_none();
+            let done =
+                || v1::ClearIntentResponse { node: self.node(&target), unchanged, cordoned_by: cordoned_by.clone() };
+            let Some(change) = change.filter(|_| !request.dry_run) else { return Ok(done()) };
+            let event = taken_back(&target, kind, &cordoned_by);
+            let event = v1::Event { actor: asked.who().to_owned(), ..event };
+            if self.store.commit(change.event(self.store.keys(), event)).await?.is_some() {
+                return Ok(done());
             }
         }
         Err(ApiError::contended(&format!("node/{}", named.id)))
@@ -109,11 +109,13 @@ impl Api {
         Ok(Target { pool, id, intent_key, intent })
     }
 
+    async fn record(&self, target: &Target) -> Result<Option<Stored<v1::NodeRecord>>, ApiError> {
+        Ok(self.store.get(&self.store.keys().node(&target.pool, &target.id)).await?)
+    }
+
     /// The record of a node that can be told something.
     async fn living(&self, target: &Target) -> Result<Stored<v1::NodeRecord>, ApiError> {
-        let key = self.store.keys().node(&target.pool, &target.id);
-        let record = self.store.get::<v1::NodeRecord>(&key).await?;
-        record.ok_or_else(|| {
+        self.record(target).await?.ok_or_else(|| {
             let id = target.id.as_str();
             ApiError::Precondition(format!(
                 "node/{id} has no record in etcd and can't be told anything; it leaves the list by itself 15 min after it \
@@ -140,7 +142,7 @@ impl Target {
 /// The intent that a request asks for, without the life that it is for.
 fn wanted(request: &v1::SetIntentRequest) -> Result<v1::Intent, ApiError> {
     let kind = request.kind();
-    if kind == IntentKind::Unspecified {
+    if matches!(kind, IntentKind::Unspecified | IntentKind::Serve) {
         return Err(ApiError::Argument("kind: expected CORDON, DRAIN or RETIRE".to_owned()));
     }
     if kind == IntentKind::Cordon && (request.force || request.deadline.is_some()) {
@@ -169,7 +171,7 @@ fn told(target: &Target, intent: &v1::Intent, previous: Option<&v1::Intent>) -> 
     let (reason, what) = match intent.kind() {
         IntentKind::Cordon => ("NodeCordoned", "not ready any more; it serves on"),
         IntentKind::Retire => ("NodeRetireRequested", "told to drain and to end"),
-        IntentKind::Drain | IntentKind::Unspecified => ("NodeDrainRequested", "told to drain"),
+        IntentKind::Drain | IntentKind::Serve | IntentKind::Unspecified => ("NodeDrainRequested", "told to drain"),
     };
     let deadline = intent.deadline.and_then(|d| Duration::try_from(d).ok());
     let within = deadline.map_or_else(String::new, |deadline| format!(" within {deadline:?}"));
@@ -178,6 +180,20 @@ fn told(target: &Target, intent: &v1::Intent, previous: Option<&v1::Intent>) -> 
     let event = event::in_pool(&target.pool, event);
     let from = previous.map_or("", |previous| name(previous.kind())).to_owned();
     v1::Event { actor: intent.author.clone(), from, to: name(intent.kind()).to_owned(), ..event }
+}
+
+/// The event of an intent that is taken back, under which a cordon may be left.
+fn taken_back(target: &Target, kind: IntentKind, cordoned_by: &str) -> v1::Event {
+    let (reason, message) = match kind {
+        IntentKind::Cordon => ("NodeUncordoned", "ready again, if nothing else keeps it from that"),
+        _ => ("NodeUndrained", "told to serve again"),
+    };
+    let (message, to) = match cordoned_by {
+        "" => (message.to_owned(), ""),
+        author => (format!("{message}; still cordoned by {author}"), name(IntentKind::Cordon)),
+    };
+    let event = event::in_pool(&target.pool, event::normal(reason, event::of_node(&target.id), message));
+    v1::Event { from: name(kind).to_owned(), to: to.to_owned(), ..event }
 }
 
 /// As in files and tables.
@@ -199,6 +215,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let bad = [
             request(IntentKind::Unspecified, None, false),
+            request(IntentKind::Serve, None, false),
             request(IntentKind::Cordon, Some(1), false),
             request(IntentKind::Cordon, None, true),
             request(IntentKind::Drain, Some(-1), false),

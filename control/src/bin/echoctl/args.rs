@@ -3,6 +3,7 @@
 //! Read by `main`. Each verb's own flags and examples stand in its file. It must do no I/O; wrong usage ends in clap
 //! with exit code 2.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use echo_control::selector::Selector;
 use echo_proto::codec;
 
@@ -30,21 +31,33 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// Verbs of other tools, and ours that does it. None of them is near by its letters.
+const OTHER_WORDS: [(&str, &str); 8] = [
+    ("create", "apply"),
+    ("edit", "apply"),
+    ("replace", "apply"),
+    ("list", "get"),
+    ("show", "describe"),
+    ("logs", "describe"),
+    ("remove", "delete"),
+    ("start", "up"),
+];
+
 /// Flags of every verb.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Control to talk to [default: http://127.0.0.1:7400]; several with commas: the next one where one is away.
-    #[arg(long, global = true, env = "ECHO_SERVER", value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, env = "ECHO_SERVER", value_name = "URL")]
     pub(crate) server: Option<Servers>,
     /// Context of the config file to use, instead of the current one.
-    #[arg(long, global = true, env = "ECHO_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, env = "ECHO_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// The config file [default: ~/.config/echo/config.yaml].
-    #[arg(long, global = true, env = "ECHOCTL_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, env = "ECHOCTL_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Longest wait, as in 10s or 1m: for an answer [default: 10s], or where a command waits for an end, for that.
-    #[arg(long, global = true, env = "ECHO_TIMEOUT", value_parser = timeout, value_name = "TIME")]
+    #[arg(long, global = true, hide_short_help = true, env = "ECHO_TIMEOUT", value_parser = timeout, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
     #[arg(skip)]
     pub(crate) given: Given,
@@ -56,6 +69,14 @@ pub(crate) struct Given {
     pub(crate) server: bool,
     pub(crate) context: bool,
     pub(crate) timeout: bool,
+}
+
+impl Given {
+    /// As clap found them.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        Self { server: typed("server"), context: typed("context"), timeout: typed("timeout") }
+    }
 }
 
 /// What can be asked for.
@@ -105,18 +126,11 @@ pub(crate) enum Verb {
 impl Cli {
     /// Reads the command line; help and wrong usage end the process.
     pub(crate) fn read() -> Self {
-        // An empty variable is as none: that is how scripts and compose files unset one.
-        let unset = |arg: Arg| {
-            let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
-            if empty { arg.env(Resettable::Reset) } else { arg }
-        };
-        let mut command = help::command().mut_args(unset).mut_subcommand("up", |up| up.mut_args(unset));
-        let read = command.try_get_matches_from_mut(std::env::args_os());
-        let matches = read.unwrap_or_else(|e| nearest_verb(e, std::env::args().nth(1)).exit());
-        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let given = Given { server: typed("server"), context: typed("context"), timeout: typed("timeout") };
+        let mut command = grammar();
+        let read = command.try_get_matches_from_mut(words());
+        let matches = read.unwrap_or_else(|e| nearest_verb(typed_usage(e), std::env::args().nth(1)).exit());
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
-        cli.global.given = given;
+        cli.global.given = Given::of(&matches);
         cli
     }
 }
@@ -147,6 +161,38 @@ impl Verb {
     }
 }
 
+/// The words of the command line. Who asks for help on `help` means help.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|verb| verb == "help") {
+        words.retain(|word| word != "--help" && word != "-h");
+    }
+    words
+}
+
+/// The whole grammar, as this environment has it.
+pub(crate) fn grammar() -> Command {
+    // An empty variable is as none: that is how scripts and compose files unset one.
+    let unset = |arg: Arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if empty { arg.env(Resettable::Reset) } else { arg }
+    };
+    help::command().mut_args(unset).mut_subcommand("up", |up| up.mut_args(unset))
+}
+
+/// The same mistake with a usage line of what was typed: clap shows flags of the environment too, as if they were
+/// required.
+fn typed_usage(error: clap::Error) -> clap::Error {
+    if !error.use_stderr() {
+        // Help that was asked for: it tells the variables.
+        return error;
+    }
+    let without = |arg: Arg| arg.env(Resettable::Reset);
+    let read = grammar().mut_args(without).try_get_matches_from(words());
+    // A mistake of the environment is none without it.
+    read.err().unwrap_or(error)
+}
+
 /// Names our nearest verb, or none, where clap names all that resemble it, be they the opposite of what was meant.
 fn nearest_verb(mut error: clap::Error, first: Option<String>) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
@@ -155,7 +201,8 @@ fn nearest_verb(mut error: clap::Error, first: Option<String>) -> clap::Error {
         return error;
     }
     let verbs = Cli::command();
-    let near = codec::nearest(word, verbs.get_subcommands().map(|verb| verb.get_name().to_owned()));
+    let other = OTHER_WORDS.iter().find(|(theirs, _)| theirs == word).map(|(_, ours)| (*ours).to_owned());
+    let near = other.or_else(|| codec::nearest(word, verbs.get_subcommands().map(|verb| verb.get_name().to_owned())));
     error.remove(ContextKind::Suggested);
     error.remove(ContextKind::SuggestedSubcommand);
     if let Some(near) = near {
@@ -182,6 +229,12 @@ pub(crate) fn selector(text: &str) -> Result<String, String> {
     text.parse::<Selector>().map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
+/// The number of a revision; a value parser for clap.
+pub(crate) fn revision(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected the number of a revision; `echoctl get revisions` lists them".to_owned())
+}
+
 /// How many; a value parser for clap.
 pub(crate) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
@@ -206,6 +259,10 @@ mod tests {
         let cases = [
             ("scale pool/edge --replicas -1", "expected a whole number from 0"),
             ("scale pool/edge --replicas x", "expected a whole number from 0"),
+            ("rollout undo edge --to-revision x", "expected the number of a revision"),
+            ("rollout undo edge --to-revision 0", "expected the number of a revision"),
+            ("get events --for default", "expected TYPE/NAME"),
+            ("get events --for nod/a", "did you mean node?"),
             ("up --nodes -3", "expected a whole number from 0"),
             ("up --listen 7400", "expected IP:PORT"),
             ("get nodes --timeout 5", "expected a duration such as 10s"),

@@ -19,6 +19,7 @@ use crate::files::write_whole;
 use crate::object::Object as _;
 use crate::object::source::{Filter, List, list, whole_list};
 use crate::output::{print, tell};
+use echo_control::words::count;
 
 /// Shown at the end of `backup --help`.
 const BACKUP_EXAMPLES: &str = "\
@@ -30,8 +31,8 @@ Nothing is written where a pool can't be read, so that the last whole backup sta
 
 /// Shown at the end of `restore --help`.
 const RESTORE_EXAMPLES: &str = "\
-Every pool is checked before the first is stored. Pools of the cluster that the file does not hold are named and left
-alone.
+Every pool is checked before the first is stored.
+Pools of the cluster that the file does not hold are named and left alone.
 
 Examples:
   echoctl restore -f pools.yaml --dry-run=server
@@ -86,7 +87,7 @@ pub(crate) async fn backup(global: &Global, args: BackupArgs) -> Result<(), Fail
     let Some(file) = args.output.filter(|file| file != "-") else { return print(&text) };
     write_whole(Path::new(&file), &text)
         .map_err(|e| Failure::Unwritable { name: file.clone(), cause: io_cause(&e) })?;
-    tell(&format!("{} of cluster {:?} written to {file}", count(pools.len()), info.cluster));
+    tell(&format!("{} of cluster {:?} written to {file}", count(pools.len(), "pool"), info.cluster));
     Ok(())
 }
 
@@ -97,7 +98,7 @@ fn whole(text: &str, unreadable: &[String]) -> Result<(), String> {
         return read.map(drop).map_err(|failure| format!("this backup could not be restored: {failure}"));
     }
     let keys: Vec<_> = unreadable.iter().take(MAX_NAMED).map(String::as_str).collect();
-    let (count, keys) = (count(unreadable.len()), keys.join(", "));
+    let (count, keys) = (count(unreadable.len(), "pool"), keys.join(", "));
     let more = if unreadable.len() > MAX_NAMED { ", ..." } else { "" };
     Err(format!(
         "{count} can't be read: {keys}{more}; `echoctl doctor` tells why and what to do, --partial leaves out what can't \
@@ -152,13 +153,9 @@ async fn apply_all(
 /// The pools as YAML documents.
 fn document(cluster: &str, pools: &[v1::Pool], now: SystemTime) -> String {
     let time = prost_types::Timestamp::from(now);
-    let head = format!("# {} of cluster {cluster:?}, {time}; for echoctl restore -f\n", count(pools.len()));
+    let head = format!("# {} of cluster {cluster:?}, {time}; for echoctl restore -f\n", count(pools.len(), "pool"));
     let yaml = |pool: &v1::Pool| format!("---\n{}", codec::yaml(&codec::to_human_value(&as_file(pool))));
     head + &pools.iter().map(yaml).collect::<String>()
-}
-
-fn count(pools: usize) -> String {
-    if pools == 1 { "1 pool".to_owned() } else { format!("{pools} pools") }
 }
 
 #[cfg(test)]

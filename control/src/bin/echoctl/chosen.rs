@@ -2,7 +2,7 @@
 //!
 //! Used by the verbs that change nodes, and by `delete`. A mistake in one name keeps the command from touching any.
 
-use echo_proto::v1;
+use echo_proto::{codec, v1};
 
 use crate::args::selector;
 use crate::connect::Control;
@@ -90,7 +90,8 @@ pub(crate) async fn chosen<T: Source>(
     for name in names {
         match T::find(control, name, filter).await {
             Ok(object) => objects.push(object),
-            Err(failure @ (Failure::NotFound { .. } | Failure::Refused(_))) => missing.push(failure),
+            Err(failure @ Failure::NotFound { .. }) => missing.push(spelt::<T>(control, name, filter, failure).await),
+            Err(failure @ Failure::Refused(_)) => missing.push(failure),
             Err(failure) => return Err(failure),
         }
     }
@@ -100,6 +101,17 @@ pub(crate) async fn chosen<T: Source>(
         tell("nothing was changed");
     }
     Err(last)
+}
+
+/// With the name that was probably meant, where there is one.
+async fn spelt<T: Source>(control: &mut Control, name: &str, filter: &Filter, missing: Failure) -> Failure {
+    let filter = Filter { skip_live: true, ..filter.clone() };
+    // Only adds to the answer.
+    let known = list::<T>(control, &filter).await.map(|(objects, _)| objects).unwrap_or_default();
+    match codec::nearest(name, known.iter().map(|object| object.name().to_owned())) {
+        Some(near) => Failure::Misspelt { missing: Box::new(missing), near },
+        None => missing,
+    }
 }
 
 /// The answer; `None` where control refused this one object, which was told then.

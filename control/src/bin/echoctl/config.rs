@@ -95,9 +95,14 @@ impl Config {
         found.ok_or_else(|| self.unknown(name))
     }
 
+    /// The names of its contexts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.content.contexts.iter().map(|context| context.name.as_str())
+    }
+
     fn unknown(&self, name: &str) -> Failure {
         let file = self.file.display();
-        let names: Vec<_> = self.content.contexts.iter().take(MAX_NAMED).map(|c| c.name.as_str()).collect();
+        let names: Vec<_> = self.names().take(MAX_NAMED).collect();
         let next = match names.as_slice() {
             [] => format!("`echoctl config set-context {name} --server URL` makes one"),
             names => format!("there are {}", names.join(", ")),

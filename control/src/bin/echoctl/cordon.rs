@@ -70,16 +70,24 @@ impl Wish {
         }
     }
 
-    /// Asks control; whether there was anything to do.
-    async fn ask(self, control: &mut Control, node: &v1::Node, dry_run: &DryRunArgs) -> Result<bool, Failure> {
-        let unchanged = match self {
+    /// Asks control; what is said of its answer.
+    async fn ask(self, control: &mut Control, node: &v1::Node, dry_run: &DryRunArgs) -> Result<String, Failure> {
+        let (unchanged, cordoned_by) = match self {
             Self::Cordon => {
-                intent::set(control, node, IntentKind::Cordon, DrainArgs::default(), dry_run).await?.unchanged
+                let set = intent::set(control, node, IntentKind::Cordon, DrainArgs::default(), dry_run).await?;
+                (set.unchanged, String::new())
             }
-            Self::Uncordon => intent::clear(control, node, IntentKind::Cordon, dry_run).await?.unchanged,
-            Self::Undrain => intent::clear(control, node, IntentKind::Drain, dry_run).await?.unchanged,
+            Self::Uncordon | Self::Undrain => {
+                let kind = if self == Self::Undrain { IntentKind::Drain } else { IntentKind::Cordon };
+                let cleared = intent::clear(control, node, kind, dry_run).await?;
+                (cleared.unchanged, cleared.cordoned_by)
+            }
         };
-        Ok(!unchanged)
+        Ok(match cordoned_by.as_str() {
+            _ if unchanged => self.needless().to_owned(),
+            "" => self.done().to_owned(),
+            author => format!("{}, and cordoned by {author} as before", self.done()),
+        })
     }
 }
 
@@ -97,10 +105,7 @@ pub(crate) async fn run(global: &Global, args: Args, wish: Wish) -> Result<(), F
     for node in nodes.find(&mut control).await? {
         let answer = wish.ask(&mut control, &node, &args.dry_run).await;
         match one_of_several(&node.path(), answer)? {
-            Some(changed) => {
-                let said = if changed { wish.done() } else { wish.needless() };
-                print(&line(&node.path(), said, &args.dry_run))?;
-            }
+            Some(said) => print(&line(&node.path(), &said, &args.dry_run))?,
             None => refused = true,
         }
     }

@@ -20,8 +20,8 @@ use crate::target::{self, Target, Type};
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
 A deleted pool's nodes drain and serve nothing any more; its revisions are gone with it.
-A deleted node drains, then its process ends. The pool keeps its number of nodes: where control starts nodes itself,
-another one takes its place. To have fewer, use `echoctl scale`.
+A deleted node drains, then its process ends. The pool keeps its number of nodes: where control
+starts nodes itself, another one takes its place. To have fewer, use `echoctl scale`.
 
 Examples:
   echoctl delete pool/edge

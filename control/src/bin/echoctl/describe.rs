@@ -8,6 +8,7 @@ mod node;
 mod pool;
 mod recent;
 mod revision;
+mod served;
 mod sheet;
 
 use std::time::SystemTime;

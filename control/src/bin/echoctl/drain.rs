@@ -25,8 +25,9 @@ use progress::{Drain, End, Sight};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
-A drained node stays registered and serves nothing until `echoctl undrain`. Ctrl-C ends the waiting, not the drain.
-Exits with 0 only when all nodes are drained; --timeout limits the waiting.
+A drained node stays registered and serves nothing until `echoctl undrain`.
+Ctrl-C ends the waiting, not the drain, and --timeout limits it.
+Exits with 0 only when all nodes are drained.
 
 Examples:
   echoctl drain node-1

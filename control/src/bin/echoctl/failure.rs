@@ -14,6 +14,7 @@ use tonic_types::StatusExt as _;
 
 use crate::connect::io_cause;
 use crate::output;
+use echo_control::words::count;
 
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;
@@ -59,7 +60,10 @@ pub(crate) enum Failure {
     )]
     Unknown { cause: String, list: &'static str },
     /// Control is older than this command, or something else listens there.
-    #[error("{server} does not know this call; compare the versions with `echoctl version`")]
+    #[error(
+        "what answers at {server} does not know this call: it is no control, but perhaps a node or a port for metrics, \
+         or a control of another version, which `echoctl version` tells"
+    )]
     Unimplemented { server: String },
     /// Control said no.
     #[error("{}", Refusal(.0))]
@@ -67,6 +71,9 @@ pub(crate) enum Failure {
     /// The object isn't there.
     #[error("{what} not found; `echoctl get {list}` lists what there is")]
     NotFound { what: String, list: &'static str },
+    /// The object isn't there, but one of nearly the same name is.
+    #[error("{missing}; did you mean {near}?")]
+    Misspelt { missing: Box<Failure>, near: String },
     /// A selector finds nothing.
     #[error("no {what} has labels that match {selector:?}; `echoctl get {list} -o yaml` shows the labels there are")]
     NoMatch { what: &'static str, selector: String, list: &'static str },
@@ -108,6 +115,7 @@ impl Failure {
             Self::Unimplemented { .. } => "unimplemented",
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",
+            Self::Misspelt { missing, .. } => missing.label(),
             Self::NoMatch { .. } => "no_match",
             Self::Backup(_) => "backup",
             Self::Rollout(_) => "rollout",
@@ -163,8 +171,8 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count: usize = self.0.iter().map(|(_, errors)| errors.len()).sum();
-        write!(f, "{count} mistake{}; nothing was changed", if count == 1 { "" } else { "s" })?;
+        let mistakes: usize = self.0.iter().map(|(_, errors)| errors.len()).sum();
+        write!(f, "{}; nothing was changed", count(mistakes, "mistake"))?;
         for (name, errors) in &self.0 {
             for error in errors {
                 write!(f, "\n  {name}: {error}")?;

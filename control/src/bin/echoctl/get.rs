@@ -17,8 +17,14 @@ use crate::target::{self, Target, Type};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
-Columns of nodes: PHASE is what a node does (CORDONED: it serves, but is not ready), SYNC how it stands to its pool,
-CONNS its open TCP connections, RATE the TCP reads it answered plus the UDP datagrams it took, a second.
+Columns of nodes:
+  PHASE  what it does; CORDONED: it serves, but is not ready
+  SYNC   how it stands to what its pool asks of it
+  CONNS  its open TCP connections
+  RATE   TCP reads it answered plus UDP datagrams it took, a second
+
+What -o yaml shows of a pool can be edited and applied, once: it names the version that it was.
+`echoctl backup` writes pools without version and status, as files to keep.
 
 Examples:
   echoctl get nodes --pool edge
@@ -36,7 +42,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Only events of this object, as in pool/default.
-    #[arg(long = "for", value_name = "TYPE/NAME")]
+    #[arg(long = "for", value_parser = crate::target::about, value_name = "TYPE/NAME")]
     about: Option<String>,
     /// Go on and show what changes, until Ctrl-C.
     #[arg(short, long)]

@@ -89,6 +89,26 @@ mod tests {
     }
 
     #[test]
+    fn no_text_below_the_flags_is_broken_by_a_terminal() {
+        for verb in verbs(&command()) {
+            let text = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let long: Vec<_> = text.lines().filter(|line| line.chars().count() > 100).collect();
+            assert!(long.is_empty(), "{}: {long:?}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_short_help_has_the_verbs_own_flags_only() {
+        let mut command = command();
+        command.build();
+        let drain = command.find_subcommand_mut("drain").unwrap();
+        let (short, long) = (drain.render_help().to_string(), drain.render_long_help().to_string());
+        assert!(short.contains("--detach") && !short.contains("--server"), "{short}");
+        assert!(short.contains("--help'"), "the other is named: {short}");
+        assert!(long.contains("--detach") && long.contains("--server"), "{long}");
+    }
+
+    #[test]
     fn every_flag_and_verb_is_explained_in_a_sentence() {
         let command = command();
         for verb in verbs(&command) {

@@ -48,6 +48,9 @@ use cordon::Wish;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::read();
     // Everything runs on the main thread: `up` must start its children from it (see up/children.rs).
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -23,7 +23,7 @@ pub(crate) enum Format {
     Table,
     /// For people, with more columns.
     Wide,
-    /// Canonical protobuf JSON.
+    /// Canonical protobuf JSON, with what is zero or false.
     Json,
     /// The form of pool files: what is shown can be applied again.
     Yaml,
@@ -101,7 +101,7 @@ pub(crate) fn notes<'a, T: Object + 'a>(items: impl IntoIterator<Item = &'a T>) 
 
 /// The object as a tree, in the words of the format.
 pub(crate) fn value<T: Object>(object: &T, format: Format) -> Value {
-    if format == Format::Yaml { codec::to_human_value(object) } else { codec::to_value(object) }
+    if format == Format::Yaml { codec::to_human_value(object) } else { codec::to_full_value(object) }
 }
 
 /// The text of a tree.

@@ -12,7 +12,7 @@ use clap::{ArgAction, Subcommand};
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
-use crate::args::Global;
+use crate::args::{Global, revision};
 use crate::author::author;
 use crate::chosen::line;
 use crate::connect::Control;
@@ -68,7 +68,7 @@ struct UndoArgs {
     #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
     target: Vec<String>,
     /// Number of the revision to go back to; the one before the newest unless given.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = revision)]
     to_revision: Option<u32>,
     /// Change the whole pool in one step, whatever its rollout policy says.
     #[arg(long)]

@@ -57,6 +57,12 @@ impl FromStr for Type {
 }
 
 fn unknown(text: &str) -> String {
+    // As in `delete node-1`: the name alone, of what has its type in its name.
+    if let Some((of, _)) = text.split_once('-')
+        && of.parse::<Type>().is_ok()
+    {
+        return format!("unknown type {text:?}; did you mean {of}/{text}?");
+    }
     // Among names as near as each other the first by alphabet would win; a plural is never misleading.
     let types = [Type::Node, Type::Pool, Type::Revision, Type::Event];
     let near = |name: fn(Type) -> &'static str| codec::nearest(text, types.map(|of| name(of).to_owned()).into_iter());
@@ -101,10 +107,23 @@ pub(crate) fn parse(words: &[String]) -> Result<Target, Failure> {
 }
 
 /// What is named twice is meant once.
-fn once_each(mut names: Vec<String>) -> Vec<String> {
+pub(crate) fn once_each(mut names: Vec<String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
+}
+
+/// What an event is about; a value parser for clap. Objects that are gone have events too, so that none is looked for.
+///
+/// # Errors
+/// It is no `TYPE/NAME`.
+pub(crate) fn about(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        // Only events know these: the cluster itself, and keys of etcd that can't be read.
+        Some(("cluster" | "key", name)) if !name.is_empty() => Ok(text.to_owned()),
+        Some((of, name)) if !name.is_empty() => Ok(format!("{}/{name}", of.parse::<Type>()?.singular())),
+        _ => Err("expected TYPE/NAME, as in pool/default or node/node-1".to_owned()),
+    }
 }
 
 /// Reads the one pool of a command such as `scale pool/default`, where a name alone is a pool's.
@@ -178,6 +197,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told() {
         assert!(read("podz").unwrap_err().starts_with("unknown type \"podz\"; there are nodes, pools"));
+        assert_eq!(read("node-1").unwrap_err(), "unknown type \"node-1\"; did you mean node/node-1?");
+        assert_eq!(about("nodes/node-1").unwrap(), "node/node-1");
         assert_eq!(read("nods").unwrap_err(), "unknown type \"nods\"; did you mean nodes?");
         for bad in ["", "pool/", "/edge", "pool/edge node/a", "pool edge pool/core", "pool/edge core"] {
             assert!(read(bad).is_err(), "{bad:?}");

@@ -83,6 +83,18 @@ fn a_drain_outlives_its_node_for_a_day() {
 }
 
 #[test]
+fn the_wish_that_a_node_serves_ends_once_it_does() {
+    let view = view(true, r#"{"kind":"INTENT_KIND_SERVE"}"#);
+    assert_eq!(at_once(&view), None, "it may come back as it was");
+    for held in [r#""drain":{"stage":"DRAIN_STAGE_DRAINED"}"#, r#""cordonedBy":"ann""#] {
+        put(&view, &format!(r#"{{"status":{{{held}}}}}"#));
+        assert_eq!(at_once(&view), None, "{held}");
+    }
+    put(&view, NODE);
+    assert_eq!(at_once(&view), Some("it does"));
+}
+
+#[test]
 fn intents_end_with_their_pool_but_not_where_its_nodes_serve_on() {
     let view = view(false, DRAIN);
     assert_eq!(at_once(&view), Some("its pool is deleted"));

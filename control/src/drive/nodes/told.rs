@@ -9,11 +9,11 @@ use echo_proto::v1;
 use v1::NodePhase as Phase;
 
 use super::Name;
+use super::words::{MAX_CHARS, because, cut, last_words, phase};
 use crate::event;
 use crate::fleet::{Node, Presence};
+use crate::words::count;
 
-/// Longest text of a node that an event repeats.
-const MAX_CHARS: usize = 512;
 /// Longest message.
 const MAX_MESSAGE_CHARS: usize = 1_024;
 /// Longest type or reason of a condition.
@@ -181,7 +181,7 @@ impl Telling<'_> {
 
     fn another_life(&mut self, phase: &str, place: &str) {
         let what = match &self.told.incarnation {
-            Some(_) => "its process was started again; registered",
+            Some(_) => "another process of it runs; registered",
             None => "it registered anew while no control looked;",
         };
         let standing = std::mem::take(&mut self.told.standing);
@@ -195,13 +195,17 @@ impl Telling<'_> {
         match status.phase() {
             Phase::Ready => {
                 let n = status.applied.as_ref().map_or(0, |applied| applied.n);
-                self.stand(READY, phase, format!("serves revision {n} on {} listeners", status.listeners.len()));
+                self.stand(
+                    READY,
+                    phase,
+                    format!("serves revision {n} on {}", count(status.listeners.len(), "listener")),
+                );
             }
             Phase::Draining if drain.exits => self.stand(DRAINING, phase, format!("drains{}", because(&drain.reason))),
             Phase::Drained => {
                 let cut = match drain.cut_connections {
                     0 => String::new(),
-                    n => format!("; {n} connections were cut at its deadline"),
+                    n => format!("; {} cut at its deadline", count(n, "connection")),
                 };
                 self.stand(DRAINED, phase, format!("serves nothing{}{cut}", because(&drain.reason)));
             }
@@ -260,13 +264,9 @@ impl Telling<'_> {
         if self.told.standing == to {
             return;
         }
-        let last = self.node.status.conditions.iter().rfind(|condition| !condition.status);
-        let words = last.map_or_else(String::new, |condition| {
-            format!("; its last word: {}: {}", condition.reason, cut(&condition.message, MAX_CHARS))
-        });
         let message = match answers {
             true => "its record is gone, but its Agent answers: it serves without etcd".to_owned(),
-            false => format!("its record is gone, and its Agent does not answer{words}"),
+            false => format!("its record is gone, and its Agent does not answer{}", last_words(&self.node.status)),
         };
         self.stand(VANISHED, to, message);
         if let Some(step) = self.steps.last_mut() {
@@ -284,17 +284,4 @@ impl Telling<'_> {
         let (reason, message, after) = (reason.to_owned(), cut(&message, MAX_MESSAGE_CHARS), self.told.clone());
         self.steps.push(Step { reason, warning, actor: None, from, to, message, after });
     }
-}
-
-/// `READY`
-fn phase(phase: Phase) -> String {
-    phase.as_str_name().trim_start_matches("NODE_PHASE_").to_owned()
-}
-
-fn because(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {}", cut(reason, MAX_CHARS)) }
-}
-
-fn cut(text: &str, chars: usize) -> String {
-    text.chars().take(chars).collect()
 }

@@ -1,8 +1,8 @@
 //! The nodes of this state directory that run already: those that are remembered, and those that nobody remembers.
 //!
-//! Used when leadership begins, on a blocking thread, and by the app before that. A control that is killed between a start and its record leaves a
-//! node that only its command line tells of: it names a state directory that is ours alone. A process counts by pidfd
-//! and start time, never by its number.
+//! Used when leadership begins, on a blocking thread, and by the app before that. A control that is killed between a
+//! start and its record leaves a node that only its command line tells of: it names a state directory that is ours
+//! alone. A process counts by pidfd and start time, never by its number.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,7 +1,8 @@
 //! The logs of the nodes: one file each, kept small enough.
 //!
-//! Opened by the launcher, trimmed by the supervisor, which also looks up what a node said last. A node writes to the file that it was given for as long as it
-//! lives, so a log can't be renamed under it: it is copied and emptied, and what is written in between is lost.
+//! Opened by the launcher, trimmed by the supervisor, which also looks up what a node said last. A node writes to the
+//! file that it was given for as long as it lives, so a log can't be renamed under it: it is copied and emptied, and what
+//! is written in between is lost.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};

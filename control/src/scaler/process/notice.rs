@@ -50,6 +50,12 @@ pub(super) fn ended(node: (u32, &PoolName), death: &Death, wait: Duration) -> v1
     }
 }
 
+/// It died soon after its start, and not for the first time.
+pub(super) fn backs_off(node: (u32, &PoolName)) -> v1::Event {
+    let text = "it ends again and again soon after its start, so that each start waits longer; see its log".to_owned();
+    about(event::warning, "BackOff", node, text)
+}
+
 /// Another process runs in the place of one that died.
 pub(super) fn replaced(node: (u32, &PoolName), death: &Death, pid: u32) -> v1::Event {
     let event = about(event::normal, "NodeReplaced", node, format!("{}; pid {pid} runs in its place", death.told()));

@@ -262,6 +262,9 @@ impl Supervisor {
             State::Alive(handle) if is(handle) => {
                 let wait = worker.died(Instant::now(), death.clone());
                 self.notices.send(notice::ended((index, &worker.pool), &death, wait));
+                if !wait.is_zero() {
+                    self.notices.send(notice::backs_off((index, &worker.pool)));
+                }
             }
             // An earlier life of this index.
             _ => {}

@@ -16,9 +16,12 @@ use crate::agent::report;
 use crate::live::{ApplyError, Bound};
 
 /// Why an offer was refused.
+#[derive(Default)]
 struct Cause {
     /// At fault; empty when it is none.
     listener: String,
+    /// That could not be bound; empty when it is not that.
+    address: String,
     text: String,
     /// For spans.
     label: &'static str,
@@ -48,12 +51,10 @@ impl Applier {
             let outcome = match &offer.plan {
                 Ok(plan) => match self.live.apply(plan, &offer.revision).await {
                     Ok(bound) => Ok((plan, bound)),
-                    Err(e) => {
-                        Err(Cause { listener: listener(&e), text: e.cause(), label: e.label(), reason: e.reason() })
-                    }
+                    Err(e) => Err(Cause::of(&e)),
                 },
                 Err(cause) => {
-                    Err(Cause { listener: String::new(), text: cause.clone(), label: "config", reason: "Invalid" })
+                    Err(Cause { text: cause.clone(), label: "config", reason: "Invalid", ..Cause::default() })
                 }
             };
             match outcome {
@@ -102,6 +103,7 @@ impl Applier {
             cause: cut(cause.text),
             time: Some(SystemTime::now().into()),
             reason: cause.reason.to_owned(),
+            address: cause.address,
         };
         let serving = self.held.applied.as_ref().map(|r| r.n);
         warn!(revision = offer.revision.n, serving, reason = report::told(&rejection), "config refused");
@@ -120,6 +122,14 @@ impl Applier {
     }
 }
 
-fn listener(error: &ApplyError) -> String {
-    error.listener().map(ToString::to_string).unwrap_or_default()
+impl Cause {
+    fn of(error: &ApplyError) -> Self {
+        Self {
+            listener: error.listener().map(ToString::to_string).unwrap_or_default(),
+            address: error.address().map(|address| address.to_string()).unwrap_or_default(),
+            text: error.cause(),
+            label: error.label(),
+            reason: error.reason(),
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! Who wants this node to serve no more, and the drain that follows.
 //!
 //! Used by the applier only; [`crate::drain`] knows the steps and when they come. The strongest wish holds: a signal, then
-//! an operator's intent, then the deletion of the pool. A wish that is taken back reopens what was closed, at any point.
+//! an operator's intent, then the deletion of the pool; but an operator can hurry what a signal began. A wish that is taken
+//! back reopens what was closed, at any point.
+
+use std::time::Duration;
 
 use echo_proto::v1::{self, DrainStage, IntentKind, NodePhase};
 use tokio::sync::watch;
@@ -12,7 +15,6 @@ use super::{Applier, Inbox};
 use crate::agent::link::Link;
 use crate::agent::report::{self, Report};
 use crate::drain::{After, Drain, Open, Step, Wish};
-use crate::live::IDLE_POLL;
 
 /// Who wants what of the sockets, and how far that is.
 #[derive(Debug, Default)]
@@ -31,10 +33,17 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// The strongest wish.
-    fn wish(&self) -> Option<Wish> {
+    /// The strongest wish. Where none has a limit, one that ends the process has `exit_limit`, and any other `longest`.
+    fn wish(&self, exit_limit: Option<Duration>, longest: Duration) -> Option<Wish> {
         let gone = || Wish { after: After::NoPool, ..Wish::exit("the pool was deleted") };
-        self.leaving.clone().or_else(|| self.intended.clone()).or_else(|| self.pool_gone.then(gone))
+        let limited = |wish: &Wish| {
+            let own = exit_limit.filter(|_| wish.after == After::Exit);
+            Wish { limit: wish.limit.or(own), ..wish.clone() }
+        };
+        match (self.leaving.as_ref().map(limited), self.intended.as_ref().map(limited)) {
+            (Some(leaving), Some(intended)) => Some(leaving.and(intended, longest)),
+            (leaving, intended) => leaving.or(intended).or_else(|| self.pool_gone.then(gone)),
+        }
     }
 
     /// Adds to a report what a drain or a cordon has to say.
@@ -76,8 +85,7 @@ impl Applier {
 
     /// Begins, changes or ends the drain, as the strongest wish has it.
     pub(super) fn rethink(&mut self) {
-        let limit = |wish: &Wish| wish.limit.or(self.own.drain_deadline.filter(|_| wish.after == After::Exit));
-        let wish = self.doors.wish().map(|wish| Wish { limit: limit(&wish), ..wish });
+        let wish = self.doors.wish(self.own.drain_deadline, self.drain_plan.longest());
         match (&mut self.doors.drain, wish) {
             (None, None) => return,
             (Some(drain), Some(wish)) if *drain.wish() == wish => return,
@@ -111,9 +119,9 @@ impl Applier {
                 listeners: self.live.serves(),
                 connections: self.live.connections(),
                 udp_idle: self.live.udp_idle(),
-                told: told(&link.borrow(), drain.exits()),
+                told: told(&link.borrow(), drain),
             };
-            match drain.step(open, Instant::now(), IDLE_POLL) {
+            match drain.step(open, Instant::now()) {
                 Step::Wait(until) => {
                     self.doors.look_at = Some(until);
                     return;
@@ -146,7 +154,7 @@ impl Applier {
         }
         info!("drained");
         let Some(drain) = &mut self.doors.drain else { return };
-        drain.drained(cut);
+        drain.drained(cut, Instant::now());
         match drain.wish().after {
             After::Exit => {}
             // A start without etcd must not serve what an operator drained.
@@ -162,9 +170,9 @@ impl Applier {
 }
 
 /// Whether there is nothing left to tell: the record says it, or etcd is gone.
-fn told(link: &Link, exits: bool) -> bool {
+fn told(link: &Link, drain: &Drain) -> bool {
     match link {
-        Link::Registered(told) => told.drain.as_ref().is_some_and(|drain| drain.exits == exits),
+        Link::Registered(told) => drain.is_told_by(told.drain.as_ref()),
         Link::Joining | Link::Lost { .. } => true,
     }
 }
@@ -178,7 +186,7 @@ fn wish(intent: v1::Intent) -> Option<Wish> {
     let (verb, after) = match intent.kind() {
         IntentKind::Drain => ("drained", After::Wait),
         IntentKind::Retire => ("retired", After::Exit),
-        IntentKind::Cordon | IntentKind::Unspecified => return None,
+        IntentKind::Cordon | IntentKind::Serve | IntentKind::Unspecified => return None,
     };
     Some(Wish {
         reason: format!("{verb} by {}", author(&intent)),

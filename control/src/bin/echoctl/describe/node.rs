@@ -11,6 +11,8 @@ use super::{Described, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
+use echo_control::words::count;
+
 use crate::output::human::{age, clock, moment, rate};
 
 impl Described for v1::Node {
@@ -87,10 +89,8 @@ fn drain_lines(drain: &v1::DrainStatus, now: SystemTime) -> Vec<String> {
         lines.push("its process ends then".to_owned());
     }
     // At the deadline or by force: the record does not say.
-    match drain.cut_connections {
-        0 => {}
-        1 => lines.push("1 connection was cut".to_owned()),
-        cut => lines.push(format!("{cut} connections were cut")),
+    if drain.cut_connections > 0 {
+        lines.push(format!("cut: {}", count(drain.cut_connections, "connection")));
     }
     lines
 }
@@ -117,7 +117,7 @@ fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>) {
     let least = if live.udp_flows_capped { ">=" } else { "" };
     sheet.field("UDP flows", format!("{least}{} in the last 10 s", live.udp_flows));
     sheet.field("Rate", format!("{} exchanges/s", rate(live.rate)));
-    let io = |bytes: u64, packets: u64| format!("{bytes} bytes, {packets} datagrams");
+    let io = |bytes: u64, packets: u64| format!("{}, {}", count(bytes, "byte"), count(packets, "datagram"));
     sheet.field("Received", io(live.received_bytes, live.received_packets));
     sheet.field("Transmitted", io(live.transmitted_bytes, live.transmitted_packets));
     let mut dropped: Vec<_> = live.dropped_packets.iter().filter(|(_, n)| **n > 0).collect();

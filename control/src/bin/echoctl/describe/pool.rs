@@ -9,11 +9,13 @@ use echo_proto::{codec, v1};
 use serde_json::Value;
 
 use super::sheet::Sheet;
-use super::{Described, optional, since};
+use super::{Described, optional, served, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
-use crate::object::{Object as _, cause, labels, phase, revision, short_name, text};
+use crate::object::{Object as _, cause, labels, phase, revision, short_name};
+use echo_control::words::count;
+
 use crate::output::human::{NONE, moment};
 
 /// What its description needs beside the pool.
@@ -53,7 +55,7 @@ impl Described for v1::Pool {
         if status.next.is_some() {
             sheet.field("Next", reference(status.next.as_ref()));
         }
-        template(&mut sheet, spec.template.as_ref());
+        template(&mut sheet, spec.template.as_ref(), Some(&more.nodes));
         sheet.optional("Rollout policy", spec.rollout.as_ref().map(settings).unwrap_or_default());
         rollout(&mut sheet, more.rollout.as_ref(), now);
         sheet
@@ -74,18 +76,27 @@ fn reference(reference: Option<&v1::RevisionRef>) -> String {
     reference.map_or_else(String::new, super::node::full_revision)
 }
 
-/// The listeners and settings of a template, for pools and revisions.
-pub(super) fn template(sheet: &mut Sheet, template: Option<&v1::PoolTemplate>) {
+/// The listeners and settings of a template, for pools and revisions; with the nodes of a pool, how many of them have
+/// each listener, since a template may be on its way, or have been refused.
+pub(super) fn template(sheet: &mut Sheet, template: Option<&v1::PoolTemplate>, nodes: Option<&[v1::Node]>) {
     let Some(template) = template else { return };
     let row = |listener: &v1::Listener| {
         let service = listener.service.as_ref().map(settings).unwrap_or_default();
         let address = if listener.address.is_empty() { NONE } else { &listener.address };
         let port = if listener.port == 0 { "any".to_owned() } else { listener.port.to_string() };
         let protocol = short_name(listener.protocol().as_str_name(), "PROTOCOL_");
-        vec![listener.name.clone(), protocol, address.to_owned(), port, service]
+        let mut cells = vec![listener.name.clone(), protocol, address.to_owned(), port, service];
+        cells.extend(nodes.map(|nodes| served::by(listener, nodes)));
+        cells
     };
     let rows: Vec<_> = template.listeners.iter().map(row).collect();
-    sheet.table("Listeners", &["NAME", "PROTOCOL", "ADDRESS", "PORT", "SERVICE"], &rows);
+    let titles = ["NAME", "PROTOCOL", "ADDRESS", "PORT", "SERVICE", "OPEN ON"];
+    let shown = if nodes.is_some() { titles.len() } else { titles.len() - 1 };
+    sheet.table("Listeners", titles.get(..shown).unwrap_or(&titles), &rows);
+    let others = served::others(&template.listeners, nodes.unwrap_or_default());
+    if !others.is_empty() {
+        sheet.fields("Still open", others);
+    }
     sheet.optional("Limits", template.limits.as_ref().map(settings).unwrap_or_default());
     sheet.optional("Drain policy", template.drain.as_ref().map(settings).unwrap_or_default());
 }
@@ -107,17 +118,13 @@ fn rollout(sheet: &mut Sheet, rollout: Option<&v1::Rollout>, now: SystemTime) {
     let Some(rollout) = rollout else { return sheet.field("Rollout", "<none>") };
     let phase = short_name(rollout.phase().as_str_name(), "ROLLOUT_PHASE_");
     let began = since(rollout.end_time.or(rollout.start_time), now);
-    let mut lines = vec![
-        format!("{phase}{began}"),
-        match &rollout.from {
-            Some(from) => format!("revision {} to {}", from.n, revision(rollout.to.as_ref())),
-            None => format!("revision {}", revision(rollout.to.as_ref())),
-        },
-        format!("{} of {} nodes run it", rollout.acked, rollout.nodes),
-        format!("by {}", text(&rollout.author)),
-    ];
-    lines.extend([&rollout.message, &rollout.reason].into_iter().filter(|text| !text.is_empty()).cloned());
-    sheet.fields("Rollout", lines);
+    sheet.field("Rollout", format!("{phase}{began}"));
+    let to = revision(rollout.to.as_ref());
+    sheet.field("  Revision", rollout.from.as_ref().map_or(to.clone(), |from| format!("{to}, from {}", from.n)));
+    sheet.field("  Run by", format!("{} of {}", rollout.acked, count(rollout.nodes, "node")));
+    sheet.field("  Author", &rollout.author);
+    sheet.optional("  Message", &rollout.message);
+    sheet.optional("  Reason", &rollout.reason);
     if !rollout.problems.is_empty() {
         let row = |p: &v1::RolloutProblem| vec![p.node.clone(), cause(&p.listener, &p.cause)];
         sheet.table("Problems", &["NODE", "CAUSE"], &rollout.problems.iter().map(row).collect::<Vec<_>>());

@@ -34,7 +34,7 @@ impl Described for v1::Revision {
         sheet.field("Author", &self.author);
         sheet.optional("Message", &self.message);
         sheet.field("Created", moment(self.meta().and_then(|m| m.create_time), now));
-        pool::template(&mut sheet, self.template.as_ref());
+        pool::template(&mut sheet, self.template.as_ref(), None);
         sheet
     }
 }

@@ -76,7 +76,7 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
             "                deadline in 30 s, at 1970-01-01T00:02:10Z",
         ],
     );
-    holds(&text, &["                its process ends then", "                3 connections were cut"]);
+    holds(&text, &["                its process ends then", "                cut: 3 connections"]);
     holds(&text, &["  ClockSynchronized   False    Unsynchronized   30s   1970-01-01T00:01:10Z   off by 2 s"]);
     holds(
         &text,
@@ -97,12 +97,12 @@ fn a_pool_tells_its_spec_its_nodes_and_what_is_wrong_with_its_rollout() {
     let more = pool::More { rollout: Some(rollout), nodes: vec![node(), node()] };
     let text = pool.sheet(&more, now()).text().to_owned();
     holds(&text, &["Replicas:       2", "  READY   SYNCED   2", "Limits:         idleTimeout 90s"]);
-    holds(&text, &["  a      TCP        -         any    echo {\"maxRead\":9,\"once\":true}"]);
+    holds(&text, &["  a      TCP        -         any    echo {\"maxRead\":9,\"once\":true}   0 of 2 nodes"]);
     holds(
         &text,
         &[
             "Rollout:        REVERTED at 1970-01-01T00:01:35Z (5s ago)",
-            "                1 node rejected it",
+            "  Reason:       1 node rejected it",
             "  node-1   listener a: no",
         ],
     );

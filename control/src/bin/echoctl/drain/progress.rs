@@ -9,6 +9,7 @@ use echo_proto::v1::{self, DrainStage, NodePhase, SyncState};
 use tokio::time::Instant;
 
 use crate::object::Object as _;
+use echo_control::words::count;
 
 /// A node begins to drain within moments; one that has not by then will not.
 const BEGINS_WITHIN: Duration = Duration::from_secs(30);
@@ -154,8 +155,9 @@ impl Drain {
         match self.torn {
             None => String::new(),
             Some(0) => "; its process ended before it had drained, and another took its place".to_owned(),
-            Some(1) => "; its process ended before it had drained, which cut 1 connection".to_owned(),
-            Some(open) => format!("; its process ended before it had drained, which cut {open} connections"),
+            Some(open) => {
+                format!("; its process ended before it had drained, which cut {}", count(open, "connection"))
+            }
         }
     }
 
@@ -226,9 +228,8 @@ impl std::fmt::Display for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let least = if self.unknown { ">=" } else { "" };
         let flows = if self.unknown || self.capped { ">=" } else { "" };
-        let s = |n: u64| if n == 1 { "" } else { "s" };
-        let Self { connections, flows: n, .. } = self;
-        write!(f, "{least}{connections} connection{}, {flows}{n} UDP flow{}", s(*connections), s(*n))
+        let (connections, udp) = (count(self.connections, "connection"), count(self.flows, "UDP flow"));
+        write!(f, "{least}{connections}, {flows}{udp}")
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Used through the traits of `object`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use echo_proto::v1;
 use tonic::{Status, Streaming};
@@ -142,8 +142,12 @@ fn vanished(status: &v1::NodeStatus) -> Option<String> {
     })
 }
 
-/// The distinct IP addresses of the listeners.
+/// Where the listeners are: `127.0.0.1:7001,7007` for each IP address, with commas between them.
 fn addresses(status: &v1::NodeStatus) -> String {
-    let ips: BTreeSet<&str> = status.listeners.iter().filter_map(|l| l.address.rsplit_once(':')).map(|x| x.0).collect();
-    text(&ips.into_iter().collect::<Vec<_>>().join(","))
+    let mut ports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (ip, port) in status.listeners.iter().filter_map(|l| l.address.rsplit_once(':')) {
+        ports.entry(ip).or_default().insert(port);
+    }
+    let one = |(ip, ports): (&str, BTreeSet<&str>)| format!("{ip}:{}", Vec::from_iter(ports).join(","));
+    text(&ports.into_iter().map(one).collect::<Vec<_>>().join(","))
 }

@@ -61,6 +61,17 @@ fn a_watch_keeps_room_for_titles_that_are_there() {
 }
 
 #[test]
+fn a_wide_row_tells_where_a_node_listens() {
+    let mut node = node("node-1", v1::SyncState::Synced);
+    let bound = |address: &str| v1::BoundListener { address: address.into(), ..Default::default() };
+    let addresses = ["127.0.0.1:7007", "[::1]:7007", "127.0.0.1:7001", "127.0.0.1:7007"];
+    node.status.as_mut().unwrap().listeners = addresses.map(bound).into();
+    let view = view(true);
+    let at = v1::Node::titles(&view).iter().position(|title| *title == "ADDRESS").unwrap();
+    assert_eq!(node.cells(&view)[at], "127.0.0.1:7001,7007,[::1]:7007");
+}
+
+#[test]
 fn an_old_rejection_is_no_longer_told() {
     let mut node = node("node-1", v1::SyncState::Synced);
     node.status.as_mut().unwrap().rejection = Some(v1::Rejection::default());

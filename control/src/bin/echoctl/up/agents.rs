@@ -15,6 +15,7 @@ use crate::connect::Control;
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
 use crate::server::Server;
+use echo_control::words::count;
 
 /// Longest wait for control's list.
 const LIST: Duration = Duration::from_millis(300);
@@ -45,8 +46,7 @@ impl Agents {
         for process in left.iter().take(MAX_NAMED) {
             named.push(match self.connections(&process.name).await {
                 None | Some(0) => process.name.clone(),
-                Some(1) => format!("{} (1 connection)", process.name),
-                Some(count) => format!("{} ({count} connections)", process.name),
+                Some(open) => format!("{} ({})", process.name, count(open, "connection")),
             });
         }
         match left.len().saturating_sub(MAX_NAMED) {

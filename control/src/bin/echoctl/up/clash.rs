@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::connect::io_cause;
 use crate::failure::Failure;
+use echo_control::words::count;
 
 /// Time for the processes of an `up` that was killed just now to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -67,13 +68,13 @@ impl Wanted {
 }
 
 fn told(clashes: &[Wanted]) -> String {
-    let (count, plural) = (clashes.len(), if clashes.len() == 1 { "" } else { "s" });
     let lines: String = clashes.iter().take(MAX_NAMED).map(Wanted::line).collect();
-    let more = match count.saturating_sub(MAX_NAMED) {
+    let more = match clashes.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!("\n  and {more} more"),
     };
-    format!("{count} port{plural} cannot be had; nothing was started{lines}{more}")
+    let ports = count(clashes.len(), "port");
+    format!("{ports} cannot be had; nothing was started{lines}{more}")
 }
 
 /// The process that holds a port, as far as /proc lets us see.

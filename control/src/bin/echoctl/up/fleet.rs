@@ -105,6 +105,21 @@ impl Fleet {
         self.in_phases(&[NodePhase::Ready]).min(self.wanted())
     }
 
+    /// Whether all that is wanted serves.
+    pub(super) fn is_full(&self) -> bool {
+        self.ready() == self.wanted()
+    }
+
+    /// Nodes that serve on this host and are not wanted: control had begun with as many as were stored, and retires them.
+    pub(super) fn surplus(&self) -> usize {
+        let serves = |pool: &str, node: &v1::Node| {
+            let is_ours = |s: &v1::NodeStatus| s.pool == pool && s.host == self.run.host;
+            phase(node) == NodePhase::Ready && node.status.as_ref().is_some_and(is_ours)
+        };
+        let serving = |pool: &str| self.current().filter(|node| serves(pool, node)).count();
+        self.wanted.iter().map(|(pool, wanted)| serving(pool).saturating_sub(*wanted as usize)).sum()
+    }
+
     /// Whether all that is wanted is there, except for nodes that refuse what they are assigned.
     pub(super) fn rest_is_rejected(&self) -> bool {
         self.in_phases(&[NodePhase::Ready, NodePhase::Rejected]) >= self.wanted()
@@ -236,7 +251,19 @@ mod tests {
         for i in 1..=MAX_PER_HOST {
             see(&mut fleet, &format!("node-{i}"), NodePhase::Ready, HOST, 101);
         }
-        assert_eq!(fleet.ready(), fleet.wanted());
+        assert!(fleet.is_full());
+    }
+
+    #[test]
+    fn a_node_that_control_is_about_to_retire_is_waited_for() {
+        let mut fleet = fleet(2);
+        for name in ["node-1", "node-2", "node-3"] {
+            see(&mut fleet, name, NodePhase::Ready, HOST, 101);
+        }
+        see(&mut fleet, "node-9", NodePhase::Ready, "elsewhere", 101);
+        assert_eq!((fleet.is_full(), fleet.surplus()), (true, 1));
+        see(&mut fleet, "node-3", NodePhase::Draining, HOST, 101);
+        assert_eq!((fleet.is_full(), fleet.surplus()), (true, 0));
     }
 
     #[test]

@@ -60,13 +60,15 @@ pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: I
             let mut fleet = fleet.borrow_mut();
             fleet.take(v1::Node::change(message));
             console.gauge(fleet.ready(), fleet.wanted(), &format!("nodes: {}", fleet.summary()));
-            let all = fleet.ready() == fleet.wanted();
+            let all = fleet.is_full() && fleet.surplus() == 0;
             Ok(if all { ControlFlow::Break(Serving::All) } else { ControlFlow::Continue(()) })
         },
     );
     let outcome = async {
         tokio::select! {
             serving = ready => serving.map(Some),
+            // More than that may be somebody else's, who stays.
+            () = steadily(&fleet, Fleet::is_full) => Ok(Some(Serving::All)),
             () = steadily(&fleet, Fleet::rest_is_rejected) => Ok(Some(Serving::Some)),
             () = steadily(&fleet, Fleet::rest_is_hopeless) => Ok(None),
             () = hear(&mut events, &fleet) => Ok(None),

@@ -16,6 +16,7 @@ use super::signals::Signals;
 use super::start;
 use crate::failure::Failure;
 use crate::output::console::Console;
+use echo_control::words::count;
 
 /// Longest wait for control, which only gives up its leadership.
 const CONTROL_GRACE: Duration = Duration::from_secs(1);
@@ -70,7 +71,8 @@ async fn drain(cluster: &mut Cluster<'_>, console: &Console, agents: &Agents) {
     let limit = cluster.settings.args.drain_deadline;
     let deadline = Instant::now() + limit;
     let seconds = limit.as_secs_f64();
-    console.progress(&format!("draining {} nodes for at most {seconds} s; Ctrl-C ends them at once", nodes.len()));
+    let draining = count(nodes.len(), "node");
+    console.progress(&format!("draining {draining} for at most {seconds} s; Ctrl-C ends them at once"));
     signal_all(&nodes, Signal::SIGTERM);
     while !wait_until_gone(cluster, deadline.min(Instant::now() + TELL)).await {
         // The names of the beginning: a process that is about to end has lost its command line.

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::object::Object as _;
 use crate::object::source::{Filter, Source as _};
 use crate::server::Server;
+use echo_control::words::count;
 
 /// Longest wait until everything serves, unless --timeout names one.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -69,7 +70,9 @@ fn tell_stored(cluster: &Cluster<'_>, pool: &v1::Pool) {
     if stored && settings.args.nodes.is_none() {
         let replicas = pool.spec.as_ref().and_then(|s| s.replicas).unwrap_or_default();
         let dir = settings.state.root().display();
-        cluster.console.line(&format!("{name}: {replicas} nodes, as stored in {dir}; --nodes N changes that"));
+        cluster
+            .console
+            .line(&format!("{name}: {}, as stored in {dir}; --nodes N changes that", count(replicas, "node")));
     }
     if !stored && settings.continued {
         let file = settings.state.pool_file();

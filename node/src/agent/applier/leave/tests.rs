@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::super::tests::{Bench, PATIENCE, applied, revision, stable, taken};
 use super::*;
@@ -72,6 +72,21 @@ async fn a_drain_that_is_taken_back_halfway_cuts_nobody() {
     bench.until(|r| r.phase == NodePhase::Ready).await;
     connected(address);
     assert!(echoes(&mut open));
+}
+
+#[tokio::test]
+async fn who_lost_its_port_while_it_drained_says_that_it_serves_nothing() {
+    let (mut bench, address) = serving().await;
+    let mut open = connected(address);
+    bench.intents.send_replace(intent(IntentKind::Drain));
+    bench.until(closing).await;
+    let holder = TcpListener::bind(address).unwrap();
+    bench.intents.send_replace(None);
+    let report = bench.until(|r| r.rejection.is_some()).await;
+    assert_eq!((report.phase, report.applied), (NodePhase::Rejected, None));
+    assert!(echoes(&mut open), "nobody is cut for that");
+    drop(holder);
+    assert_eq!(bench.until(applied(1)).await.phase, NodePhase::Ready);
 }
 
 #[tokio::test]
@@ -171,10 +186,30 @@ async fn a_deleted_pools_connections_are_waited_for_and_its_return_reopens() {
 }
 
 #[test]
-fn nobody_is_told_where_nobody_listens() {
-    let says = |drain| Link::Registered(Box::new(Report { drain, ..Report::starting() }));
-    assert!(!told(&says(None), false));
-    let stays = Some(v1::DrainStatus::default());
-    assert!(told(&says(stays.clone()), false) && !told(&says(stays), true));
-    assert!(told(&Link::Joining, true));
+fn what_was_cut_is_told_before_the_process_ends_and_nobody_where_nobody_listens() {
+    let says = |drain: &Drain| Link::Registered(Box::new(Report { drain: drain.status(), ..Report::starting() }));
+    let begin = |wish| Drain::begin(wish, Default::default(), Instant::now());
+    let mut leaving = begin(Wish::exit("SIGTERM"));
+    assert!(!told(&Link::Registered(Box::new(Report::starting())), &leaving));
+    let stays = begin(Wish { after: After::Wait, ..Wish::exit("drained by ann") });
+    assert!(told(&says(&stays), &stays) && !told(&says(&stays), &leaving));
+    let before = says(&leaving);
+    assert!(told(&before, &leaving));
+    leaving.drained(3, Instant::now());
+    assert!(!told(&before, &leaving) && told(&says(&leaving), &leaving));
+    assert!(told(&Link::Joining, &leaving));
+}
+
+#[tokio::test]
+async fn an_operator_hurries_a_node_that_a_signal_drains() {
+    let (mut bench, address) = serving().await;
+    let mut open = connected(address);
+    bench.leave.send_replace(Some(Wish::exit("SIGTERM")));
+    bench.until(closing).await;
+    bench.intents.send_replace(intent(IntentKind::Drain).map(|drain| v1::Intent { force: true, ..drain }));
+    let report = bench.report.clone();
+    bench.left().await.end().await;
+    assert!(!echoes(&mut open));
+    let drain = report.borrow().drain.clone().unwrap();
+    assert_eq!((drain.reason.as_str(), drain.exits, drain.cut_connections), ("SIGTERM", true, 1));
 }

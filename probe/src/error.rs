@@ -70,7 +70,8 @@ impl ProbeError {
     }
 }
 
-fn explain(error: &io::Error) -> String {
+/// What the kernel says of a connection, in words for a person.
+pub(crate) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused; nobody listens there".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset by the peer".to_owned(),

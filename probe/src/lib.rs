@@ -6,14 +6,16 @@
 //! | module | idea |
 //! |---|---|
 //! | [`tcp_echo`], [`udp_echo`] | one echo, and how long it took |
+//! | [`prober`] | single probes at a steady pace, and what they tell of the path |
 //! | [`load`] | many at once, for a while, and what became of them |
 //! | [`pattern`] | payloads that show when a part is lost, doubled, moved or another's |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod echo;
 mod error;
 pub mod load;
 pub mod pattern;
+pub mod prober;
 
 pub use echo::{tcp_echo, udp_echo};
 pub use error::ProbeError;

@@ -1,0 +1,256 @@
+//! The book of one run: which probes are out, what came back, and what that means.
+//!
+//! Used by [`super::run`]. Pure: times come from the caller, as nanoseconds since 1970 (the wall clock, which the kernel
+//! stamps with) and as the time since the start (which no one sets). It keeps a bounded number of probes.
+
+mod flow;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use echo_proto::stamp::Seen;
+
+use super::event::{Outcome, Reply};
+use super::report::{OneWay, Report};
+pub(super) use flow::Receipt;
+use flow::{Flow, Probe, State, reply_to};
+
+/// Most probes of a flow that are known one by one; what comes later of older ones is no more than late.
+pub(super) const KEPT: usize = 65_536;
+
+/// The book.
+#[derive(Debug)]
+pub(super) struct Book {
+    timeout: Duration,
+    flows: Vec<Flow>,
+    /// Those that wait, in the order in which their time ends.
+    waiting: VecDeque<(usize, u64)>,
+    /// How far off our own clock may be.
+    clock_error: Option<Duration>,
+    report: Report,
+}
+
+impl Book {
+    /// An empty one for flows to these addresses.
+    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>, timeout: Duration) -> Self {
+        let flows = addresses.map(Flow::new).collect();
+        Self { timeout, flows, waiting: VecDeque::new(), clock_error: None, report: Report::default() }
+    }
+
+    /// How far off our own clock may be, if that is known.
+    pub(super) fn set_clock_error(&mut self, error: Option<Duration>) {
+        self.clock_error = error;
+    }
+
+    /// Sequence of the flow's next probe.
+    pub(super) fn next(&self, flow: usize) -> u64 {
+        self.flows.get(flow).map_or(0, Flow::next)
+    }
+
+    /// The flow's next probe has left.
+    pub(super) fn sent(&mut self, flow: usize, number: u64, at: Duration, wall: u64) {
+        let sequence = self.next(flow);
+        let Some(of) = self.flows.get_mut(flow) else { return };
+        of.probes.push_back(Probe { number, sent: at, wall, left: None, state: State::Waiting });
+        if of.probes.len() > KEPT {
+            // Settings keep those that wait below this, so that it has had its time.
+            of.probes.pop_front();
+            of.first += 1;
+        }
+        self.report.sent += 1;
+        self.waiting.push_back((flow, sequence));
+    }
+
+    /// Our own host did not send one.
+    pub(super) fn unsent(&mut self) {
+        self.report.unsent += 1;
+    }
+
+    /// We were late to send one.
+    pub(super) fn behind(&mut self) {
+        self.report.behind += 1;
+    }
+
+    /// A connection took the probe only now, which therefore left only now.
+    pub(super) fn started(&mut self, flow: usize, sequence: u64, at: Duration) {
+        if let Some(probe) = self.probe(flow, sequence) {
+            probe.sent = at;
+        }
+    }
+
+    /// The time of a connection's beginning.
+    pub(super) fn connected(&mut self, time: Duration) {
+        self.report.connect.add(time);
+    }
+
+    /// The kernel tells when a probe left.
+    pub(super) fn left(&mut self, flow: usize, sequence: u64, at: u64) {
+        if let Some(probe) = self.probe(flow, sequence) {
+            probe.left = Some(at);
+        }
+    }
+
+    /// Answers that our socket dropped so far.
+    pub(super) fn overflow(&mut self, flow: usize, dropped: u64) {
+        if let Some(flow) = self.flows.get_mut(flow) {
+            flow.overflow = flow.overflow.max(dropped);
+        }
+    }
+
+    /// Something came that is no answer.
+    pub(super) fn wrong(&mut self) {
+        self.report.wrong += 1;
+    }
+
+    /// A probe was refused; its number, if it still waited.
+    pub(super) fn refused(&mut self, flow: usize, sequence: u64) -> Option<u64> {
+        let probe = self.probe(flow, sequence).filter(|probe| probe.state == State::Waiting)?;
+        probe.state = State::Refused;
+        let number = probe.number;
+        self.report.refused += 1;
+        if let Some(flow) = self.flows.get_mut(flow) {
+            flow.refused += 1;
+        }
+        Some(number)
+    }
+
+    /// The oldest probe of the flow that waits.
+    pub(super) fn oldest(&self, flow: usize) -> Option<u64> {
+        self.flows.get(flow)?.waiting().next()
+    }
+
+    /// An answer; the probe's number, and what it means.
+    pub(super) fn answered(&mut self, flow: usize, receipt: &Receipt) -> (Option<u64>, Outcome) {
+        let Some(of) = self.flows.get_mut(flow) else { return (None, Outcome::Wrong) };
+        let (address, beyond) = (of.address, receipt.sequence >= of.next());
+        let Some(probe) = of.probe(receipt.sequence) else {
+            // Of one that is known no more, or was never sent.
+            self.report.wrong += u64::from(beyond);
+            return (None, if beyond { Outcome::Wrong } else { Outcome::Forgotten });
+        };
+        if receipt.stamp.as_ref().is_some_and(|answer| answer.request.sent != probe.wall) {
+            self.report.wrong += 1;
+            return (Some(probe.number), Outcome::Wrong);
+        }
+        let reply = reply_to(probe, receipt, address);
+        let count = receipt.stamp.as_ref().map(|answer| answer.seen.count);
+        let (number, before) = (probe.number, probe.state);
+        if let State::Answered(first) = before {
+            self.report.duplicates.all += 1;
+            // The node counts each that comes to it.
+            self.report.duplicates.back += u64::from(first.is_some() && first == count);
+            self.hear(flow, receipt);
+            return (Some(number), Outcome::Duplicate(reply));
+        }
+        probe.state = State::Answered(count);
+        of.answered += 1;
+        if before == State::Refused {
+            of.refused -= 1;
+            self.report.refused -= 1;
+        }
+        self.note_order(flow, receipt);
+        self.note_reply(&reply, receipt);
+        // As the kernel had it, where it tells: we may have been held up ourselves.
+        let in_time = reply.rtt <= self.timeout;
+        let report = &mut self.report;
+        *if in_time { &mut report.answered } else { &mut report.late } += 1;
+        (Some(number), if in_time { Outcome::Answered(reply) } else { Outcome::Late(reply) })
+    }
+
+    /// When the next probe's time ends.
+    pub(super) fn next_end(&mut self) -> Option<Duration> {
+        while let Some((flow, sequence)) = self.waiting.front().copied() {
+            let timeout = self.timeout;
+            match self.probe(flow, sequence) {
+                Some(probe) if probe.state == State::Waiting => return Some(probe.sent + timeout),
+                _ => self.waiting.pop_front(),
+            };
+        }
+        None
+    }
+
+    /// The next probe whose time is over: its flow and number.
+    pub(super) fn expire(&mut self, now: Duration) -> Option<(usize, u64)> {
+        self.next_end().filter(|end| *end <= now)?;
+        let (flow, sequence) = self.waiting.pop_front()?;
+        let probe = self.probe(flow, sequence)?;
+        probe.state = State::Silent;
+        Some((flow, probe.number))
+    }
+
+    /// Takes what a node told of a flow when it was asked at the end.
+    pub(super) fn learn(&mut self, flow: usize, node: &str, seen: Seen, last: bool) {
+        if let Some(flow) = self.flows.get_mut(flow) {
+            flow.path.learn(node, seen, last);
+        }
+    }
+
+    /// What the run came to, so far.
+    pub(super) fn report(&self) -> Report {
+        let mut report = self.report.clone();
+        for flow in &self.flows {
+            let waits = flow.waiting().count() as u64;
+            report.cut_short += waits;
+            report.sent -= waits;
+            let loss = flow.loss(waits);
+            report.loss.there += loss.there;
+            report.loss.back += loss.back;
+            report.loss.unknown += loss.unknown;
+            report.loss.by_node += loss.by_node;
+            report.loss.by_us += loss.by_us;
+            report.duplicates.there = report.duplicates.there.saturating_add(flow.path.duplicates());
+        }
+        report
+    }
+
+    fn probe(&mut self, flow: usize, sequence: u64) -> Option<&mut Probe> {
+        self.flows.get_mut(flow)?.probe(sequence)
+    }
+
+    fn hear(&mut self, flow: usize, receipt: &Receipt) {
+        let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), receipt.stamp.as_deref()) else { return };
+        let order = flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen);
+        self.report.reordered.there += u64::from(order.overtaken_there);
+        self.report.reordered.back += u64::from(order.overtaken_back);
+    }
+
+    fn note_order(&mut self, flow: usize, receipt: &Receipt) {
+        self.hear(flow, receipt);
+        let Some(flow) = self.flows.get_mut(flow) else { return };
+        self.report.reordered.all += u64::from(flow.highest.is_some_and(|highest| highest > receipt.sequence));
+        flow.highest = flow.highest.max(Some(receipt.sequence));
+    }
+
+    fn note_reply(&mut self, reply: &Reply, receipt: &Receipt) {
+        let report = &mut self.report;
+        report.rtt.add(reply.rtt);
+        report.rtt_by_kernel += u64::from(reply.by_kernel);
+        let Some(answer) = receipt.stamp.as_deref() else {
+            report.answerer(&reply.address.to_string()).answers += 1;
+            return;
+        };
+        report.stamped += 1;
+        let answerer = report.answerer(answer.identity.node.as_str());
+        answerer.answers += 1;
+        answerer.zone = answer.identity.zone.to_string();
+        answerer.revision = answer.identity.revision;
+        Report::note(&mut report.seen_as, answer.arrival.client.ip());
+        if let Some(class) = answer.arrival.traffic_class {
+            Report::note(&mut report.dscps, class >> 2);
+        }
+        if let Some(time) = reply.in_node {
+            report.in_node.add(time);
+        }
+        let Some(ours) = self.clock_error else { return };
+        let Some(theirs) = answer.identity.clock_error else { return };
+        let error = ours + Duration::from_micros(theirs.into());
+        let one_way = report.one_way.get_or_insert_with(OneWay::default);
+        one_way.error = one_way.error.max(error);
+        reply.there.into_iter().for_each(|there| one_way.there.add(there));
+        reply.back.into_iter().for_each(|back| one_way.back.add(back));
+    }
+}
+
+#[cfg(test)]
+mod tests;

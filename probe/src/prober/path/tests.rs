@@ -1,0 +1,159 @@
+//! A flow over a network that loses, doubles and reorders, and a node that drops: what the stamps tell must be what
+//! happened.
+
+use echo_proto::stamp::WINDOW;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A node's memory of one flow, as it fills in stamps.
+#[derive(Debug, Default)]
+struct Node {
+    seen: Seen,
+}
+
+impl Node {
+    /// Takes a request; what its answer tells, unless it is dropped.
+    fn take(&mut self, sequence: u64, dropped: bool) -> Option<Seen> {
+        let seen = &mut self.seen;
+        if seen.count == 0 {
+            *seen = Seen { lowest: sequence, highest: sequence, ..Seen::default() };
+        }
+        if sequence > seen.highest {
+            let step = sequence - seen.highest;
+            seen.window = if step < WINDOW { seen.window << step } else { 0 };
+            seen.highest = sequence;
+        }
+        let bit = 1u64.checked_shl(u32::try_from(seen.highest - sequence).unwrap_or(u32::MAX)).unwrap_or(0);
+        seen.duplicates += u64::from(seen.window & bit != 0);
+        seen.window |= bit;
+        seen.count += 1;
+        seen.lowest = seen.lowest.min(sequence);
+        seen.dropped += u64::from(dropped);
+        (!dropped).then_some(*seen)
+    }
+}
+
+/// What happens to one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    LostThere,
+    LostBack,
+    Dropped,
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        6 => Just(Fate::Answered), 1 => Just(Fate::LostThere), 1 => Just(Fate::LostBack), 1 => Just(Fate::Dropped)
+    ];
+    proptest::collection::vec(fate, 1..300)
+}
+
+fn count(fates: &[Fate], fate: Fate) -> u64 {
+    fates.iter().filter(|one| **one == fate).count() as u64
+}
+
+/// Sends the probes one after the other; returns what is known of their path, and the node.
+fn travel(fates: &[Fate]) -> (Path, Node) {
+    let (mut path, mut node) = (Path::default(), Node::default());
+    for (sequence, fate) in (0..).zip(fates) {
+        let stamp = if *fate == Fate::LostThere { None } else { node.take(sequence, *fate == Fate::Dropped) };
+        if let Some(seen) = stamp.filter(|_| *fate == Fate::Answered) {
+            path.hear("a", sequence, seen);
+        }
+    }
+    (path, node)
+}
+
+fn sent(fates: &[Fate]) -> Sent {
+    Sent { all: fates.len() as u64, answered: count(fates, Fate::Answered), overflow: 0 }
+}
+
+fn known(path: &Path, all: u64) -> u64 {
+    path.horizon().map_or(0, |horizon| all.min(horizon.saturating_add(1)))
+}
+
+proptest! {
+    #[test]
+    fn a_node_that_is_asked_at_the_end_tells_exactly_what_was_lost_where(fates in fates()) {
+        let (mut path, node) = travel(&fates);
+        path.learn("a", node.seen, true);
+        let sent = sent(&fates);
+        let expected = Loss {
+            there: count(&fates, Fate::LostThere),
+            back: count(&fates, Fate::LostBack),
+            by_node: count(&fates, Fate::Dropped),
+            ..Loss::default()
+        };
+        prop_assert_eq!(path.loss(sent, known(&path, sent.all)), expected);
+    }
+
+    #[test]
+    fn answers_alone_tell_it_up_to_the_last_one(fates in fates()) {
+        let (path, _) = travel(&fates);
+        let covered = fates.iter().rposition(|fate| *fate == Fate::Answered).map_or(0, |last| last + 1);
+        let (told, untold) = fates.split_at(covered);
+        let sent = sent(&fates);
+        let expected = Loss {
+            there: count(told, Fate::LostThere),
+            back: count(told, Fate::LostBack),
+            by_node: count(told, Fate::Dropped),
+            unknown: untold.len() as u64,
+            ..Loss::default()
+        };
+        prop_assert_eq!(path.loss(sent, known(&path, sent.all)), expected);
+    }
+
+    #[test]
+    fn whatever_a_node_says_no_probe_is_counted_twice(
+        heard in proptest::collection::vec((any::<[u64; 6]>(), 0..3u8), 0..20),
+        sent in any::<[u16; 3]>(), known in 0..70_000u64, last: bool,
+    ) {
+        let mut path = Path::default();
+        for ([count, duplicates, lowest, highest, window, dropped], node) in heard {
+            // Sums of what a hostile node says must not overflow either.
+            let bound = u64::MAX / 32;
+            let seen = Seen {
+                count: count % bound, duplicates: duplicates % bound, lowest, highest, window, dropped: dropped % bound,
+            };
+            path.learn(&node.to_string(), seen, last);
+        }
+        let all = Sent { all: sent[0].into(), answered: sent[1].min(sent[0]).into(), overflow: sent[2].into() };
+        let loss = path.loss(all, known.min(all.all));
+        let sum = loss.network() + loss.by_node + loss.by_us;
+        prop_assert!(sum <= all.all - all.answered, "{loss:?} of {all:?}");
+    }
+}
+
+#[test]
+fn a_flow_may_move_to_another_node_or_be_forgotten_by_one() {
+    let mut path = Path::default();
+    let life = |lowest, highest| Seen { count: highest - lowest + 1, lowest, highest, ..Seen::default() };
+    path.hear("a", 9, life(0, 9));
+    path.hear("b", 19, life(10, 19));
+    path.hear("a", 24, life(20, 24));
+    // "b" again after it forgot; 25 to 29 never arrived.
+    path.hear("b", 39, life(30, 39));
+    let loss = path.loss(Sent { all: 40, answered: 35, overflow: 0 }, 40);
+    assert_eq!(loss, Loss { there: 5, ..Loss::default() });
+}
+
+#[test]
+fn who_overtook_whom_is_told_by_direction() {
+    let (mut path, mut node) = (Path::default(), Node::default());
+    let [second, first, third, fourth] = [1, 0, 2, 3].map(|sequence| node.take(sequence, false).unwrap_or_default());
+    assert_eq!(path.hear("a", 1, second), Order::default());
+    assert_eq!(path.hear("a", 0, first), Order { overtaken_there: true, overtaken_back: false });
+    assert_eq!(path.hear("a", 3, fourth), Order::default());
+    assert_eq!(path.hear("a", 2, third), Order { overtaken_there: false, overtaken_back: true });
+}
+
+#[test]
+fn what_our_own_socket_dropped_is_not_the_networks_loss() {
+    let all = Sent { all: 10, answered: 6, overflow: 3 };
+    assert_eq!(Path::default().loss(all, 0), Loss { unknown: 1, by_us: 3, ..Loss::default() });
+    let mut path = Path::default();
+    path.learn("a", Seen { count: 9, highest: 9, ..Seen::default() }, true);
+    assert_eq!(path.loss(all, 10), Loss { there: 1, by_us: 3, ..Loss::default() });
+}

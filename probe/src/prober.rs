@@ -6,12 +6,12 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | [`settings`] | what can be asked for |
-//! | [`schedule`] | when each probe is due |
-//! | [`message`] | what a probe is made of, and what is an answer to it |
-//! | [`book`] | which are out, what came back, and what that means; [`path`]: lost where |
-//! | [`udp`], [`tcp`] | the sockets, with [`kernel`]'s times and errors |
-//! | [`event`], [`report`] | what is told, at once and at the end |
+//! | `settings` | what can be asked for |
+//! | `schedule` | when each probe is due |
+//! | `message` | what a probe is made of, and what is an answer to it |
+//! | `book` | which are out, what came back, and what that means; `path`: lost where |
+//! | `udp`, `tcp` | the sockets, with `kernel`'s times and errors |
+//! | `event`, `report` | what is told, at once and at the end |
 
 mod book;
 mod event;

@@ -89,10 +89,14 @@ impl Path {
 
     /// Takes what a node told when it was asked at the end; `last` if no other node can have received any.
     pub(super) fn learn(&mut self, node: &str, seen: Seen, last: bool) {
-        if seen.count > 0 {
-            self.hear(node, seen.highest, seen);
-        }
         self.complete |= last;
+        let heard = self.reporters.iter().filter(|known| known.node == node);
+        let heard = heard.map(|known| known.seen.count).fold(0, u64::saturating_add);
+        // What it told in its answers is a part of this, unless it forgot some of it since.
+        if seen.count >= heard.max(1) {
+            self.reporters.retain(|known| known.node != node);
+            self.reporters.push(Reporter { node: node.to_owned(), seen });
+        }
     }
 
     /// The highest sequence up to which it is known what arrived; `None`: of none.

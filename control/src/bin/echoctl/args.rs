@@ -17,8 +17,8 @@ use echo_proto::codec;
 
 use crate::server::Servers;
 use crate::{
-    apply, backup, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, rollout, scale, up,
-    version,
+    apply, backup, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, probe, rollout, scale,
+    up, version,
 };
 
 /// The admin command line of an echo cluster.
@@ -113,6 +113,8 @@ pub(crate) enum Verb {
     Scale(scale::Args),
     /// Follow a rollout, or go back to an older revision.
     Rollout(rollout::Args),
+    /// Send probes over TCP or UDP, as ping, and tell what the path does to them.
+    Probe(probe::Args),
     /// Look for what is wrong, or soon will be, here and in the cluster.
     Doctor(doctor::Args),
     /// Tell the versions of this command and of control.
@@ -153,6 +155,7 @@ impl Verb {
             Self::Undrain(_) => "echoctl undrain",
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
+            Self::Probe(_) => "echoctl probe",
             Self::Doctor(_) => "echoctl doctor",
             Self::Version(_) => "echoctl version",
             Self::Config(args) => args.span(),

@@ -86,6 +86,9 @@ pub(crate) enum Failure {
     /// A drain ended badly, or is no longer waited for.
     #[error("{0}")]
     Drain(String),
+    /// Nobody can be probed, or what the probes showed is not good enough.
+    #[error("{0}")]
+    Probe(String),
     /// `up` can't start a cluster, or not keep it.
     #[error("{0}")]
     Up(String),
@@ -120,6 +123,7 @@ impl Failure {
             Self::Backup(_) => "backup",
             Self::Rollout(_) => "rollout",
             Self::Drain(_) => "drain",
+            Self::Probe(_) => "probe",
             Self::Up(_) => "up",
             Self::Output(_) => "output",
             Self::Partly => "partly",

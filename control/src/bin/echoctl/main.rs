@@ -30,6 +30,8 @@ mod help;
 mod intent;
 mod object;
 mod output;
+mod probe;
+mod reflector;
 mod rollout;
 mod scale;
 mod server;
@@ -106,6 +108,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Undrain(args) => cordon::run(&cli.global, args, Wish::Undrain).await,
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
+        Verb::Probe(args) => probe::run(&cli.global, args).await,
         Verb::Doctor(args) => doctor::run(&cli.global, args).await,
         Verb::Version(args) => version::run(&cli.global, args).await,
         Verb::Config(args) => config::verbs::run(&cli.global, &args),

@@ -1,0 +1,233 @@
+//! `echoctl probe`: single probes at a steady pace, as ping, and what they tell of the path.
+//!
+//! Called by `main`. What nodes tell about probes that were never answered is asked from their Agents at the end.
+
+mod dscp;
+mod json;
+mod limits;
+mod sessions;
+mod text;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use echo_probe::load::Transport;
+use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings, Unfit};
+use echo_proto::stamp::STAMP_BYTES;
+use echo_proto::v1::Protocol;
+use tokio::sync::Notify;
+
+use crate::args::{Global, duration};
+use crate::failure::Failure;
+use crate::output::{print, tell};
+use crate::reflector::{Reflector, ReflectorArgs};
+use limits::Limits;
+use sessions::Sessions;
+
+/// Shown at the end of `--help`.
+const EXAMPLES: &str = "\
+Probes are stamped (328 bytes or more): a node tells who it is, when each came and what it has seen, and so on which way
+one was lost. Others echo the stamp as it is. Round trips of UDP are the kernel's times, of TCP ours.
+
+Exits with 0 when there were answers within the limits, with 1 when there were none or a limit was passed. The loss that
+counts is the network's: not what a node says it dropped, nor what this host dropped or did not send. --timeout is the
+longest wait for each answer [default: 1s]; what comes later is late, not lost. Ctrl-C ends it, with the summary.
+
+-o json prints one document: `probes` has an object for each line (seq, flow, address, outcome: answered, late,
+duplicate, forgotten, silent, refused, unsent or wrong; rttNanos and kernelTimes; cause; of a stamp: node, zone, revision,
+seenAs, ttl, dscp, nodeNanos, thereNanos and backNanos, which are as wrong as the clocks); `summary` has all counts and
+times in nanoseconds.
+
+Examples:
+  echoctl probe udp 10.0.0.1:7007 --count 10
+  echoctl probe udp pool/default --count 100 --interval 20ms --source-ports 4
+  echoctl probe tcp node/node-1 --reconnect --max-rtt-p99 5ms --count 50
+  echoctl probe udp node/node-1 --size 1472 --dont-fragment --dscp EF
+  echoctl probe udp node/node-1 --count 1000 --interval 10ms --max-loss 1% -o json";
+
+/// Time for an answer where nobody names one.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a plain probe where nobody names any, as ping.
+const PLAIN_BYTES: usize = 64;
+
+/// Flags of `probe`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to send over.
+    #[arg(value_enum, value_name = "tcp|udp", hide_possible_values = true)]
+    transport: Over,
+    #[command(flatten)]
+    to: ReflectorArgs,
+    /// Probes to send in all; without it, until Ctrl-C.
+    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    count: Option<u64>,
+    /// Time between two probes, over all addresses and source ports.
+    #[arg(short, long, value_parser = duration, default_value = "1s", value_name = "TIME")]
+    interval: Duration,
+    /// A probe is late by a random part of up to this percentage of the interval.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_JITTER)), default_value_t = 10, value_name = "PERCENT")]
+    jitter: u8,
+    /// Bytes of a probe, from 8 to 65507 [default: 328, or with --plain 64].
+    #[arg(short, long, value_name = "BYTES")]
+    size: Option<usize>,
+    /// Send no stamps, as any client would.
+    #[arg(long)]
+    plain: bool,
+    /// Mark probes with this DSCP: 0 to 63, or as EF, AF41, CS1.
+    #[arg(long, value_parser = dscp::parse, value_name = "DSCP")]
+    dscp: Option<u8>,
+    /// Let nobody cut datagrams into pieces.
+    #[arg(long)]
+    dont_fragment: bool,
+    /// Source ports to use in turn, for each address: paths may differ by them.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), default_value_t = 1, value_name = "N")]
+    source_ports: u16,
+    /// Connect anew for each probe.
+    #[arg(long)]
+    reconnect: bool,
+    #[command(flatten)]
+    limits: Limits,
+    /// Print the summary only.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Form of the result.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORM")]
+    output: Form,
+}
+
+/// The protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Over {
+    Tcp,
+    Udp,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people: a line for each probe, and a summary.
+    Table,
+    /// One document.
+    Json,
+}
+
+/// What is probed, for those who print it.
+#[derive(Debug)]
+struct Subject<'a> {
+    target: &'a str,
+    settings: &'a Settings,
+    reflectors: &'a [Reflector],
+}
+
+/// Probes the target, and tells what that showed.
+///
+/// # Errors
+/// The target is wrong or not there, nobody answers, or a limit was passed.
+pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+    let settings = args.settings(global)?;
+    let protocol = if args.transport == Over::Tcp { Protocol::Tcp } else { Protocol::Udp };
+    let reflectors = args.to.find(global, protocol).await?;
+    let subject = Subject { target: args.to.target(), settings: &settings, reflectors: &reflectors };
+    let (run, sessions) = args.probe(&subject).await?;
+    let report = run.report();
+    match args.output {
+        Form::Table => print(&text::summary(&subject, &report, &sessions))?,
+        Form::Json => print(&json::end(&run, &report, &sessions))?,
+    }
+    args.limits.check(&report)
+}
+
+impl Args {
+    fn settings(&self, global: &Global) -> Result<Settings, Failure> {
+        let usage = |told: &str| Err(Failure::Usage(told.to_owned()));
+        if self.transport == Over::Tcp && self.dont_fragment {
+            return usage("--dont-fragment is for udp: TCP fits its segments to the path");
+        }
+        if self.transport == Over::Udp && self.reconnect {
+            return usage("--reconnect is for tcp: UDP has no connections");
+        }
+        let size = self.size.unwrap_or(if self.plain { PLAIN_BYTES } else { STAMP_BYTES });
+        if !self.plain && (MIN_BYTES..STAMP_BYTES).contains(&size) {
+            tell(&format!(
+                "probes of {size} bytes have no room for a stamp, which takes {STAMP_BYTES}: they are plain"
+            ));
+        }
+        Ok(Settings {
+            transport: if self.transport == Over::Tcp { Transport::Tcp } else { Transport::Udp },
+            count: self.count,
+            interval: self.interval,
+            jitter: self.jitter,
+            size,
+            stamped: !self.plain && size >= STAMP_BYTES,
+            timeout: global.timeout.filter(|_| global.given.timeout).unwrap_or(TIMEOUT),
+            dscp: self.dscp,
+            dont_fragment: self.dont_fragment,
+            source_ports: self.source_ports.into(),
+            reconnect: self.reconnect,
+        })
+    }
+
+    /// Probes to the end, while lines are printed, and asks the nodes about what was not answered.
+    async fn probe(&self, subject: &Subject<'_>) -> Result<(Run, Sessions), Failure> {
+        let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
+        let printer = Printer { args: self, subject, failure: RefCell::default(), failed: Notify::new() };
+        let stop = async {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                () = printer.failed.notified() => {}
+            }
+        };
+        let mut first = true;
+        let ended = prober::run(subject.settings, &addresses, stop, |event| {
+            printer.show(&event, std::mem::take(&mut first));
+        });
+        if self.output == Form::Table {
+            print(&text::header(subject))?;
+        }
+        let mut run = ended.await.map_err(|unfit| match unfit {
+            Unfit::Setting(told) => Failure::Usage(told),
+            unfit @ Unfit::Socket { .. } => Failure::Probe(unfit.to_string()),
+        })?;
+        if let Some(failure) = printer.failure.take() {
+            return Err(failure);
+        }
+        if self.output == Form::Json && first {
+            print(&json::begin(subject))?;
+        }
+        let sessions = sessions::ask(&mut run, subject.reflectors, &addresses, subject.settings).await;
+        Ok((run, sessions))
+    }
+}
+
+/// Prints what happens; a failure ends the run.
+struct Printer<'a> {
+    args: &'a Args,
+    subject: &'a Subject<'a>,
+    failure: RefCell<Option<Failure>>,
+    failed: Notify,
+}
+
+impl Printer<'_> {
+    fn show(&self, event: &Event, first: bool) {
+        let text = match self.args.output {
+            Form::Table if self.args.quiet => return,
+            Form::Table => text::line(self.subject, event),
+            Form::Json => {
+                let begin = if first { json::begin(self.subject) } else { String::new() };
+                let probe = if self.args.quiet { String::new() } else { json::probe(event, first) };
+                begin + &probe
+            }
+        };
+        if let Err(failure) = print(&text) {
+            self.failure.borrow_mut().get_or_insert(failure);
+            self.failed.notify_one();
+        }
+    }
+}
+
+/// What a person calls it: `3 of 10 (30 %)`.
+fn share(report: &Report, count: u64) -> String {
+    let percent = if report.sent == 0 { 0.0 } else { 100.0 * count as f64 / report.sent as f64 };
+    format!("{percent:.*} %", if percent > 0.0 && percent < 10.0 { 2 } else { 0 })
+}

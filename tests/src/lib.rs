@@ -21,6 +21,7 @@ pub mod ports;
 pub mod process;
 pub mod scripted;
 pub mod slow;
+pub mod stamped;
 pub mod tools;
 pub mod traffic;
 pub mod wait;

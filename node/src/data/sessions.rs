@@ -80,6 +80,14 @@ impl Sessions {
         seen
     }
 
+    /// The newest request of a flow, or its answer, is dropped by us.
+    pub(crate) fn dropped(&mut self, key: &Key, reason: Drop) {
+        // One that had to make room meanwhile is forgotten with all it had.
+        let Some(flow) = self.flows.peek_mut(key) else { return };
+        flow.seen.dropped += 1;
+        flow.dropped.get_mut(reason.place()).into_iter().for_each(|count| *count += 1);
+    }
+
     /// A copy of what there is of `session`, or of all, with `limit` flows at most.
     pub(crate) fn list(&self, session: Option<u64>, limit: usize) -> Listing {
         let chosen = || self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session));

@@ -163,7 +163,6 @@ fn ask_for_destination(socket: &Socket, address: IpAddr) -> io::Result<()> {
 
 /// Asks the kernel to tell of each datagram when it came, with which TTL and which traffic class. Asked for by whoever
 /// tells clients, since each costs something a datagram.
-#[cfg_attr(not(test), expect(dead_code, reason = "stamped echo asks next"))]
 pub(super) fn ask_for_envelope(socket: &impl AsFd, address: IpAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
     if address.is_ipv6() {

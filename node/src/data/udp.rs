@@ -5,12 +5,16 @@
 //! itself: system calls of ours are not in the runtime's budget, so a busy socket steps back after
 //! [`BATCHES_PER_TURN`].
 
+mod stamped;
+
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use echo_proto::stamp::Kind;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -26,6 +30,7 @@ use super::service;
 use super::shard::{Listener, Served, Shard};
 use super::socket::MAX_QUEUED;
 use super::syscall;
+use stamped::Stamped;
 
 /// Full batches that a socket may take before it lets others have their turn.
 const BATCHES_PER_TURN: usize = 8;
@@ -40,13 +45,16 @@ const DROPS_PERIOD: Duration = Duration::from_secs(1);
 struct Endpoint {
     socket: UdpSocket,
     address: SocketAddr,
+    /// Whether the kernel tells how each datagram came.
+    asked: Cell<bool>,
 }
 
 impl Endpoint {
     fn new(socket: UdpSocket) -> Self {
         // The kernel knows the address of every socket that is bound; of any other, nothing is let through as local.
         let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-        Self { socket, address: SocketAddr::new(address.ip().to_canonical(), address.port()) }
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self { socket, address, asked: Cell::new(false) }
     }
 }
 
@@ -151,21 +159,26 @@ fn serve(batch: &mut Batch, end: &Endpoint, received: usize, served: &Served, sh
     let (slot, flows, ports) = (&served.slot, &shard.flows, &*shard.ports.borrow());
     let respond = service::datagrams(&served.service);
     let now = Moment::now();
-    let (mut bytes, mut refused) = (0, 0);
-    batch.answer(|datagram| {
+    let (mut bytes, mut refused, mut queued) = (0, 0, 0);
+    let mut stamped = Stamped::new(end, served, shard);
+    batch.answer(|mut datagram| {
         bytes += datagram.bytes.len() as u64;
         let to = Destination::new(end.address.ip(), datagram.told.hit);
-        match admit(&datagram, to, served, ports, now) {
+        let kind = stamped.kind(&datagram);
+        let answer = match admit(&datagram, kind, to, served, ports, now) {
             Ok(()) => {
                 flows.source(datagram.peer, now);
-                respond(datagram.bytes)
+                if kind == Kind::Request { stamped.answer(&mut datagram, to, queued) } else { respond(datagram.bytes) }
             }
             Err(reason) => {
+                stamped.refuse(&datagram, kind, reason);
                 slot.dropped.add(reason, 1);
                 refused += 1;
                 None
             }
-        }
+        };
+        queued += usize::from(answer.is_some());
+        answer
     });
     slot.received_packets.add(received as u64);
     slot.received_bytes.add(bytes);
@@ -173,19 +186,35 @@ fn serve(batch: &mut Batch, end: &Endpoint, received: usize, served: &Served, sh
     if received as u64 > refused {
         flows.datagrams(now);
     }
+    let mut told = 0;
     batch.send(end.socket.as_fd(), |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);
             slot.transmitted_bytes.add(bytes);
+            told += datagrams as usize;
         }
-        Sent::Lost { datagrams, cause } => slot.dropped.add(cause, datagrams),
+        Sent::Lost { datagrams, cause } => {
+            slot.dropped.add(cause, datagrams);
+            let before = told;
+            told += datagrams as usize;
+            stamped.lost(before..told, cause);
+        }
     });
 }
 
 /// Whether a datagram is for the service. All guards stand here: before anything is answered.
-fn admit(datagram: &Datagram<'_>, to: Destination, served: &Served, ports: &Ports, now: Moment) -> Result<(), Drop> {
-    // Nothing is exempt before stamped requests are answered as such.
-    served.guard.verdict(ports, datagram.peer, to, || false)?;
+fn admit(
+    datagram: &Datagram<'_>,
+    kind: Kind,
+    to: Destination,
+    served: &Served,
+    ports: &Ports,
+    now: Moment,
+) -> Result<(), Drop> {
+    if kind == Kind::Answer {
+        return Err(Drop::LoopGuard);
+    }
+    served.guard.verdict(ports, datagram.peer, to, || kind == Kind::Request)?;
     if datagram.truncated {
         return Err(Drop::Truncated);
     }

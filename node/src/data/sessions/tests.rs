@@ -49,7 +49,23 @@ fn the_longest_silent_flow_makes_room() {
     assert_eq!((all.total, all.evicted), (MAX_FLOWS, 1));
     assert!(sessions.list(Some(1), 9).flows.is_empty(), "session 1 was silent the longest");
     assert_eq!(sessions.list(Some(7), 9).total, 2);
+    // Its drops are nobody's any more.
+    sessions.dropped(&key(1, 0), Drop::SendBuffer);
     assert_eq!(sessions.arrived(key(1, 0), 40, 9_002), after(&[40]), "it begins anew");
+}
+
+#[test]
+fn drops_are_counted_by_reason() {
+    let mut sessions = Sessions::default();
+    for sequence in 0..3 {
+        sessions.arrived(key(1, 0), sequence, 5 + sequence);
+    }
+    sessions.dropped(&key(1, 0), Drop::SendBuffer);
+    sessions.dropped(&key(1, 0), Drop::SendBuffer);
+    sessions.dropped(&key(1, 0), Drop::Oversize);
+    let flow = &sessions.list(None, 1).flows[0];
+    assert_eq!((flow.seen.count, flow.seen.dropped, flow.first, flow.last), (3, 3, 5, 7));
+    assert_eq!(flow.dropped().collect::<Vec<_>>(), [("sndbuf", 2), ("oversize", 1)]);
 }
 
 #[test]

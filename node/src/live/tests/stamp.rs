@@ -85,3 +85,76 @@ async fn once_answers_one_stamped_message() {
     assert_eq!(answer(&mut stream, 400).seen.count, 1);
     assert!(read_to_end(&mut stream).is_empty());
 }
+
+const UDP: &str = "{name: udp, protocol: UDP, port: 0, service: {echo: {}}}";
+
+fn ask(client: &UdpSocket, message: &[u8]) -> Vec<u8> {
+    client.send(message).unwrap();
+    let mut back = vec![0; 65_536];
+    let len = client.recv(&mut back).unwrap();
+    back.truncate(len);
+    back
+}
+
+fn client_of(node: &Node, listener: &str) -> UdpSocket {
+    let client = udp_client("127.0.0.1:0");
+    client.connect(node.address(listener)).unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_stamped_datagram_tells_who_answered_and_what_was_seen() {
+    let node = Node::serving(UDP).await;
+    let client = client_of(&node, "udp");
+    socket2::SockRef::from(&client).set_tos_v4(0xb9).unwrap();
+    for (sequence, len) in [(0, STAMP_BYTES), (2, 65_507), (2, 600)] {
+        let back = ask(&client, &request(3, sequence, len));
+        assert!(back.len() == len && back[STAMP_BYTES..] == pattern(len)[STAMP_BYTES..]);
+        let told = Answer::read(&back).unwrap();
+        assert_eq!((told.identity.node.as_str(), told.identity.revision), ("n-1", 7));
+        assert_eq!((told.arrival.hit, told.arrival.client), (node.address("udp"), client.local_addr().unwrap()));
+        // The kernel is asked once the first has come.
+        let seen = (sequence > 0).then_some(0xb9);
+        assert_eq!((told.arrival.traffic_class, told.arrival.ttl.is_some()), (seen, seen.is_some()));
+        let (received, sent) = (told.arrival.time.unwrap(), told.transmitted.unwrap());
+        assert!(received.nanos <= sent.nanos && (received.kernel || sequence == 0), "{told:?}");
+    }
+    let flows = node.live.sessions().list(None, 9).await.unwrap().flows;
+    let seen = flows[0].seen;
+    assert_eq!((flows.len(), seen.count, seen.duplicates, seen.lowest, seen.window), (1, 3, 1, 0, 0b101));
+}
+
+#[tokio::test]
+async fn an_answer_is_never_answered_and_what_is_not_understood_is_plain() {
+    let node = Node::serving(UDP).await;
+    let client = client_of(&node, "udp");
+    let answer = ask(&client, &request(0, 0, 400));
+    client.send(&answer).unwrap();
+    let mut newer = request(0, 1, 400);
+    newer[16] = 2;
+    assert!(ask(&client, &newer) == newer, "the next that comes back is this one");
+    let short = &request(0, 1, 400)[..STAMP_BYTES - 1];
+    assert!(ask(&client, short) == short);
+    assert_eq!(node.counts("udp").dropped["loop_guard"], 1);
+    assert_eq!(node.live.sessions().list(None, 9).await.unwrap().flows[0].seen.count, 1);
+}
+
+#[tokio::test]
+async fn what_we_drop_of_a_session_is_told_as_ours() {
+    let mut node = Node::on(own_address());
+    node.apply_with(UDP, "{maxDatagram: 500}").await.unwrap();
+    let client = client_of(&node, "udp");
+    client.send(&request(0, 0, 501)).unwrap();
+    let seen = Answer::read(&ask(&client, &request(0, 1, 500))).unwrap().seen;
+    assert_eq!((seen.count, seen.dropped, seen.window), (2, 1, 0b11), "it did arrive");
+    let flow = node.live.sessions().list(None, 9).await.unwrap().flows.remove(0);
+    assert_eq!(flow.dropped().collect::<Vec<_>>(), [("oversize", 1)]);
+}
+
+#[tokio::test]
+async fn a_discarding_listener_knows_no_sessions() {
+    let node = Node::serving("{name: sink, protocol: UDP, port: 0, service: {discard: {}}}").await;
+    client_of(&node, "sink").send(&request(0, 0, 400)).unwrap();
+    eventually("it is counted", || node.counts("sink").received_packets == 1).await;
+    assert!(node.live.sessions().list(None, 9).await.unwrap().flows.is_empty());
+}

@@ -1,0 +1,91 @@
+//! Stamped requests among the datagrams of a batch.
+//!
+//! Used by [`super`] for listeners that echo. A batch without one costs a comparison a datagram; the first one has the
+//! socket ask the kernel what it saw of each ([`ask_for_envelope`]).
+
+use std::ops::Range;
+
+use echo_proto::spec::{Protocol, ServicePlan};
+use echo_proto::stamp::{self, Arrival, Kind, Request, Time};
+
+use super::super::guard::Destination;
+use super::super::mmsg::Datagram;
+use super::super::reason::Drop;
+use super::super::sessions::Key;
+use super::super::shard::{Served, Shard};
+use super::super::socket::ask_for_envelope;
+use super::super::stamped;
+use super::Endpoint;
+
+/// What a batch has of them.
+pub(super) struct Stamped<'a> {
+    end: &'a Endpoint,
+    shard: &'a Shard,
+    /// Whether the listener answers them as such.
+    echoes: bool,
+    /// The flows of the batch's answers by their places, which only grow.
+    answers: Vec<(usize, Key)>,
+}
+
+impl<'a> Stamped<'a> {
+    /// For one batch.
+    pub(super) fn new(end: &'a Endpoint, served: &Served, shard: &'a Shard) -> Self {
+        let echoes = matches!(served.service, ServicePlan::Echo { .. });
+        Self { end, shard, echoes, answers: Vec::new() }
+    }
+
+    /// What a datagram is to this listener.
+    pub(super) fn kind(&self, datagram: &Datagram<'_>) -> Kind {
+        if self.echoes { stamp::kind(datagram.bytes) } else { Kind::Plain }
+    }
+
+    /// Writes the answer of a request, the batch's answer number `place`; returns its length.
+    pub(super) fn answer(&mut self, datagram: &mut Datagram<'_>, to: Destination, place: usize) -> Option<usize> {
+        let request = Request::read(datagram.bytes)?;
+        let (by, sessions) = (self.shard.stamp.borrow(), &mut *self.shard.sessions.borrow_mut());
+        let arrival = self.arrival(datagram, to);
+        let key = stamped::answer(datagram.bytes, &request, &arrival, Protocol::Udp, &by, sessions);
+        self.answers.push((place, key));
+        if !self.end.asked.replace(true) {
+            // A kernel that does not tell leaves us our own time.
+            let _ = ask_for_envelope(&self.end.socket, self.end.address.ip());
+        }
+        Some(datagram.bytes.len())
+    }
+
+    /// Counts a datagram that is not answered, if it is a request.
+    pub(super) fn refuse(&self, datagram: &Datagram<'_>, kind: Kind, reason: Drop) {
+        if kind != Kind::Request {
+            return;
+        }
+        let Some(request) = Request::read(datagram.bytes) else { return };
+        let key = Key::of(&request, Protocol::Udp, self.end.address.port());
+        let sessions = &mut *self.shard.sessions.borrow_mut();
+        sessions.arrived(key, request.sequence, time(datagram).nanos);
+        sessions.dropped(&key, reason);
+    }
+
+    /// The kernel did not take the answers with these places.
+    pub(super) fn lost(&self, places: Range<usize>, cause: Drop) {
+        let sessions = &mut *self.shard.sessions.borrow_mut();
+        for (_, key) in self.answers.iter().filter(|(place, _)| places.contains(place)) {
+            sessions.dropped(key, cause);
+        }
+    }
+
+    fn arrival(&self, datagram: &Datagram<'_>, to: Destination) -> Arrival {
+        Arrival {
+            time: Some(time(datagram)),
+            hit: (to.address, self.end.address.port()).into(),
+            client: datagram.peer,
+            ttl: datagram.told.ttl,
+            traffic_class: datagram.told.traffic_class,
+        }
+    }
+}
+
+/// When a datagram came: by the kernel, where it was asked; else now.
+fn time(datagram: &Datagram<'_>) -> Time {
+    let kernel = datagram.told.received.and_then(|since| u64::try_from(since.as_nanos()).ok());
+    Time { nanos: kernel.unwrap_or_else(stamped::now), kernel: kernel.is_some() }
+}

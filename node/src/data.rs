@@ -8,15 +8,18 @@
 //! | `socket` | who may bind what: the sockets of one address, one a shard |
 //! | `owner` | who else stands on a port |
 //! | `shard` | a thread that serves: its runtime, its buffers, its listeners |
+//! | `listener` | a listener as a shard serves it |
 //! | `order` | what control tells a shard |
 //! | `accept` | new connections of a TCP listener |
-//! | `gate` | the node's limit of connections |
+//! | `gate` | how many connections there may be, in all and of each source |
 //! | `tcp` | one connection: read, answer, keep what the peer has not taken |
+//! | `ticket` | a connection's place in the books |
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
 //! | `guard` | whose datagrams are served |
 //! | `rates` | how much a source, and a listener, may send |
+//! | `proxy` | the PROXY protocol: whom a load balancer speaks for |
 //! | `service` | echo, discard, chargen, ...: what to do with bytes |
 //! | `who` | who answers: the node at one revision |
 //! | `flows` | who sends datagrams, and when the last one came |
@@ -29,12 +32,14 @@ pub mod counters;
 pub(crate) mod flows;
 pub(crate) mod gate;
 pub(crate) mod guard;
+mod listener;
 #[allow(unsafe_code)]
 mod mmsg;
 pub(crate) mod order;
 pub(crate) mod owner;
 #[allow(unsafe_code)]
 mod pktinfo;
+mod proxy;
 pub(crate) mod rates;
 pub(crate) mod reason;
 mod service;
@@ -45,7 +50,8 @@ pub(crate) mod socket;
 mod stamped;
 #[allow(unsafe_code)]
 mod syscall;
-mod table;
+pub(crate) mod table;
 mod tcp;
+mod ticket;
 mod udp;
 pub(crate) mod who;

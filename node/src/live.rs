@@ -21,19 +21,20 @@ use echo_proto::ids::ListenerName;
 use echo_proto::spec::{Plan, Protocol};
 use echo_proto::v1;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
 use crate::data::rates::{Limiter, Sources};
+use crate::data::table::Ages;
 pub use crate::data::who::Who;
 use answering::Answering;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 pub use sessions::{Sessions, Silent};
-use threads::{STEP_TIMEOUT, Threads};
+use threads::{STEP_TIMEOUT, Threads, agreed};
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -117,7 +118,8 @@ impl Live {
         self.answering.own = Answering::of(plan, &prepared.sockets);
         self.sockets = prepared.sockets.into_iter().flatten().collect();
         let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
-        self.gate.set_limit(files::connections(self.files, max, sockets, self.threads.count()));
+        let room = files::connections(self.files, max, sockets, self.threads.count());
+        self.gate.set_limits(room, plan.limits.max_connections_per_source);
         let mut finished = Vec::with_capacity(steps.len());
         for Step { go, done } in steps {
             // A shard that is gone meanwhile is reported by `failure`.
@@ -138,8 +140,9 @@ impl Live {
         for (shard, listeners) in self.orders(plan, prepared).into_iter().enumerate() {
             let ((ready, answer), (go, word), (done, finished)) =
                 (oneshot::channel(), oneshot::channel(), oneshot::channel());
-            let (who, ports, idle_timeout) = (Arc::clone(who), Arc::clone(&ports), plan.limits.idle_timeout);
-            let change = Change { listeners, who, idle_timeout, ports, ready, go: word, done };
+            let (who, ports) = (Arc::clone(who), Arc::clone(&ports));
+            let ages = Ages { idle: plan.limits.idle_timeout, life: plan.limits.max_lifetime };
+            let change = Change { listeners, who, ages, ports, ready, go: word, done };
             told = self.threads.order(shard, Order::Change(change), deadline).await;
             if told.is_err() {
                 break;
@@ -193,6 +196,7 @@ impl Live {
                     limiter: limiter.clone(),
                     guard: Arc::clone(&guard),
                     max_datagram: plan.limits.max_datagram,
+                    proxy_protocol: listener.proxy_protocol,
                     slot,
                 });
             }
@@ -279,19 +283,6 @@ struct Step {
     go: oneshot::Sender<()>,
     /// Ends when the shard is through with it.
     done: oneshot::Receiver<()>,
-}
-
-/// Waits until all shards are ready.
-async fn agreed(answers: Vec<oneshot::Receiver<Result<(), String>>>, deadline: Instant) -> Result<(), ApplyError> {
-    for (shard, answer) in answers.into_iter().enumerate() {
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(cause))) => return Err(ApplyError::Shard { shard, cause }),
-            Ok(Err(_)) => return Err(ApplyError::Shard { shard, cause: "has ended".to_owned() }),
-            Err(_) => return Err(ApplyError::Timeout { shard, waited: STEP_TIMEOUT }),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod drain;
 mod guard;
 mod labels;
+mod limits;
 mod listener;
 mod rates;
 mod service;
@@ -19,6 +20,7 @@ use crate::{API_VERSION, v1};
 pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
 pub use guard::{GuardPlan, MAX_RANGES};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
+pub use limits::LimitsPlan;
 pub use listener::overlap;
 pub use rates::{DEFAULT_LISTENER_DATAGRAMS, DEFAULT_SOURCE_DATAGRAMS, MAX_BYTE_RATE, MAX_MESSAGE_RATE, RatePlan};
 pub use service::ServicePlan;
@@ -94,6 +96,8 @@ pub struct ListenerPlan {
     pub service: ServicePlan,
     /// Whom it answers; UDP only.
     pub guard: GuardPlan,
+    /// Every connection begins with a PROXY protocol header; TCP only.
+    pub proxy_protocol: bool,
 }
 
 /// Transport of a listener.
@@ -111,33 +115,6 @@ impl Protocol {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
-        }
-    }
-}
-
-/// Bounds of a node; changed live.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LimitsPlan {
-    /// TCP connections over all listeners.
-    pub max_connections: u32,
-    /// A TCP connection without traffic for so long is closed.
-    pub idle_timeout: Duration,
-    /// Rates of one source, as given; [`Self::source_rate`] tells which of them hold.
-    pub per_source: RatePlan,
-    /// Rates of each listener, as given; [`Self::listener_rate`] tells which of them hold.
-    pub per_listener: RatePlan,
-    /// Longest UDP datagram that is served.
-    pub max_datagram: usize,
-}
-
-impl Default for LimitsPlan {
-    fn default() -> Self {
-        Self {
-            max_connections: DEFAULT_MAX_CONNECTIONS,
-            idle_timeout: DEFAULT_IDLE_TIMEOUT,
-            per_source: RatePlan::default(),
-            per_listener: RatePlan::default(),
-            max_datagram: MAX_DATAGRAM as usize,
         }
     }
 }
@@ -262,32 +239,6 @@ impl Check {
             limits: self.limits(&format!("{path}.limits"), &template.limits.unwrap_or_default()),
             drain: self.drain(&format!("{path}.drain"), &template.drain.unwrap_or_default()),
         }
-    }
-
-    fn limits(&mut self, path: &str, limits: &v1::Limits) -> LimitsPlan {
-        let max_connections = limits.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
-        let field = format!("{path}.maxConnections");
-        self.at_most(&field, max_connections.into(), MAX_CONNECTIONS.into());
-        if max_connections == 0 {
-            self.fail(&field, "must be at least 1");
-        }
-        let field = format!("{path}.idleTimeout");
-        let idle_timeout = self.duration(&field, limits.idle_timeout, DEFAULT_IDLE_TIMEOUT);
-        if idle_timeout < Duration::from_millis(1) {
-            self.fail(&field, "must be at least 1ms");
-        }
-        let later = [
-            ("maxConnectionsPerSource", limits.max_connections_per_source.is_some()),
-            ("maxLifetime", limits.max_lifetime.is_some()),
-        ];
-        for (field, _) in later.into_iter().filter(|(_, given)| *given) {
-            self.fail(&format!("{path}.{field}"), UNSUPPORTED);
-        }
-        let per_source = self.rate(&format!("{path}.perSource"), limits.per_source.as_ref());
-        let per_listener = self.rate(&format!("{path}.perListener"), limits.per_listener.as_ref());
-        let max_datagram = limits.max_datagram.unwrap_or(MAX_DATAGRAM);
-        self.at_most(&format!("{path}.maxDatagram"), max_datagram.into(), MAX_DATAGRAM.into());
-        LimitsPlan { max_connections, idle_timeout, per_source, per_listener, max_datagram: max_datagram as usize }
     }
 
     fn at_most(&mut self, path: &str, value: u64, max: u64) {

@@ -3,6 +3,7 @@
 //! Run by [`super::shard`]; hands each connection to a task of its own. It must never spin: when the process is out of
 //! files or memory, the kernel's queue holds what comes while we back off.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use echo_proto::backoff::Backoff;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use super::listener::Listener;
 use super::reason::Refusal;
-use super::shard::{Listener, Shard};
+use super::shard::Shard;
 use super::socket::BACKLOG;
-use super::tcp::{self, Ticket};
+use super::tcp::{self, Connection};
+use super::ticket::Ticket;
 
 /// First pause after the process ran out of files or memory; doubled up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(10);
@@ -35,9 +38,9 @@ pub(super) async fn run(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 backoff.reset();
-                admit(stream, &listener, &shard);
+                admit(stream, peer, &listener, &shard);
             }
             Err(e) if listener.refused(Refusal::of(&e)).lasts() => {
                 tokio::select! {
@@ -53,12 +56,12 @@ pub(super) async fn run(
 
 /// A connection left in the queue would be reset by the close. Asks the kernel itself, since the runtime may not have
 /// heard of the last ones yet.
-pub(super) fn take_queued(socket: TcpListener, listener: &Listener, shard: &Rc<Shard>) {
+pub(super) fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &Rc<Shard>) {
     let Ok(socket) = socket.into_std() else { return };
     for _ in 0..BACKLOG {
         match socket.accept() {
-            Ok((stream, _)) => match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-                Ok(stream) => admit(stream, listener, shard),
+            Ok((stream, peer)) => match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => admit(stream, peer, listener, shard),
                 Err(e) => {
                     listener.refused(Refusal::of(&e));
                 }
@@ -70,14 +73,10 @@ pub(super) fn take_queued(socket: TcpListener, listener: &Listener, shard: &Rc<S
     }
 }
 
-/// Serves a connection, or closes it at once when the node has as many as it may.
-fn admit(stream: TcpStream, listener: &Listener, shard: &Rc<Shard>) {
-    if !shard.gate.enter() {
-        listener.refused(Refusal::Limit);
-        return;
-    }
-    let ticket = Ticket::new(listener.served(), Rc::clone(shard));
+/// Serves a connection, or closes it at once when there are as many as there may be.
+fn admit(stream: TcpStream, peer: SocketAddr, listener: &Rc<Listener>, shard: &Rc<Shard>) {
+    let Some(ticket) = Ticket::new(peer, listener, shard) else { return };
     let place = ticket.place();
-    let task = tokio::task::spawn_local(tcp::serve(stream, ticket));
+    let task = tokio::task::spawn_local(tcp::serve(Connection::new(stream, ticket)));
     shard.connections.attach(place, task.abort_handle());
 }

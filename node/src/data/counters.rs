@@ -82,6 +82,8 @@ pub struct Counts {
     pub transmitted_packets: u64,
     /// TCP reads served plus UDP datagrams taken.
     pub exchanges: u64,
+    /// Times that a TCP connection was not read for a while, for its rate.
+    pub paced: u64,
     /// UDP datagrams dropped, by `echo.drop.reason`.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -170,6 +172,7 @@ impl Counts {
             received_packets: slot.received_packets.get(),
             transmitted_packets: slot.transmitted_packets.get(),
             exchanges: slot.exchanges.get(),
+            paced: slot.paced.get(),
             dropped: slot.dropped.each().collect(),
         });
     }
@@ -182,6 +185,7 @@ impl Counts {
         self.received_packets += other.received_packets;
         self.transmitted_packets += other.transmitted_packets;
         self.exchanges += other.exchanges;
+        self.paced += other.paced;
         let pairs = [
             (&mut self.ended, &other.ended),
             (&mut self.rejected, &other.rejected),

@@ -1,22 +1,59 @@
-//! The node's limit of connections, over all shards and listeners.
+//! The limits of connections, of the node and of each source, over all shards and listeners.
 //!
 //! Touched when a connection comes and when it goes, never in between. It must never be waited at: whoever finds it
 //! shut is turned away and counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::rates::Source;
+
+/// Places that sources fall into, all of an `u16`: 256 KiB. Sources of one place share its limit: a collision only limits
+/// more.
+const PLACES: usize = 65_536;
 
 /// How many are in, and how many may be. Alone on its cache lines, since all shards write it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Gate {
     open: AtomicU64,
     limit: AtomicU64,
+    sources: Sources,
+}
+
+/// How many each source has.
+struct Sources {
+    limit: AtomicU32,
+    /// Random, so that nobody can choose addresses that fall into another's place.
+    hash: RandomState,
+    open: Box<[AtomicU32]>,
+}
+
+/// A connection's place among its source's; must [`Gate::leave_source`] once.
+#[derive(Debug)]
+pub(super) struct Seat(u16);
+
+impl Default for Gate {
+    fn default() -> Self {
+        let open = (0..PLACES).map(|_| AtomicU32::new(0)).collect();
+        let sources = Sources { limit: AtomicU32::new(u32::MAX), hash: RandomState::new(), open };
+        Self { open: AtomicU64::new(0), limit: AtomicU64::new(0), sources }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 impl Gate {
-    /// Sets how many may be in; those over a lowered limit stay.
-    pub(crate) fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Ordering::Relaxed);
+    /// Sets how many may be in, and of each source; those over a lowered limit stay.
+    pub(crate) fn set_limits(&self, all: u64, per_source: Option<u32>) {
+        self.limit.store(all, Ordering::Relaxed);
+        self.sources.limit.store(per_source.unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Whether one more may come in; if so it is counted, and must [`Self::leave`] once.
@@ -33,6 +70,25 @@ impl Gate {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A place for one more of `source`, if it may have one. Counted with and without a limit, so that one that is set
+    /// later finds all that there are.
+    pub(super) fn enter_source(&self, source: IpAddr) -> Option<Seat> {
+        let seat = Seat(self.sources.hash.hash_one(Source::of(source)) as u16);
+        let open = self.sources.open.get(usize::from(seat.0))?;
+        if open.fetch_add(1, Ordering::Relaxed) < self.sources.limit.load(Ordering::Relaxed) {
+            return Some(seat);
+        }
+        self.leave_source(seat);
+        None
+    }
+
+    /// One of a source has gone.
+    pub(super) fn leave_source(&self, seat: Seat) {
+        if let Some(open) = self.sources.open.get(usize::from(seat.0)) {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// How many are in.
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
@@ -40,20 +96,39 @@ impl Gate {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn turns_away_the_one_too_many() {
         let gate = Gate::default();
-        gate.set_limit(2);
+        gate.set_limits(2, None);
         assert!(gate.enter() && gate.enter());
         assert!(!gate.enter());
-        gate.set_limit(1);
+        gate.set_limits(1, None);
         assert_eq!(gate.open(), 2, "a lowered limit cuts nobody");
         gate.leave();
         assert!(!gate.enter());
         gate.leave();
         assert!(gate.enter());
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_a_64_of_ipv6() {
+        // Two sources fall into one place once in 65,536 times: any of the tries will do.
+        assert!((0..3).any(|_| {
+            let gate = Gate::default();
+            let enter = |source: &str| gate.enter_source(source.parse().unwrap());
+            let before = enter("10.0.0.1").unwrap();
+            gate.set_limits(0, Some(1));
+            assert!(enter("10.0.0.1").is_none(), "those from before the limit count");
+            gate.leave_source(before);
+            assert!(enter("10.0.0.1").is_some());
+            assert!(enter("10.0.0.1").is_none());
+            let apart = enter("10.0.0.2").is_some() && enter("2001:db8::1").is_some();
+            assert!(enter("2001:db8::2").is_none(), "one /64 is one source");
+            apart && enter("2001:db8:0:1::1").is_some()
+        }));
     }
 }

@@ -6,7 +6,6 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
 use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
@@ -15,6 +14,7 @@ use super::guard::{Guard, Ports};
 use super::rates::Limiter;
 use super::sessions::Listing;
 use super::slot::Slot;
+use super::table::Ages;
 use super::who::Who;
 
 /// A socket's identity over all shards and changes; never used twice.
@@ -55,10 +55,10 @@ pub(crate) struct Change {
     pub(crate) listeners: Vec<ListenerOrder>,
     /// Who the node is from now on.
     pub(crate) who: Arc<Who>,
-    /// A TCP connection without traffic for so long is closed.
-    pub(crate) idle_timeout: Duration,
     /// Ports at which nodes answer datagrams.
     pub(crate) ports: Arc<Ports>,
+    /// How long TCP connections may last.
+    pub(crate) ages: Ages,
     /// Told once the new sockets are ready; an error is in words.
     pub(crate) ready: oneshot::Sender<Result<(), String>>,
     /// The word to switch.
@@ -84,6 +84,8 @@ pub(crate) struct ListenerOrder {
     pub(crate) guard: Arc<Guard>,
     /// ... and the longest of them.
     pub(crate) max_datagram: usize,
+    /// Whether connections begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: bool,
     /// Where the shard counts.
     pub(crate) slot: Arc<Slot>,
 }

@@ -199,7 +199,6 @@ impl Limiter {
     }
 
     /// Counts a message that was taken already; returns how long to wait before the next one is taken.
-    #[cfg_attr(not(test), expect(dead_code, reason = "TCP asks for it next"))]
     pub(crate) fn charge(&self, source: IpAddr, bytes: usize, now: Moment) -> Duration {
         let (bounds, bytes, now) = (self.bounds(source), bytes as u64, ticks(now));
         let of_source =

@@ -39,6 +39,10 @@ reasons! {
         Served = "served",
         /// No traffic for the idle timeout.
         Idle = "idle_timeout",
+        /// It had lived for as long as it may.
+        Lifetime = "max_lifetime",
+        /// The node closed it before it was served; why stands among the refusals.
+        Refused = "refused",
         /// The node stopped.
         Stopped = "stopped",
         /// The peer reset it.
@@ -73,6 +77,10 @@ reasons! {
     Refusal {
         /// The node has as many as it may.
         Limit = "max_connections",
+        /// Its source has as many as it may.
+        Source = "max_connections_per_source",
+        /// It did not begin with a PROXY protocol header, or not in time.
+        ProxyHeader = "proxy_header",
         /// No file descriptor was left; the connection waits in the kernel's queue.
         Files = "file_limit",
         /// No memory was left; the connection waits in the kernel's queue.

@@ -8,11 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use echo_proto::spec::{DEFAULT_IDLE_TIMEOUT, ServicePlan};
-#[cfg(test)]
-use echo_proto::spec::{GuardPlan, MAX_DATAGRAM};
+use echo_proto::spec::DEFAULT_IDLE_TIMEOUT;
 use echo_proto::stamp::Identity;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::LocalRuntime;
@@ -22,14 +19,12 @@ use tokio::task::{JoinError, JoinSet, yield_now};
 use super::accept;
 use super::flows::Flows;
 use super::gate::Gate;
-use super::guard::{Guard, Ports};
+use super::guard::Ports;
+use super::listener::{Listener, Served};
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
-use super::rates::Limiter;
-use super::reason::Refusal;
 use super::sessions::Sessions;
-use super::slot::Slot;
-use super::table::{Table, sweep};
+use super::table::{Ages, Table, sweep};
 use super::udp;
 use super::who::Who;
 
@@ -52,7 +47,7 @@ pub(super) struct Shard {
     pub(super) stamp: RefCell<Identity>,
     /// Ports at which nodes answer datagrams.
     pub(super) ports: RefCell<Arc<Ports>>,
-    pub(super) idle_timeout: Cell<Duration>,
+    pub(super) ages: Cell<Ages>,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
 }
@@ -69,45 +64,9 @@ impl Shard {
             sessions: RefCell::default(),
             stamp: RefCell::default(),
             ports: RefCell::default(),
-            idle_timeout: Cell::new(DEFAULT_IDLE_TIMEOUT),
+            ages: Cell::new(Ages { idle: DEFAULT_IDLE_TIMEOUT, life: None }),
             limits_changed: Notify::new(),
         }
-    }
-}
-
-/// What a listener's new connections and datagrams get. Replaced as a whole by a change; connections keep theirs.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) service: ServicePlan,
-    pub(super) limiter: Option<Limiter>,
-    pub(super) guard: Arc<Guard>,
-    pub(super) max_datagram: usize,
-    pub(super) slot: Arc<Slot>,
-}
-
-#[cfg(test)]
-impl Served {
-    /// As by default.
-    pub(super) fn of(service: ServicePlan, slot: Arc<Slot>) -> Rc<Self> {
-        let guard = Arc::new(Guard::new(&GuardPlan::default()));
-        Rc::new(Self { service, limiter: None, guard, max_datagram: MAX_DATAGRAM as usize, slot })
-    }
-}
-
-/// A listener: its socket lives in the task that serves it.
-#[derive(Debug)]
-pub(super) struct Listener(pub(super) RefCell<Rc<Served>>);
-
-impl Listener {
-    /// What it does now.
-    pub(super) fn served(&self) -> Rc<Served> {
-        Rc::clone(&self.0.borrow())
-    }
-
-    /// Counts a connection that was not served, and gives the reason back.
-    pub(super) fn refused(&self, reason: Refusal) -> Refusal {
-        self.0.borrow().slot.refused.add(reason, 1);
-        reason
     }
 }
 
@@ -182,7 +141,7 @@ impl Chief {
 
     /// Both steps of a change.
     async fn change(&mut self, change: Change) -> Result<(), String> {
-        let Change { listeners, who, idle_timeout, ports, ready, go, done } = change;
+        let Change { listeners, who, ages, ports, ready, go, done } = change;
         let prepared: Result<Vec<_>, String> = listeners.into_iter().map(prepare).collect();
         let (answer, prepared) = match prepared {
             Ok(prepared) => (Ok(()), prepared),
@@ -193,7 +152,7 @@ impl Chief {
         if able && heard && go.await.is_ok() {
             self.shard.stamp.replace(who.stamp());
             self.shard.who.replace(who);
-            if self.shard.idle_timeout.replace(idle_timeout) != idle_timeout {
+            if self.shard.ages.replace(ages) != ages {
                 self.shard.limits_changed.notify_one();
             }
             self.shard.ports.replace(ports);
@@ -274,12 +233,13 @@ struct Prepared {
 
 /// Lets the shard's runtime watch a new socket.
 fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
-    let ListenerOrder { id, socket, predecessor, service, limiter, guard, max_datagram, slot } = order;
+    let ListenerOrder { id, socket, predecessor, service, limiter, guard, max_datagram, proxy_protocol, slot } = order;
     let socket = match socket {
         None => Ok(None),
         Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
         Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
     };
     let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
-    Ok(Prepared { id, served: Served { service, limiter, guard, max_datagram, slot }, socket, predecessor })
+    let served = Served { service, limiter, guard, max_datagram, proxy_protocol, slot };
+    Ok(Prepared { id, served, socket, predecessor })
 }

@@ -90,6 +90,8 @@ pub(crate) struct Slot {
     pub(crate) received_packets: Count,
     pub(crate) transmitted_packets: Count,
     pub(crate) exchanges: Count,
+    /// Times that a TCP connection was not read for a while, for its rate.
+    pub(crate) paced: Count,
     pub(crate) dropped: CountBy<Drop>,
 }
 

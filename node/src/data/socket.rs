@@ -9,16 +9,25 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use echo_proto::spec::Protocol;
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::order::NewSocket;
 use super::owner::{self, Inode};
 
 /// Connections that the kernel holds for a socket until they are accepted; it lowers this to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4096;
+
+/// A connection that is silent for so long is asked by the kernel whether its peer is still there, and again after
+/// [`PROBES_APART`]: before most firewalls and address translators forget it.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const PROBES_APART: Duration = Duration::from_secs(10);
+/// A connection ends when its peer acknowledges nothing for so long, neither data nor such a question, or does not make
+/// room for data: the kernel's own limit would be a quarter of an hour, or none.
+const USER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the kernel may hold of datagrams for one UDP socket, in bytes, so that a burst is not lost while a shard is
 /// elsewhere; it lowers this to net.core.rmem_max.
@@ -137,6 +146,8 @@ fn open(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
         Protocol::Tcp => {
             socket.set_reuse_address(true)?;
             socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(PROBES_APART))?;
+            socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         }
         Protocol::Udp => {
             socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER)?;

@@ -1,9 +1,9 @@
-//! A shard's open connections, so that those without traffic can be closed.
+//! A shard's open connections, so that those without traffic, and those that are too old, can be closed.
 //!
 //! Filled by [`super::accept`]; [`sweep`] runs once a shard. No timer is set, moved or read for a connection or a
 //! message: traffic leaves a mark, which costs one store, and the next sweep turns it into a time. So a connection is
 //! closed between `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier; time in which the
-//! shard itself did not run is nobody's idleness.
+//! shard itself did not run is nobody's idleness. A lifetime is counted the same way, from the first sweep on.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::reason::End;
 use super::shard::Shard;
 
-/// Sweeps in one idle timeout, within the two bounds below.
+/// Sweeps in the shorter of both times, within the two bounds below.
 const SWEEPS_PER_TIMEOUT: u32 = 16;
 /// Shortest time between two sweeps.
 const MIN_PERIOD: Duration = Duration::from_millis(5);
@@ -26,6 +26,21 @@ const MAX_LATE: u32 = 2;
 /// How long a connection that we have ended may go on to send, so that our close does not destroy our answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long connections may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ages {
+    /// Without traffic.
+    pub(crate) idle: Duration,
+    /// In all; `None`: for ever.
+    pub(crate) life: Option<Duration>,
+}
+
+impl Ages {
+    fn shortest(self) -> Duration {
+        self.life.map_or(self.idle, |life| self.idle.min(life))
+    }
+}
+
 /// What is known of one connection, shared between its task and the sweep.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -33,6 +48,10 @@ pub(super) struct Activity {
     touched: Cell<bool>,
     /// The sweep that last found traffic, on the table's clock; not before the traffic itself.
     last: Cell<Duration>,
+    /// The first sweep that found it, on the table's clock; not before it came.
+    born: Cell<Option<Duration>>,
+    /// It is not read, for its rate: its silence is our doing.
+    held: Cell<bool>,
     lingering: Cell<bool>,
     end: Cell<End>,
 }
@@ -41,6 +60,12 @@ impl Activity {
     /// Traffic was seen.
     pub(super) fn touch(&self) {
         self.touched.set(true);
+    }
+
+    /// From now on the peer is not read, or is again.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.set(held);
+        self.touch();
     }
 
     /// Our side is closed; the peer has [`LINGER`] to close its own.
@@ -63,22 +88,25 @@ struct Places {
     /// Time that the shard has run, as of the last sweep.
     now: Duration,
     used: Vec<Option<(Rc<Activity>, Option<AbortHandle>)>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 impl Table {
     /// Gives a new connection its place.
-    pub(super) fn enter(&self) -> (usize, Rc<Activity>) {
+    pub(super) fn enter(&self) -> (u32, Rc<Activity>) {
         let places = &mut *self.0.borrow_mut();
         let activity = Rc::new(Activity {
             touched: Cell::new(true),
             last: Cell::new(places.now),
+            born: Cell::new(None),
+            held: Cell::new(false),
             lingering: Cell::new(false),
             end: Cell::new(End::Stopped),
         });
         let entry = Some((Rc::clone(&activity), None));
-        let place = places.free.pop().unwrap_or(places.used.len());
-        match places.used.get_mut(place) {
+        // There are never more than the limit of connections, which is far less.
+        let place = places.free.pop().unwrap_or(places.used.len() as u32);
+        match places.used.get_mut(place as usize) {
             Some(free) => *free = entry,
             None => places.used.push(entry),
         }
@@ -86,16 +114,16 @@ impl Table {
     }
 
     /// Tells which task serves it.
-    pub(super) fn attach(&self, place: usize, task: AbortHandle) {
-        if let Some(Some((_, slot))) = self.0.borrow_mut().used.get_mut(place) {
+    pub(super) fn attach(&self, place: u32, task: AbortHandle) {
+        if let Some(Some((_, slot))) = self.0.borrow_mut().used.get_mut(place as usize) {
             *slot = Some(task);
         }
     }
 
     /// Takes the place back.
-    pub(super) fn leave(&self, place: usize) {
+    pub(super) fn leave(&self, place: u32) {
         let places = &mut *self.0.borrow_mut();
-        if places.used.get_mut(place).and_then(Option::take).is_some() {
+        if places.used.get_mut(place as usize).and_then(Option::take).is_some() {
             places.free.push(place);
         }
         if places.free.len() == places.used.len() {
@@ -115,20 +143,27 @@ impl Table {
         self.0.borrow().used.is_empty()
     }
 
-    /// Moves the clock on by `ran` and ends what was idle for `limit`. The tasks end by themselves, later.
-    fn sweep(&self, ran: Duration, limit: Duration) {
+    /// Moves the clock on by `ran` and ends what was idle, or lived, for too long. The tasks end by themselves, later.
+    fn sweep(&self, ran: Duration, ages: Ages) {
         let places = &mut *self.0.borrow_mut();
         places.now += ran;
         for (activity, task) in places.used.iter().flatten() {
-            if activity.touched.take() {
+            if activity.touched.take() || activity.held.get() {
                 activity.last.set(places.now);
             }
             let lingering = activity.lingering.get();
-            let limit = if lingering { limit.min(LINGER) } else { limit };
-            if places.now.saturating_sub(activity.last.get()) >= limit {
-                activity.end.set(if lingering { End::Served } else { End::Idle });
-                task.iter().for_each(AbortHandle::abort);
-            }
+            let idle = if lingering { ages.idle.min(LINGER) } else { ages.idle };
+            let born = activity.born.get().unwrap_or(places.now);
+            activity.born.set(Some(born));
+            let end = if places.now.saturating_sub(activity.last.get()) >= idle {
+                if lingering { End::Served } else { End::Idle }
+            } else if ages.life.is_some_and(|life| places.now.saturating_sub(born) >= life) {
+                End::Lifetime
+            } else {
+                continue;
+            };
+            activity.end.set(end);
+            task.iter().for_each(AbortHandle::abort);
         }
     }
 }
@@ -137,14 +172,14 @@ impl Table {
 pub(super) async fn sweep(shard: Rc<Shard>) {
     let mut swept = Instant::now();
     loop {
-        let period = (shard.idle_timeout.get() / SWEEPS_PER_TIMEOUT).clamp(MIN_PERIOD, MAX_PERIOD);
+        let period = (shard.ages.get().shortest() / SWEEPS_PER_TIMEOUT).clamp(MIN_PERIOD, MAX_PERIOD);
         // A shortened timeout is not slept over.
         let _ = timeout(period, shard.limits_changed.notified()).await;
         let now = Instant::now();
         // Beyond that the shard did not run, and what its peers sent meanwhile is still unread.
         let ran = now.duration_since(swept).min(period * MAX_LATE);
         swept = now;
-        shard.connections.sweep(ran, shard.idle_timeout.get());
+        shard.connections.sweep(ran, shard.ages.get());
     }
 }
 
@@ -156,6 +191,10 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    fn idle_for(ms: u64) -> Ages {
+        Ages { idle: MS(ms), life: None }
+    }
+
     fn idle(activity: &Activity) -> bool {
         activity.end().get() == End::Idle
     }
@@ -164,14 +203,14 @@ mod tests {
     fn a_limit_counts_from_the_sweep_that_saw_the_last_traffic() {
         let table = Table::default();
         let (_, activity) = table.enter();
-        table.sweep(MS(1_000), MS(60_000));
+        table.sweep(MS(1_000), idle_for(60_000));
         // Its traffic is as old as can be: just after a sweep. Then the limit shrinks below a period.
         activity.touch();
-        table.sweep(MS(1), MS(500));
+        table.sweep(MS(1), idle_for(500));
         assert!(!idle(&activity), "a new limit is no older than the traffic");
-        table.sweep(MS(499), MS(500));
+        table.sweep(MS(499), idle_for(500));
         assert!(!idle(&activity));
-        table.sweep(MS(1), MS(500));
+        table.sweep(MS(1), idle_for(500));
         assert!(idle(&activity));
     }
 
@@ -180,16 +219,46 @@ mod tests {
         let table = Table::default();
         let (_, busy) = table.enter();
         let (_, quiet) = table.enter();
-        table.sweep(MS(1), MS(40));
+        table.sweep(MS(1), idle_for(40));
         busy.touch();
-        table.sweep(MS(100), MS(40));
+        table.sweep(MS(100), idle_for(40));
         assert!(!idle(&busy) && idle(&quiet));
+    }
+
+    #[test]
+    fn a_lifetime_ends_the_busy_too_and_never_early() {
+        let table = Table::default();
+        table.sweep(MS(1), idle_for(60_000));
+        let (_, activity) = table.enter();
+        let ages = Ages { idle: MS(60_000), life: Some(MS(100)) };
+        // It came long after the last sweep, which is all that the table's clock knows.
+        table.sweep(MS(1_000), ages);
+        activity.touch();
+        table.sweep(MS(99), ages);
+        assert_eq!(activity.end().get(), End::Stopped);
+        activity.touch();
+        table.sweep(MS(1), ages);
+        assert_eq!(activity.end().get(), End::Lifetime);
+    }
+
+    #[test]
+    fn who_is_not_read_is_not_idle() {
+        let table = Table::default();
+        let (_, activity) = table.enter();
+        activity.hold(true);
+        (0..3).for_each(|_| table.sweep(MS(100), idle_for(50)));
+        assert!(!idle(&activity));
+        activity.hold(false);
+        table.sweep(MS(100), idle_for(50));
+        assert!(!idle(&activity));
+        table.sweep(MS(50), idle_for(50));
+        assert!(idle(&activity));
     }
 
     #[tokio::test(start_paused = true)]
     async fn time_that_the_shard_slept_is_nobodys_idleness() {
         let shard = Rc::new(Shard::new(Arc::default(), Arc::default()));
-        shard.idle_timeout.set(MS(1_600));
+        shard.ages.set(idle_for(1_600));
         let (_, activity) = shard.connections.enter();
         let sweeping = sweep(Rc::clone(&shard));
         tokio::pin!(sweeping);

@@ -3,6 +3,7 @@
 //! Started by [`super::accept`]; the services drive it through [`Connection`]. An idle connection owns no buffer: only
 //! what the peer has not taken yet is kept, at most one read, and nothing more is read meanwhile.
 
+mod proxied;
 pub(super) mod stamped;
 
 use std::future::poll_fn;
@@ -12,61 +13,35 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 
+use super::listener::Served;
 use super::reason::End;
 use super::service;
-use super::shard::{Served, Shard};
-use super::table::Activity;
+use super::ticket::{Ticket, plain};
 use super::who::Who;
+use proxied::Proxied;
 
 /// The most a peer may still send after we ended a connection, in bytes; what comes beyond is answered with a reset.
 const LINGER_BYTES: usize = 1 << 20;
-
-/// A connection's place in the books: given back when it is dropped, however that comes.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    served: Rc<Served>,
-    shard: Rc<Shard>,
-    activity: Rc<Activity>,
-    place: usize,
-    since: Instant,
-}
-
-impl Ticket {
-    /// For a connection that the gate has let in.
-    pub(super) fn new(served: Rc<Served>, shard: Rc<Shard>) -> Self {
-        served.slot.accepted.add(1);
-        let (place, activity) = shard.connections.enter();
-        Self { served, shard, activity, place, since: Instant::now() }
-    }
-
-    /// Its place in the shard's table.
-    pub(super) fn place(&self) -> usize {
-        self.place
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut end = self.activity.end().get();
-        if std::thread::panicking() {
-            end = End::Panicked;
-            tracing::error!("what served a connection panicked, see above; the connection is closed, the others go on");
-        }
-        self.served.slot.end(end, self.since.elapsed());
-        self.shard.connections.leave(self.place);
-        self.shard.gate.leave();
-    }
-}
+/// How often a connection that is not read, for its rate, asks whether its limits still hold.
+const LIMITS_PERIOD: Duration = Duration::from_millis(250);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, ticket: Ticket) {
-    let served = Rc::clone(&ticket.served);
-    let mut connection = Connection { ticket, stream, unsent: Vec::new() };
+pub(super) async fn serve(mut connection: Connection) {
+    let served = Rc::clone(&connection.ticket.served);
+    // In a box: its memory is given back before the service begins.
+    if served.proxy_protocol
+        && let Err(refusal) = Box::pin(connection.read_header()).await
+    {
+        served.slot.refused.add(refusal, 1);
+        connection.ticket.activity.end().set(End::Refused);
+        return;
+    }
     let end = service::serve(&served.service, &mut connection).await.unwrap_or_else(|e| End::of(&e));
     connection.ticket.activity.end().set(end);
 }
@@ -79,9 +54,16 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// What the peer has not taken yet; without capacity unless there is some.
     unsent: Vec<u8>,
+    /// Set where a load balancer has begun it.
+    proxied: Option<Box<Proxied>>,
 }
 
 impl Connection {
+    /// Of a stream that has just come.
+    pub(super) fn new(stream: TcpStream, ticket: Ticket) -> Self {
+        Self { ticket, stream, unsent: Vec::new(), proxied: None }
+    }
+
     /// Waits for bytes, at most `max_read`, and sends as many of them back as `respond` says, from the start of the
     /// buffer in which it may change them. Returns once the kernel has taken the answer: how many were read, 0 once the
     /// peer has closed its side.
@@ -95,7 +77,28 @@ impl Connection {
     ) -> io::Result<usize> {
         let read = poll_fn(|cx| self.poll_exchange(cx, max_read, &mut respond)).await?;
         self.flush().await?;
+        if let Some(pause) = self.pace(read) {
+            pause.await;
+        }
         Ok(read)
+    }
+
+    /// Counts `read` bytes towards the rates, where there are any; above them, what to wait for before more is read. In
+    /// a box, so that connections without a rate do not carry it.
+    fn pace(&self, read: usize) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let (wait, limits) = self.ticket.charge(read)?;
+        Some(Box::pin(self.wait(wait, limits)))
+    }
+
+    /// Waits for so long, or until the listener's limits are others.
+    async fn wait(&self, wait: Duration, limits: Rc<Served>) {
+        limits.slot.paced.add(1);
+        self.ticket.activity.hold(true);
+        let until = Instant::now() + wait;
+        while Instant::now() < until && self.ticket.listener.serves(&limits) {
+            sleep_until(until.min(Instant::now() + LIMITS_PERIOD)).await;
+        }
+        self.ticket.activity.hold(false);
     }
 
     fn poll_exchange(
@@ -169,12 +172,14 @@ impl Connection {
         self.stream.local_addr().map(plain)
     }
 
-    /// The other end.
-    ///
-    /// # Errors
-    /// The kernel's, such as that there is none any more.
-    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr().map(plain)
+    /// The other end, or the client that a load balancer has named.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.ticket.peer
+    }
+
+    /// What a load balancer has said, where the listener asks for it.
+    pub(super) fn proxied(&self) -> Option<&Proxied> {
+        self.proxied.as_deref()
     }
 
     /// Hands the kernel what it takes now and keeps the rest.
@@ -240,23 +245,11 @@ impl Connection {
     }
 }
 
-/// An IPv4 address as such, also where a socket of both families writes it as one of IPv6.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
-    use std::sync::Arc;
-
-    use echo_proto::spec::ServicePlan;
-    use tokio::runtime::{Builder, LocalOptions};
-
-    use super::super::slot::Slot;
     use super::*;
 
-    fn size_of_future<F: Future>(_: fn(TcpStream, Ticket) -> F) -> usize {
+    fn size_of_future<F: Future>(_: fn(Connection) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -264,25 +257,6 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         let size = size_of_future(serve);
-        assert!(size <= 512, "{size} bytes");
-    }
-
-    #[test]
-    fn a_connection_that_panics_is_counted_and_leaves_the_shard_to_the_others() {
-        let shard = Rc::new(Shard::new(Arc::default(), Arc::default()));
-        shard.gate.set_limit(1);
-        let slot = Arc::<Slot>::default();
-        let served = Served::of(ServicePlan::Discard, Arc::clone(&slot));
-        assert!(shard.gate.enter());
-        let ticket = Ticket::new(served, Rc::clone(&shard));
-        let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
-        let task = runtime.spawn_local(async move {
-            let _held = (ticket.shard.read_buffer.borrow_mut(), &ticket);
-            panic!("a bug, for the test");
-        });
-        assert!(runtime.block_on(task).unwrap_err().is_panic());
-        assert_eq!(slot.ended.each().collect::<Vec<_>>(), [("panic", 1)]);
-        assert_eq!(shard.gate.open(), 0);
-        assert!(shard.read_buffer.try_borrow_mut().is_ok());
+        assert!(size <= 576, "{size} bytes");
     }
 }

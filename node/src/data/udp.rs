@@ -23,11 +23,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::flows::Moment;
 use super::guard::{Destination, Ports};
+use super::listener::{Listener, Served};
 use super::mmsg::{BATCH, Batch, Datagram, Sent};
 use super::rates::Limiter;
 use super::reason::Drop;
 use super::service;
-use super::shard::{Listener, Served, Shard};
+use super::shard::Shard;
 use super::socket::MAX_QUEUED;
 use super::syscall;
 use stamped::Stamped;

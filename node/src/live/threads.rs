@@ -131,6 +131,22 @@ impl Threads {
     }
 }
 
+/// Waits until all shards are ready.
+pub(super) async fn agreed(
+    answers: Vec<oneshot::Receiver<Result<(), String>>>,
+    deadline: Instant,
+) -> Result<(), ApplyError> {
+    for (shard, answer) in answers.into_iter().enumerate() {
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(cause))) => return Err(ApplyError::Shard { shard, cause }),
+            Ok(Err(_)) => return Err(ApplyError::Shard { shard, cause: "has ended".to_owned() }),
+            Err(_) => return Err(ApplyError::Timeout { shard, waited: STEP_TIMEOUT }),
+        }
+    }
+    Ok(())
+}
+
 fn spawn(
     shard: usize,
     gate: Arc<Gate>,

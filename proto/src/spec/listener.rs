@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{Check, ListenerPlan, MAX_LISTENERS, Protocol, UNSUPPORTED};
+use super::{Check, ListenerPlan, MAX_LISTENERS, Protocol};
 use crate::ids::ListenerName;
 use crate::v1;
 
@@ -43,10 +43,12 @@ impl Check {
         let port = self.port(path, listener, protocol);
         let service = self.service(path, listener.service.as_ref(), protocol);
         let guard = self.guard(&format!("{path}.guard"), listener.guard.as_ref(), protocol);
-        if listener.proxy_protocol {
-            self.fail(&format!("{path}.proxyProtocol"), UNSUPPORTED);
+        let proxy_protocol = listener.proxy_protocol;
+        if proxy_protocol && protocol == Some(Protocol::Udp) {
+            self.fail(&format!("{path}.proxyProtocol"), "only for TCP");
         }
-        Some(ListenerPlan { name: name.ok()?, protocol: protocol?, address, port: port?, service: service?, guard })
+        let (name, protocol, port, service) = (name.ok()?, protocol?, port?, service?);
+        Some(ListenerPlan { name, protocol, address, port, service, guard, proxy_protocol })
     }
 
     fn address(&mut self, path: &str, listener: &v1::Listener) -> Option<IpAddr> {

@@ -1,5 +1,5 @@
 //! What the kernel makes of the options of a group of sockets.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::net::Ipv4Addr;
 
@@ -55,4 +55,19 @@ fn both_ways_have_room_for_a_burst() {
     let socket = group.sockets.first().unwrap();
     assert_eq!(socket.recv_buffer_size().unwrap(), asked.recv_buffer_size().unwrap());
     assert_eq!(socket.send_buffer_size().unwrap(), asked.send_buffer_size().unwrap());
+}
+
+#[test]
+fn connections_inherit_what_bounds_a_silent_peer() {
+    let mut group = Group::bind(Protocol::Tcp, "127.0.0.1:0".parse().unwrap(), 1, Claim::Free).unwrap();
+    group.listen().unwrap();
+    let _client = std::net::TcpStream::connect(group.address()).unwrap();
+    let Some(NewSocket::Tcp(listener)) = group.into_sockets().next() else { panic!("it is of TCP") };
+    // It is in the queue once the client knows that it is connected.
+    let (stream, _) = listener.accept().unwrap();
+    let socket = socket2::SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(300)));
 }

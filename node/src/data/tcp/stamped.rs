@@ -52,7 +52,7 @@ pub(in super::super) async fn serve(
     let _ = setsockopt(&connection.stream, ReceiveTimestampns, &true);
     let mut messages = Messages {
         hit: canonical(connection.stream.local_addr()?),
-        client: canonical(connection.stream.peer_addr()?),
+        client: connection.peer(),
         most: if once { 1 } else { usize::MAX },
         space: cmsg_space!(TimeSpec),
     };
@@ -66,7 +66,11 @@ pub(in super::super) async fn serve(
             Taken::Closed => return Ok(End::Peer),
             Taken::Broken => return Ok(End::Broken),
             Taken::Answered(bytes) if once && bytes > 0 => return connection.finish().await,
-            Taken::Answered(_) => {}
+            Taken::Answered(bytes) => {
+                if let Some(pause) = connection.pace(bytes) {
+                    pause.await;
+                }
+            }
         }
         taken = poll_fn(|cx| messages.poll_read(connection, cx, max_read, &mut kept)).await?;
     }

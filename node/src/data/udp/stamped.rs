@@ -9,10 +9,11 @@ use echo_proto::spec::{Protocol, ServicePlan};
 use echo_proto::stamp::{self, Arrival, Kind, Request, Time};
 
 use super::super::guard::Destination;
+use super::super::listener::Served;
 use super::super::mmsg::Datagram;
 use super::super::reason::Drop;
 use super::super::sessions::Key;
-use super::super::shard::{Served, Shard};
+use super::super::shard::Shard;
 use super::super::socket::ask_for_envelope;
 use super::super::stamped;
 use super::Endpoint;

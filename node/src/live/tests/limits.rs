@@ -20,6 +20,84 @@ async fn one_connection_too_many_is_closed_and_counted() {
 }
 
 #[tokio::test]
+async fn a_source_has_no_more_than_its_share_on_all_shards_and_listeners() {
+    let mut node = Node::on(own_address());
+    let two = format!("{ECHO}, {{name: other, protocol: TCP, port: 0, service: {{echo: {{}}}}}}");
+    node.apply(&two).await.unwrap();
+    let mut before = [node.connect("echo"), node.connect("other")];
+    assert!(before.iter_mut().all(|stream| echoes(stream, b"in")));
+    node.apply_with(&two, "{maxConnectionsPerSource: 1}").await.unwrap();
+    assert!(before.iter_mut().all(|stream| echoes(stream, b"a limit cuts nobody")));
+    assert!(!echoes(&mut node.connect("echo"), b"out"));
+    assert_eq!(node.counts("echo").rejected["max_connections_per_source"], 1);
+    // Another address of this host is another source.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(own_address(), 0).into()).unwrap();
+    socket.connect(&node.address("echo").into()).unwrap();
+    assert!(echoes(&mut socket.into(), b"in"));
+    drop(before);
+    eventually("they are gone", || node.live.connections() == 0).await;
+    let mut first = node.connect("echo");
+    assert!(echoes(&mut first, b"in again"));
+    assert!(!echoes(&mut node.connect("other"), b"out"));
+}
+
+#[tokio::test]
+async fn behind_a_balancer_the_client_counts() {
+    let mut node = Node::on(own_address());
+    let listener = "{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}";
+    node.apply_with(listener, "{maxConnectionsPerSource: 1}").await.unwrap();
+    let connect = |client: &str| {
+        let mut stream = node.connect("echo");
+        stream.write_all(format!("PROXY TCP4 {client} 10.0.0.9 1 2\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let (mut one, mut two) = (connect("10.0.0.1"), connect("10.0.0.2"));
+    assert!(echoes(&mut one, b"in") && echoes(&mut two, b"in"));
+    assert!(!echoes(&mut connect("10.0.0.1"), b"out"));
+    assert_eq!(node.counts("echo").rejected["max_connections_per_source"], 1);
+}
+
+#[tokio::test]
+async fn a_lifetime_ends_a_busy_connection() {
+    let mut node = Node::serving(ECHO).await;
+    let mut stream = node.connect("echo");
+    assert!(echoes(&mut stream, b"hello"));
+    node.apply_with(ECHO, "{maxLifetime: 100ms}").await.unwrap();
+    let start = Clock::now();
+    while echoes(&mut stream, b"busy") {
+        assert!(start.elapsed() < PATIENCE, "never closed");
+    }
+    eventually("it is counted", || node.counts("echo").ended.get("max_lifetime") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn above_its_rate_a_connection_is_not_read_and_loses_nothing() {
+    let mut node = Node::on(own_address());
+    // The first 65,536 bytes may come at once, the rest takes 200 ms.
+    node.apply_with(ECHO, "{perSource: {bytes: 500000}, idleTimeout: 100ms}").await.unwrap();
+    let mut stream = node.connect("echo");
+    let start = Clock::now();
+    assert!(echoes(&mut stream, &pattern(65_536 + 100_000)));
+    assert!(echoes(&mut stream, b"after"));
+    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    assert!(node.counts("echo").paced > 0);
+}
+
+#[tokio::test]
+async fn a_raised_rate_holds_for_who_waits() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perListener: {bytes: 1}}").await.unwrap();
+    let mut stream = node.connect("echo");
+    stream.write_all(&pattern(200_000)).unwrap();
+    eventually("it is paced, for a day", || node.counts("echo").paced > 0).await;
+    node.apply(ECHO).await.unwrap();
+    let mut back = vec![0; 200_000];
+    stream.read_exact(&mut back).unwrap();
+    assert!(back == pattern(200_000));
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_never_early() {
     let mut node = Node::on(own_address());
     node.apply_with(ECHO, "{idleTimeout: 500ms}").await.unwrap();

@@ -119,6 +119,58 @@ async fn whoami_names_the_node_its_revision_and_both_ends() {
     assert_eq!(line, expected + "\n");
 }
 
+/// What whoami says to a connection that begins with `header`, which comes in two parts.
+async fn whoami_behind(node: &Node, header: &[u8]) -> serde_json::Value {
+    let mut stream = node.connect("who");
+    let (first, rest) = header.split_at(header.len() / 2);
+    stream.write_all(first).unwrap();
+    stream.flush().unwrap();
+    eventually("the first part is there", || node.live.connections() > 0).await;
+    stream.write_all(rest).unwrap();
+    let said = serde_json::from_slice(&read_to_end(&mut stream)).unwrap();
+    eventually("it is gone", || node.live.connections() == 0).await;
+    said
+}
+
+#[tokio::test]
+async fn a_proxy_header_names_the_client() {
+    let node = Node::serving("{name: who, protocol: TCP, port: 0, proxyProtocol: true, service: {whoami: {}}}").await;
+    let said = whoami_behind(&node, b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\n").await;
+    assert_eq!((&said["peer"], &said["proxy"]["to"]), (&"192.0.2.7:5000".into(), &"198.51.100.1:80".into()));
+    assert!(said["proxy"]["from"].as_str().unwrap().starts_with("127."), "{said}");
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x13\x88\0\x50";
+    let said = whoami_behind(&node, v2).await;
+    assert_eq!((&said["peer"], &said["proxy"]["version"]), (&"192.0.2.7:5000".into(), &2.into()));
+    let said = whoami_behind(&node, b"PROXY UNKNOWN\r\n").await;
+    assert_eq!((&said["peer"], &said["proxy"]["to"]), (&said["proxy"]["from"], &serde_json::Value::Null));
+}
+
+#[tokio::test]
+async fn what_follows_a_proxy_header_is_echoed_to_the_last_byte() {
+    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}").await;
+    let mut stream = node.connect("echo");
+    let sent = pattern(100_000);
+    stream.write_all(b"PROXY TCP6 2001:db8::1 2001:db8::2 5000 80\r\n").unwrap();
+    assert!(echoes(&mut stream, &sent));
+    // In one segment with the header, too.
+    let mut stream = node.connect("echo");
+    stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\nhello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!((&back, node.counts("echo").received_bytes), (b"hello", 100_005));
+}
+
+#[tokio::test]
+async fn a_connection_without_its_proxy_header_is_closed_and_counted() {
+    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}").await;
+    assert!(!echoes(&mut node.connect("echo"), b"GET / HTTP/1.0\r\n\r\n"));
+    let half = node.connect("echo");
+    half.shutdown(Shutdown::Write).unwrap();
+    eventually("both are counted", || node.counts("echo").rejected.get("proxy_header") == Some(&2)).await;
+    let counts = node.counts("echo");
+    assert_eq!((counts.ended["refused"], counts.active, counts.received_bytes), (2, 0, 0));
+}
+
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_not_read_from() {
     let node = Node::serving(ECHO).await;

@@ -4,6 +4,7 @@
 //! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool
 //! as they were when the plan was made.
 
+mod guard;
 mod inbox;
 mod intents;
 mod invalid;

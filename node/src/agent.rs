@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`assignment`] | the bytes of `assignments/<pool>` -> what this node is offered |
 //! | [`intent`] | the bytes of `intents/<pool>/<node>` -> what an operator wants |
+//! | [`ports`] | the bytes of `guard/ports` -> where the fleet answers datagrams |
 //! | [`decide`] | what is held + what is offered -> what to do; pure |
 //! | [`applier`] | carries it out, says how it went |
 //! | [`report`] | that answer, as it stands in the node's record |
@@ -38,6 +39,7 @@ pub mod intent;
 pub mod lease;
 pub mod link;
 pub mod owner;
+pub mod ports;
 pub mod register;
 pub mod report;
 pub mod saved;

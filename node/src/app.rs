@@ -86,8 +86,9 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (link_cell, link) = watch::channel(Link::Joining);
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let (intents_cell, intents) = watch::channel(None);
+    let (ports_cell, fleet_ports) = watch::channel(Vec::new());
     let (leave, left) = watch::channel(None);
-    let inbox = Inbox { assigned, intents, leave: left, link: link.clone() };
+    let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
     let meter = metrics.meter();
     critical.spawn("clock", clock::watch(report_cell.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
@@ -100,7 +101,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     if let Some(file) = file {
         applier.serve(&file.plan, file.revision).await?;
     }
-    let cells = Cells { assigned: assigned_cell, intents: intents_cell, link: link_cell, report };
+    let cells =
+        Cells { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, link: link_cell, report };
     let session = match settings.source {
         Source::File(_) => None,
         Source::Etcd { endpoints, lease_ttl, reread } => {

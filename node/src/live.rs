@@ -204,7 +204,7 @@ impl Live {
         orders
     }
 
-    /// From now on no datagram is served that comes from one of these ports: the fleet's own, where it answers.
+    /// From now on no datagram is served that comes from one of these ports, where the fleet answers.
     pub async fn set_fleet_ports(&mut self, fleet: Vec<u16>) {
         self.answering.fleet = fleet;
         let ports = self.answering.ports(&self.answering.own);

@@ -12,9 +12,10 @@
 //! | `rollouts/<pool>` | the leader | no | [`Rollout`](crate::v1::Rollout) |
 //! | `intents/<pool>/<node>` | control | no | [`Intent`](crate::v1::Intent) |
 //! | `events/<seq>` | with the change it reports | no | [`Event`](crate::v1::Event) |
+//! | `guard/ports` | the leader | no | [`GuardPorts`](crate::v1::GuardPorts) |
 //! | `leader` | control | yes | [`LeaderRecord`](crate::v1::LeaderRecord) |
 //!
-//! `orders/` and `guard/` are kept for later and belong to control as well.
+//! `orders/` is kept for later and belongs to control as well.
 
 use std::time::SystemTime;
 
@@ -43,6 +44,8 @@ pub enum Key {
     Intent(PoolName, NodeId),
     /// `events/<seq>`
     Event(String),
+    /// `guard/ports`
+    GuardPorts,
     /// `leader`
     Leader,
 }
@@ -137,6 +140,11 @@ impl Keys {
         format!("{}events/", self.root)
     }
 
+    /// Where the fleet answers datagrams.
+    pub fn guard_ports(&self) -> String {
+        format!("{}guard/ports", self.root)
+    }
+
     /// Who drives.
     pub fn leader(&self) -> String {
         format!("{}leader", self.root)
@@ -156,6 +164,7 @@ impl Keys {
             ("assignments", Some(pool), None) => Key::Assignment(pool.parse().ok()?),
             ("rollouts", Some(pool), None) => Key::Rollout(pool.parse().ok()?),
             ("intents", Some(pool), Some(node)) => Key::Intent(pool.parse().ok()?, node.parse().ok()?),
+            ("guard", Some("ports"), None) => Key::GuardPorts,
             ("events", Some(seq), None) if !seq.is_empty() => Key::Event(seq.to_owned()),
             _ => return None,
         };
@@ -184,6 +193,7 @@ mod tests {
         assert_eq!(read(keys.assignment(&pool)), Some(Key::Assignment(pool.clone())));
         assert_eq!(read(keys.rollout(&pool)), Some(Key::Rollout(pool.clone())));
         assert_eq!(read(keys.intent(&pool, &node)), Some(Key::Intent(pool, node)));
+        assert_eq!(read(keys.guard_ports()), Some(Key::GuardPorts));
         assert_eq!(read(keys.leader()), Some(Key::Leader));
     }
 

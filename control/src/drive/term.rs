@@ -9,6 +9,7 @@ use echo_proto::backoff::Backoff;
 use echo_proto::v1;
 use tokio::time::Instant;
 
+use super::guard::Guarded;
 use super::inbox::Inbox;
 use super::intents::{self, Absences};
 use super::invalid::Reported;
@@ -33,6 +34,7 @@ const ELECTED: &str = "LeaderElected";
 pub(super) struct Term {
     leadership: Leadership,
     pools: Pools,
+    guarded: Guarded,
     journal: Journal,
     /// `None`: not read yet.
     told: Option<ToldBefore>,
@@ -50,13 +52,16 @@ struct ToldBefore {
 
 impl Term {
     pub(super) fn new(store: Store, leadership: Leadership) -> Self {
-        let (pools, journal) = (Pools::new(store.clone(), leadership), Journal::new(store, leadership));
+        let (pools, guarded) = (Pools::new(store.clone(), leadership), Guarded::new(store.clone(), leadership));
+        let journal = Journal::new(store, leadership);
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Self { leadership, pools, journal, told: None, backoff, prune: Instant::now() }
+        Self { leadership, pools, guarded, journal, told: None, backoff, prune: Instant::now() }
     }
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
     pub(super) async fn pass(&mut self, view: &View, inbox: &mut Inbox, absences: &mut Absences) -> Instant {
+        // Before a new listener answers anybody, the others know of it.
+        let guarded = self.guarded.pass(view).await;
         let pools = self.pools.pass(view).await;
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "an event was not stored yet");
@@ -66,7 +71,7 @@ impl Term {
             self.prune = Instant::now() + PRUNE_EVERY;
             self.journal.prune().await;
         }
-        let passes = others.into_iter().chain([pools]);
+        let passes = others.into_iter().chain([guarded, pools]);
         let (mut due, mut again) = (self.prune, false);
         for pass in passes {
             match pass {

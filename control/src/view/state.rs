@@ -34,6 +34,8 @@ pub struct State {
     pub away: Option<StoreError>,
     /// All that is known of each pool.
     pub pools: BTreeMap<PoolName, PoolState>,
+    /// Where the fleet answers datagrams.
+    pub guard_ports: Slot<v1::GuardPorts>,
     /// Who drives.
     pub leader: Option<Stored<v1::LeaderRecord>>,
     /// Keys of ours whose value or name cannot be read.
@@ -142,6 +144,7 @@ impl State {
             synced: false,
             away: None,
             pools: BTreeMap::new(),
+            guard_ports: Slot::Absent,
             leader: None,
             invalid: BTreeMap::new(),
             history: History::default(),
@@ -239,6 +242,7 @@ impl State {
                 fill(&mut self.pools.entry(name).or_default().rollout, entry, entry.decode().map_err(|e| e.cause()))
             }
             Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry, new),
+            Key::GuardPorts => fill(&mut self.guard_ports, entry, entry.decode().map_err(|e| e.cause())),
             Key::Leader => {
                 self.leader = None;
                 self.leader = Some(entry.decode().map_err(|e| e.cause())?);
@@ -268,6 +272,7 @@ impl State {
             Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,
             Some(Key::Node(pool, node)) => self.pools.entry(pool).or_default().fleet.remove(&node),
             Some(Key::Intent(pool, node)) => drop(self.pools.entry(pool).or_default().intents.remove(&node)),
+            Some(Key::GuardPorts) => self.guard_ports = Slot::Absent,
             Some(Key::Leader) => self.leader = None,
             Some(Key::Revision(..) | Key::Event(_)) | None => {}
         }

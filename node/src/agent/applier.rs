@@ -52,6 +52,8 @@ pub struct Inbox {
     pub assigned: watch::Receiver<Assigned>,
     /// What an operator wants of this node.
     pub intents: watch::Receiver<Option<v1::Intent>>,
+    /// Ports at which the fleet answers datagrams.
+    pub fleet_ports: watch::Receiver<Vec<u16>>,
     /// That the process is to end.
     pub leave: watch::Receiver<Option<Wish>>,
     /// How the node stands with etcd.
@@ -104,6 +106,10 @@ impl Applier {
                 biased;
                 () = changed(&mut inbox.leave) => self.leave(&mut inbox),
                 () = changed(&mut inbox.intents) => self.heed(&mut inbox).await,
+                () = changed(&mut inbox.fleet_ports) => {
+                    let ports = inbox.fleet_ports.borrow_and_update().clone();
+                    self.live.set_fleet_ports(ports).await;
+                }
                 () = at(look) => {}
                 () = changed(&mut inbox.assigned) => {
                     // An intent that was there before the assignment goes before it.

@@ -23,7 +23,7 @@ use super::link::{Broken, Link};
 use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
-use super::watch::{Assigned, Watcher};
+use super::watch::{Assigned, Followable, Watcher};
 
 /// How a session ends.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ pub struct Cells {
     pub assigned: watch::Sender<Assigned>,
     /// What an operator wants of this node.
     pub intents: watch::Sender<Option<v1::Intent>>,
+    /// Ports at which the fleet answers datagrams.
+    pub fleet_ports: watch::Sender<Vec<u16>>,
     /// How the session stands.
     pub link: watch::Sender<Link>,
     /// What the record has to say.
@@ -77,8 +79,9 @@ impl Session {
         let keys = Keys::new(&identity.cluster);
         let (pool, id) = (&identity.pool, &identity.id);
         let registration = Registration { key: keys.node(pool, id), name: format!("{pool}/{id}") };
-        let (assignment, intent) = (keys.assignment(pool), keys.intent(pool, id));
-        let watcher = Watcher::new(assignment, intent, reread, cells.assigned, cells.intents);
+        let (assignment, intent, ports) = (keys.assignment(pool), keys.intent(pool, id), keys.guard_ports());
+        let followable = Followable { assignment, intent, ports };
+        let watcher = Watcher::new(followable, reread, cells.assigned, cells.intents, cells.fleet_ports);
         let (link, report, endpoints) = (cells.link, cells.report, Endpoints::new(endpoints));
         let before = state_dir.as_ref().and_then(|dir| dir.registered());
         let lease = None;

@@ -1,9 +1,9 @@
-//! Follows the two keys that concern this node: its pool's assignment and its own intent.
+//! Follows the keys that concern this node: its pool's assignment, its own intent, and the fleet's ports.
 //!
 //! Driven by the session; what is found goes into cells that hold the newest value. A deletion is only what etcd's history
 //! tells: a key that is missing after a restored backup was not deleted by anyone, so that neither the config nor a drain
 //! goes with it; an assignment that is missing behind a compaction was not seen to be deleted either. A watch can
-//! be silently dead, so both keys are read again from time to time; and what history should tell but does not, within a
+//! be silently dead, so the keys are read again from time to time; and what history should tell but does not, within a
 //! limit, belongs to another history, such as that of a restored backup whose revisions have passed ours.
 
 mod followed;
@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::etcd::{Etcd, EtcdError};
 use super::intent;
+use super::ports;
 use echo_proto::backoff::jittered;
 use followed::{Compared, Followed, change};
 
@@ -47,15 +48,28 @@ pub enum Assigned {
 pub struct Watcher {
     assignment: Followed,
     intent: Followed,
+    ports: Followed,
     /// How often the keys are read though nothing was heard, a tenth more or less.
     reread: Duration,
     /// The etcd cluster whose history this is.
     cluster: Option<u64>,
     assigned: watch::Sender<Assigned>,
     intents: watch::Sender<Option<v1::Intent>>,
+    fleet_ports: watch::Sender<Vec<u16>>,
 }
 
-/// Both keys at one revision.
+/// The keys to follow.
+#[derive(Debug)]
+pub struct Followable {
+    /// Of the pool's assignment.
+    pub assignment: String,
+    /// Of this node's intent.
+    pub intent: String,
+    /// Of the fleet's ports.
+    pub ports: String,
+}
+
+/// All keys at one revision.
 struct Listed {
     cluster: u64,
     revision: i64,
@@ -71,14 +85,18 @@ impl Listed {
 impl Watcher {
     /// A watcher that knows nothing yet.
     pub fn new(
-        assignment: String,
-        intent: String,
+        keys: Followable,
         reread: Duration,
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
+        fleet_ports: watch::Sender<Vec<u16>>,
     ) -> Self {
-        let (assignment, intent) = (Followed::new(assignment), Followed::new(intent));
-        Self { assignment, intent, reread, cluster: None, assigned, intents }
+        let [assignment, intent, ports] = [keys.assignment, keys.intent, keys.ports].map(Followed::new);
+        Self { assignment, intent, ports, reread, cluster: None, assigned, intents, fleet_ports }
+    }
+
+    fn followed(&mut self) -> [&mut Followed; 3] {
+        [&mut self.assignment, &mut self.intent, &mut self.ports]
     }
 
     /// Says that this node has no id yet, where nothing else was said before.
@@ -92,14 +110,14 @@ impl Watcher {
         });
     }
 
-    /// Follows both keys; returns only when etcd does not answer.
+    /// Follows the keys; returns only when etcd does not answer.
     ///
     /// # Errors
     /// Always: why it ended. The next call goes on where this one ended.
     pub async fn run(&mut self, etcd: &Etcd) -> Result<Infallible, EtcdError> {
         let mut stream = None;
         // What differed before has not been asked for on this connection.
-        (self.assignment.differed, self.intent.differed) = (None, None);
+        self.followed().into_iter().for_each(|followed| followed.differed = None);
         loop {
             let listed = self.read(etcd).await?;
             debug!(revision = listed.revision, "read our keys");
@@ -128,7 +146,7 @@ impl Watcher {
     fn compare(&mut self, listed: &Listed) -> Compared {
         let Some(cluster) = self.cluster else { return Compared::Foreign };
         let mut compared = if cluster == listed.cluster { Compared::Same } else { Compared::Foreign };
-        for followed in [&mut self.assignment, &mut self.intent] {
+        for followed in self.followed() {
             compared = compared.max(followed.compare(listed.revision, listed.find(&followed.key).map(change)));
         }
         if compared == Compared::Foreign {
@@ -140,7 +158,7 @@ impl Watcher {
     /// Takes what is there as the start of a history.
     fn take(&mut self, listed: Listed) {
         let foreign = self.cluster.replace(listed.cluster).is_some();
-        for followed in [&mut self.assignment, &mut self.intent] {
+        for followed in self.followed() {
             (followed.seen, followed.differed) = (listed.revision, None);
             followed.hold(listed.find(&followed.key).map(change));
         }
@@ -150,6 +168,7 @@ impl Watcher {
             None if foreign => {}
             found => self.want(found.map(KeyValue::value)),
         }
+        self.keep_from(listed.find(&self.ports.key).map(KeyValue::value));
         let assignment = self.assignment.value.clone();
         self.assigned.send_replace(assignment.map_or(Assigned::Absent, Assigned::Value));
     }
@@ -182,10 +201,11 @@ impl Watcher {
         let options =
             |followed: &Followed| Some(WatchOptions::new().with_start_revision(followed.seen + 1).with_fragment());
         let mut client = etcd.client();
-        let (assignment, intent) = (&self.assignment, &self.intent);
-        let opened = client.watch(assignment.key.as_str(), options(assignment));
+        let opened = client.watch(self.assignment.key.as_str(), options(&self.assignment));
         let mut stream = etcd.answer("watch", opened).await?;
-        etcd.answer("watch", stream.watch(intent.key.as_str(), options(intent))).await?;
+        for other in [&self.intent, &self.ports] {
+            etcd.answer("watch", stream.watch(other.key.as_str(), options(other))).await?;
+        }
         Ok(stream)
     }
 
@@ -198,7 +218,18 @@ impl Watcher {
                 self.assigned.send_replace(assignment.map_or(Assigned::Deleted, Assigned::Value));
             } else if self.intent.news(kv, found) {
                 self.want(found.map(KeyValue::value));
+            } else if self.ports.news(kv, found) {
+                self.keep_from(found.map(KeyValue::value));
             }
+        }
+    }
+
+    /// Passes the fleet's ports on. While nobody tells them, those that are known hold: the guard must not fail open.
+    fn keep_from(&self, found: Option<&[u8]>) {
+        match found.map(ports::read).transpose() {
+            Ok(None) => {}
+            Ok(Some(ports)) => drop(self.fleet_ports.send_replace(ports)),
+            Err(reason) => warn!(reason, "the fleet's ports can't be read; going by the last ones"),
         }
     }
 
@@ -211,7 +242,8 @@ impl Watcher {
     }
 
     async fn read(&self, etcd: &Etcd) -> Result<Listed, EtcdError> {
-        let gets = [&self.assignment, &self.intent].map(|followed| TxnOp::get(followed.key.as_str(), None));
+        let gets =
+            [&self.assignment, &self.intent, &self.ports].map(|followed| TxnOp::get(followed.key.as_str(), None));
         let mut client = etcd.client();
         let answer = etcd.answer("read our assignment", client.txn(Txn::new().and_then(gets))).await?;
         let values = answer.op_responses().into_iter().flat_map(|response| match response {

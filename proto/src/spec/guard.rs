@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::{Check, Protocol};
 use crate::v1;
+use v1::service::Kind;
 
 /// Most ranges of each kind.
 pub const MAX_RANGES: usize = 64;
@@ -21,6 +22,15 @@ const DEFAULT_ALLOW: [&str; 9] = [
     "fc00::/7",
     "fe80::/10",
 ];
+
+/// The fixed UDP ports at which a node that runs `template` answers; also of one that this version would refuse.
+pub fn answering_ports(template: &v1::PoolTemplate) -> impl Iterator<Item = u32> {
+    let discards = |service: &v1::Service| matches!(service.kind, Some(Kind::Discard(_)));
+    let answers = move |listener: &&v1::Listener| {
+        listener.protocol() == v1::Protocol::Udp && !listener.service.as_ref().is_some_and(discards)
+    };
+    template.listeners.iter().filter(answers).map(|l| l.port).filter(|port| (1..=65_535).contains(port))
+}
 
 /// Whom a UDP listener answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,7 +48,8 @@ impl Bench {
         let (leave, left) = watch::channel(None);
         let link = watch::channel(Link::Joining).1;
         let (applier, report) = applier(None);
-        let inbox = Inbox { assigned: assigned_cell, intents: intents_cell, leave: left, link };
+        let fleet_ports = watch::channel(Vec::new()).1;
+        let inbox = Inbox { assigned: assigned_cell, intents: intents_cell, fleet_ports, leave: left, link };
         let task = tokio::spawn(applier.run(inbox));
         Self { assigned, intents, leave, report, task }
     }

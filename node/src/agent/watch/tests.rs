@@ -9,11 +9,10 @@ fn listed(cluster: u64, revision: i64) -> Listed {
 
 fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
-    let intents = watch::channel(None).0;
-    (
-        Watcher::new("assignments/p".into(), "intents/p/n".into(), Duration::from_secs(60), assigned_cell, intents),
-        assigned,
-    )
+    let (intents, ports) = (watch::channel(None).0, watch::channel(Vec::new()).0);
+    let keys =
+        Followable { assignment: "assignments/p".into(), intent: "intents/p/n".into(), ports: "guard/ports".into() };
+    (Watcher::new(keys, Duration::from_secs(60), assigned_cell, intents, ports), assigned)
 }
 
 #[test]
@@ -24,7 +23,11 @@ fn history_goes_on_only_in_the_same_cluster_and_forward() {
     assert_eq!(*assigned.borrow(), Assigned::Absent, "not there is not deleted");
     assert_eq!(watcher.compare(&listed(7, 10)), Compared::Same);
     assert_eq!(watcher.compare(&listed(7, 11)), Compared::Same);
-    assert_eq!((watcher.assignment.seen, watcher.intent.seen), (11, 11), "nothing happened until then");
+    assert_eq!(
+        (watcher.assignment.seen, watcher.intent.seen, watcher.ports.seen),
+        (11, 11, 11),
+        "nothing happened until then"
+    );
     assert_eq!(watcher.compare(&listed(7, 10)), Compared::Foreign, "a restored backup");
     assert_eq!(watcher.compare(&listed(8, 12)), Compared::Foreign, "another cluster");
 }
@@ -91,4 +94,16 @@ fn an_intent_that_is_missing_in_another_history_was_not_taken_back() {
     watcher.cluster = None;
     watcher.take(listed(8, 30));
     assert_eq!(*watcher.intents.borrow(), None, "behind a compaction it is the truth");
+}
+
+#[test]
+fn the_fleets_ports_hold_until_others_are_told() {
+    let (watcher, _) = watcher();
+    watcher.keep_from(Some(br#"{"udp":[7007,9]}"#));
+    for nothing in [None, Some(&b"garbage{"[..]), Some(&br#"{"udp":[70000]}"#[..])] {
+        watcher.keep_from(nothing);
+        assert_eq!(*watcher.fleet_ports.borrow(), [7007, 9]);
+    }
+    watcher.keep_from(Some(b"{}"));
+    assert!(watcher.fleet_ports.borrow().is_empty(), "told to be none");
 }

@@ -1,0 +1,16 @@
+//! The bytes of `guard/ports` -> ports from which no datagram is served.
+//!
+//! Used by [`super::watch`]. Pure.
+
+use echo_proto::codec::{self, Strictness};
+use echo_proto::v1;
+
+/// Reads the fleet's ports.
+///
+/// # Errors
+/// Why they can't be read.
+pub fn read(json: &[u8]) -> Result<Vec<u16>, String> {
+    let ports: v1::GuardPorts = codec::from_json(json, Strictness::Lenient).map_err(|errors| errors.to_string())?;
+    let port = |port: &u32| u16::try_from(*port).map_err(|_| format!("{port} is not a port"));
+    ports.udp.iter().map(port).collect()
+}

@@ -18,6 +18,7 @@
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
 //! | [`link`] | how the node stands with etcd, and why badly |
+//! | [`refused`] | whether listeners refuse sources |
 //! | [`clock`], [`files`] | what the kernel tells of this host and process |
 //! | [`state_dir`], [`owner`] | what survives a restart, and whose it is |
 //! | [`saved`] | the last good config, for a start without etcd |
@@ -40,6 +41,7 @@ pub mod lease;
 pub mod link;
 pub mod owner;
 pub mod ports;
+pub mod refused;
 pub mod register;
 pub mod report;
 pub mod saved;

@@ -21,6 +21,7 @@ use crate::agent::identity::Identity;
 use crate::agent::instruments;
 use crate::agent::link::Link;
 use crate::agent::owner::Owner;
+use crate::agent::refused;
 use crate::agent::report::Report;
 use crate::agent::saved::SavedConfig;
 use crate::agent::service::AgentService;
@@ -91,6 +92,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
     let meter = metrics.meter();
     critical.spawn("clock", clock::watch(report_cell.clone()));
+    critical.spawn("refused sources", refused::watch(report_cell.clone(), counters.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let expired = instruments::lease_expired(&meter);

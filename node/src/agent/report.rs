@@ -25,9 +25,11 @@ pub const REGISTERED: &str = "Registered";
 const CONFIG_ACCEPTED: &str = "ConfigAccepted";
 /// The kernel holds the clock for synchronised.
 pub const CLOCK_SYNCHRONIZED: &str = "ClockSynchronized";
+/// Listeners refuse nobody for their source.
+pub const SOURCES_ALLOWED: &str = "SourcesAllowed";
 /// All of them, the worst first: where there is room for some only, it is for these.
-const WORST_FIRST: [&str; 7] =
-    [PROCESS, DATA_PATH, REGISTERED, CONFIG_READABLE, ASSIGNED, CONFIG_ACCEPTED, CLOCK_SYNCHRONIZED];
+const WORST_FIRST: [&str; 8] =
+    [PROCESS, DATA_PATH, REGISTERED, CONFIG_READABLE, ASSIGNED, CONFIG_ACCEPTED, SOURCES_ALLOWED, CLOCK_SYNCHRONIZED];
 
 /// The state of a node.
 #[derive(Debug, Clone, PartialEq)]

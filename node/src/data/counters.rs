@@ -12,6 +12,7 @@ use echo_proto::spec::Protocol;
 
 use super::flows::{self, Flows, Moment};
 pub use super::flows::{FlowCount, MAX_FLOWS};
+use super::reason::{Drop, Reason};
 use super::slot::Slot;
 
 /// Listeners that are remembered by themselves, so that a series does not break when one returns. Beyond, those that
@@ -158,6 +159,11 @@ impl Known {
 }
 
 impl Counts {
+    /// Datagrams of sources that the listener does not answer.
+    pub fn refused_sources(&self) -> u64 {
+        self.dropped.get(Drop::Acl.label()).copied().unwrap_or_default()
+    }
+
     fn add_slot(&mut self, slot: &Slot) {
         // Ends first: a connection may come and go between the two reads, and must not be counted as less than none.
         let ended = slot.ended.sum();
@@ -202,7 +208,7 @@ impl Counts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::reason::{Drop, End};
+    use super::super::reason::End;
     use super::*;
 
     fn identity(name: &str, port: u16) -> Identity {

@@ -13,6 +13,10 @@ pub(crate) trait Reason: Copy + 'static {
     const ALL: &'static [(Self, &'static str)];
     /// Its place in [`Self::ALL`].
     fn place(self) -> usize;
+    /// Its name.
+    fn label(self) -> &'static str {
+        Self::ALL.get(self.place()).map_or("", |(_, label)| label)
+    }
 }
 
 macro_rules! reasons {

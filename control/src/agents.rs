@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use echo_proto::telemetry::rpc::ClientLayer;
+use echo_proto::telemetry::rpc::{ClientLayer, Traced};
 use echo_proto::v1;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
 use tower::ServiceBuilder;
 use v1::agent_client::AgentClient;
 
@@ -22,12 +23,15 @@ const DEADLINE: Duration = Duration::from_millis(300);
 const TURN_DEADLINE: Duration = Duration::from_millis(700);
 /// Agents asked at the same time, over all calls.
 pub(crate) const IN_FLIGHT: usize = 64;
-/// Largest answer: a status names at most 64 listeners and 8 conditions.
+/// Largest answer: a status names at most 64 listeners and 8 conditions; 1,000 flows of a session take less, too.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Lists do not wait for an Agent again that was late within this time: one dead node must not slow each of them.
 const LATE_FOR: Duration = Duration::from_secs(3);
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
 const MAX_CHANNELS: usize = 1_024;
+
+/// One Agent.
+type Agent = AgentClient<Traced<Channel>>;
 
 /// Connections to Agents; cheap to clone.
 #[derive(Clone)]
@@ -71,6 +75,19 @@ impl Agents {
 
     /// What the Agent at this address says of its node; `None` if it does not answer in time.
     pub(crate) async fn ask(&self, address: &str) -> Option<v1::GetStatusResponse> {
+        self.call(address, |mut agent| async move { agent.get_status(v1::GetStatusRequest {}).await }).await
+    }
+
+    /// What its node received of a stamped session; `None` if it does not answer in time, or does not know.
+    pub(crate) async fn sessions(&self, address: &str, session: String) -> Option<v1::ListSessionsResponse> {
+        let request = v1::ListSessionsRequest { session, limit: 0 };
+        self.call(address, |mut agent| async move { agent.list_sessions(request).await }).await
+    }
+
+    async fn call<T, F>(&self, address: &str, call: impl FnOnce(Agent) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         if address.is_empty() {
             return None;
         }
@@ -78,8 +95,8 @@ impl Agents {
         let _permit = tokio::time::timeout(TURN_DEADLINE, self.permits.acquire()).await.ok()?.ok()?;
         let channel = self.channel(address)?;
         let client = AgentClient::new(ServiceBuilder::new().layer(ClientLayer).service(channel));
-        let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
-        let answer = tokio::time::timeout(DEADLINE, client.get_status(v1::GetStatusRequest {})).await;
+        let client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
+        let answer = tokio::time::timeout(DEADLINE, call(client)).await;
         Some(answer.ok()?.ok()?.into_inner())
     }
 

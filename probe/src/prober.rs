@@ -138,7 +138,7 @@ pub async fn run(
         settings,
         form,
         start: Instant::now(),
-        book: Book::new(flows.iter().copied(), settings.timeout),
+        book: Book::new(flows.iter().copied(), settings.timeout, !settings.reconnect),
         schedule: Schedule::new(settings.interval, settings.jitter, fastrand::u64(..)),
         number: 0,
         flows,

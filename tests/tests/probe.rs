@@ -2,9 +2,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 
-use echo_tests::cluster::{SETTLED, bound};
+use echo_tests::cluster::{SETTLED, bound, pool_file, pool_on};
+use echo_tests::lab::net::Net;
+use echo_tests::lab::{self, Lab, Party};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 use nix::sys::signal::Signal;
@@ -165,5 +168,121 @@ fn wrong_usage_is_told_with_what_is_expected() {
         let output = echoctl().run(&format!("probe {line}"));
         assert_eq!(output.code, 2, "{line}: {}{}", output.stdout, output.stderr);
         assert!(output.stderr.contains(hint), "{line}: {}", output.stderr);
+    }
+}
+
+/// A node by itself on a host of the lab.
+fn lone_node(host: &Party, dir: &Path) -> Process {
+    std::fs::write(dir.join("pool.yaml"), pool_on(1, 7007)).unwrap();
+    let mut command = Command::new(tools::ours("echo-node"));
+    command.arg("--config").arg(dir.join("pool.yaml")).args(["--id", "far", "--lifeline", "--grpc", "127.0.0.1:0"]);
+    command.args(["--http", "127.0.0.1:0", "--insecure"]);
+    host.within(|| Process::start("node", dir, command))
+}
+
+/// Silent probes of a document, as runs of consecutive numbers.
+fn gaps(told: &Value) -> Vec<usize> {
+    let probes = told["probes"].as_array().unwrap();
+    let silent = probes.iter().filter(|probe| probe["outcome"] == "silent").map(|probe| probe["seq"].as_u64().unwrap());
+    let mut silent: Vec<u64> = silent.collect();
+    silent.sort_unstable();
+    silent.chunk_by(|a, b| a + 1 == *b).map(<[u64]>::len).collect()
+}
+
+#[test]
+fn loss_is_told_in_the_direction_in_which_it_was() {
+    lab::run("loss_is_told_in_the_direction_in_which_it_was", || {
+        let (mut lab, dir) = (Lab::new(), tools::scratch("probe"));
+        let (client, far) = (lab.party("client"), lab.party("far"));
+        let node = lone_node(&far, &dir);
+        let address = format!("{}:7007", far.address);
+        eventually("it answers", SETTLED, || {
+            let output = client.within(|| echoctl().run(&format!("probe udp {address} --count 1")));
+            ensure(output.code == 0, || format!("{}{}{}", output.stdout, output.stderr, node.log()))
+        });
+        let mut command = Command::new(tools::ours("echoctl"));
+        let flags = ["--interval", "10ms", "--timeout", "300ms", "-o", "json"];
+        command.args(["probe", "udp", &address]).args(flags);
+        let mut run = client.within(|| Process::start("probe", &dir, command));
+        let outcomes = |what: &str| run.log().matches(&format!("\"outcome\":\"{what}\"")).count();
+        let more = |what: &str, n: usize| {
+            let before = outcomes(what);
+            eventually(&format!("{n} more are {what}"), SETTLED, || ensure(outcomes(what) >= before + n, || run.log()));
+        };
+        more("answered", 5);
+        client.cut_towards(&far);
+        more("silent", 5);
+        client.heal_towards(&far);
+        more("answered", 5);
+        far.cut_towards(&client);
+        more("silent", 9);
+        far.heal_towards(&client);
+        more("answered", 5);
+        run.signal(Signal::SIGINT);
+        assert_eq!(run.wait(SETTLED).code(), Some(0), "{}", run.log());
+        let told: Value = serde_json::from_str(&run.log()).unwrap();
+        let lost = &told["summary"]["lost"];
+        assert_eq!(lost["unknown"], 0, "{}", told["summary"]);
+        let [there, back] = gaps(&told)[..] else { panic!("two gaps, not {:?}: {told}", gaps(&told)) };
+        assert_eq!((&lost["there"], &lost["back"]), (&there.into(), &back.into()), "{}", told["summary"]);
+        assert_eq!(told["summary"]["answeredBy"][0]["name"], "far");
+        assert_eq!(told["summary"]["seenAs"][0], client.address.to_string());
+    });
+}
+
+#[test]
+fn where_no_answer_comes_at_all_control_asks_the_node() {
+    lab::run("where_no_answer_comes_at_all_control_asks_the_node", || {
+        let net = Net::start();
+        let far = &net.nodes[0].host;
+        let probe =
+            || net.echoctl(0, |echoctl| probe(echoctl, "udp node/node-a --count 8 --interval 5ms --timeout 300ms"));
+        let lost = |told: &Value| {
+            let lost = &told["summary"]["lost"];
+            ["there", "back", "unknown"].map(|way| lost[way].as_u64().unwrap())
+        };
+        // The node's Agent does not reach us either; control does.
+        far.cut_towards(&net.client);
+        let (told, code) = probe();
+        assert_eq!((lost(&told), code), ([0, 8, 0], 1), "{told}");
+        far.heal_towards(&net.client);
+        net.client.cut_towards(far);
+        let (told, code) = probe();
+        assert_eq!((lost(&told), code), ([8, 0, 0], 1), "{told}");
+        net.client.heal_towards(far);
+        let (told, code) = probe();
+        assert_eq!((lost(&told), code), ([0, 0, 0], 0), "{told}");
+        // Nobody can tell any more.
+        net.client.cut_towards(far);
+        far.cut_towards(&net.controls[0].host);
+        let (told, code) = probe();
+        assert_eq!((lost(&told), code), ([0, 0, 8], 1), "{told}");
+        assert_eq!(told["summary"]["silentAgents"][0], "node-a");
+    });
+}
+
+#[test]
+fn what_a_node_drops_by_its_limits_is_never_called_loss() {
+    let pool = pool_file(1).replace("    drain:", "    limits: {perSource: {messages: 50}}\n    drain:");
+    let cluster = Cluster::start_with(&pool, &[]);
+    cluster.wait_nodes(1);
+    let line = "udp node/node-1 --count 300 --interval 2ms --timeout 300ms --max-loss 0%";
+    let (told, code) = probe(&cluster.echoctl(), line);
+    let dropped = &told["summary"]["droppedByNode"];
+    assert!(dropped["all"].as_u64() > Some(50), "{}", told["summary"]);
+    assert_eq!(dropped["all"], dropped["reasons"]["rate_limit"], "{}", told["summary"]);
+    assert_eq!((&told["summary"]["lost"]["all"], code), (&0.into(), 0), "{}", told["summary"]);
+    let text = cluster.echoctl().ok(&format!("probe {line} -q"));
+    assert!(text.contains("dropped by the node, not lost: ") && text.contains(" rate_limit)"), "{text}");
+}
+
+#[test]
+fn a_stamp_tells_who_answered_over_either_protocol() {
+    let cluster = Cluster::start(2);
+    cluster.wait_nodes(2);
+    for over in ["udp", "tcp", "tcp --reconnect"] {
+        let text = cluster.echoctl().ok(&format!("probe {over} pool/default --count 4 --interval 5ms"));
+        assert!(text.contains("328 bytes from node-1 (127.0.0.") && text.contains("328 bytes from node-2 ("), "{text}");
+        assert!(text.contains("answered by node-1 (revision 1): 2\nanswered by node-2 (revision 1): 2\n"), "{text}");
     }
 }

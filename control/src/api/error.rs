@@ -56,6 +56,17 @@ pub(crate) enum ApiError {
     /// One at a time.
     #[error("another diagnosis is running; try again in some seconds")]
     Diagnosing,
+    /// An Agent that is asked for more than its record holds.
+    #[error(
+        "the Agent of node {node:?} at {address} does not answer, or knows of no sessions; `echoctl get nodes` shows \
+         whether it lives"
+    )]
+    SilentAgent {
+        /// Its node.
+        node: String,
+        /// Where it should be.
+        address: String,
+    },
     /// The process has just started.
     #[error("control has not read the cluster's state yet; try again in a moment")]
     Starting,
@@ -96,6 +107,7 @@ impl ApiError {
             Self::Slow(_) | Self::SlowList(_) => "watch_too_slow",
             Self::Crowded(_) => "too_many_watches",
             Self::Diagnosing => "diagnosis_running",
+            Self::SilentAgent { .. } => "agent_silent",
             Self::Starting => "starting",
             Self::Stopping => "stopping",
         }
@@ -105,7 +117,8 @@ impl ApiError {
         match self {
             Self::Store(StoreError::Unavailable { .. } | StoreError::Busy { .. } | StoreError::NoLeader { .. })
             | Self::Starting
-            | Self::Stopping => Code::Unavailable,
+            | Self::Stopping
+            | Self::SilentAgent { .. } => Code::Unavailable,
             // Not Unavailable: clients may repeat such a call by themselves.
             Self::Store(StoreError::Unconfirmed { .. }) => Code::Unknown,
             Self::Store(StoreError::Compacted | StoreError::Future) => Code::OutOfRange,

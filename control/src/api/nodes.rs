@@ -77,6 +77,23 @@ impl Nodes for Api {
         Ok(Response::new(self.put_intent(request.into_inner()).await?))
     }
 
+    async fn list_sessions(
+        &self,
+        request: Request<v1::NodesListSessionsRequest>,
+    ) -> Result<Response<v1::NodesListSessionsResponse>, Status> {
+        let v1::NodesListSessionsRequest { name, pool, session } = request.into_inner();
+        let wanted = Named::parse(&name, &pool)?;
+        self.current()?;
+        let address = self.view.read(|state| {
+            let (_, _, node) = wanted.find(state)?;
+            Ok::<_, ApiError>(node.status.agent_address.clone())
+        })?;
+        let sessions = self.agents.sessions(&address, session).await;
+        let node = wanted.id.to_string();
+        let sessions = sessions.ok_or(ApiError::SilentAgent { node, address })?;
+        Ok(Response::new(v1::NodesListSessionsResponse { sessions: Some(sessions) }))
+    }
+
     async fn clear_intent(
         &self,
         request: Request<v1::ClearIntentRequest>,

@@ -28,14 +28,16 @@ pub(super) struct Book {
     waiting: VecDeque<(usize, u64)>,
     /// How far off our own clock may be.
     clock_error: Option<Duration>,
+    /// Whether the stamps of a flow can be put in order: not where a node may have spread it over its shards.
+    followed: bool,
     report: Report,
 }
 
 impl Book {
     /// An empty one for flows to these addresses.
-    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>, timeout: Duration) -> Self {
+    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>, timeout: Duration, followed: bool) -> Self {
         let flows = addresses.map(Flow::new).collect();
-        Self { timeout, flows, waiting: VecDeque::new(), clock_error: None, report: Report::default() }
+        Self { timeout, flows, waiting: VecDeque::new(), clock_error: None, followed, report: Report::default() }
     }
 
     /// How far off our own clock may be, if that is known.
@@ -209,7 +211,8 @@ impl Book {
     }
 
     fn hear(&mut self, flow: usize, receipt: &Receipt) {
-        let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), receipt.stamp.as_deref()) else { return };
+        let stamp = receipt.stamp.as_deref().filter(|_| self.followed);
+        let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), stamp) else { return };
         let order = flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen);
         self.report.reordered.there += u64::from(order.overtaken_there);
         self.report.reordered.back += u64::from(order.overtaken_back);

@@ -129,7 +129,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let protocol = if args.transport == Over::Tcp { Protocol::Tcp } else { Protocol::Udp };
     let reflectors = args.to.find(global, protocol).await?;
     let subject = Subject { target: args.to.target(), settings: &settings, reflectors: &reflectors };
-    let (run, sessions) = args.probe(&subject).await?;
+    let (run, sessions) = args.probe(global, &subject).await?;
     let report = run.report();
     match args.output {
         Form::Table => print(&text::summary(&subject, &report, &sessions))?,
@@ -169,7 +169,7 @@ impl Args {
     }
 
     /// Probes to the end, while lines are printed, and asks the nodes about what was not answered.
-    async fn probe(&self, subject: &Subject<'_>) -> Result<(Run, Sessions), Failure> {
+    async fn probe(&self, global: &Global, subject: &Subject<'_>) -> Result<(Run, Sessions), Failure> {
         let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
         let printer = Printer { args: self, subject, failure: RefCell::default(), failed: Notify::new() };
         let stop = async {
@@ -195,7 +195,7 @@ impl Args {
         if self.output == Form::Json && first {
             print(&json::begin(subject))?;
         }
-        let sessions = sessions::ask(&mut run, subject.reflectors, &addresses, subject.settings).await;
+        let sessions = sessions::ask(global, &mut run, subject).await;
         Ok((run, sessions))
     }
 }

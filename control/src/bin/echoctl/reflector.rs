@@ -52,8 +52,7 @@ pub(crate) struct Reflector {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) name: String,
-    /// host:port of its Agent.
-    pub(crate) agent: String,
+    pub(crate) pool: String,
 }
 
 /// What the target's words say.
@@ -137,7 +136,7 @@ impl ReflectorArgs {
         } else {
             bound
         };
-        let known = Known { name: node.name().to_owned(), agent: status.agent_address };
+        let known = Known { name: node.name().to_owned(), pool: status.pool };
         Ok(Reflector { address, node: Some(known) })
     }
 
@@ -152,7 +151,7 @@ impl ReflectorArgs {
 }
 
 /// Connects to control, which may take as long as ever: `--timeout` is for answers of those who are asked.
-async fn control(global: &Global) -> Result<Control, Failure> {
+pub(crate) async fn control(global: &Global) -> Result<Control, Failure> {
     let mut context = Context::resolve(global)?;
     if global.given.timeout {
         context.timeout = None;

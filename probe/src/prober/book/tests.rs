@@ -18,7 +18,7 @@ fn address() -> SocketAddr {
 
 /// A book of one flow, with so many probes sent a millisecond apart; a probe's time is 100 ms.
 fn book(probes: u64) -> Book {
-    let mut book = Book::new(std::iter::once(address()), ms(100));
+    let mut book = Book::new(std::iter::once(address()), ms(100), true);
     for n in 0..probes {
         book.sent(0, n + 1, ms(n), n * MS);
     }
@@ -177,7 +177,7 @@ proptest! {
 #[test]
 fn a_long_run_is_remembered_only_as_far_as_it_may_matter() {
     let probes = KEPT as u64 + 10;
-    let mut book = Book::new(std::iter::once(address()), ms(1));
+    let mut book = Book::new(std::iter::once(address()), ms(1), true);
     for n in 0..probes {
         book.sent(0, n + 1, ms(n), n);
         book.expire(ms(n));

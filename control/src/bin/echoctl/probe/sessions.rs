@@ -1,25 +1,23 @@
-//! What nodes received of a run, asked from their Agents when it has ended: where no answer came, only they know.
+//! What nodes received of a run, asked from their Agents through control when it has ended: where no answer came, only
+//! they know, and control may reach them where we do not.
 //!
 //! Used by `probe`. It must never hold the summary up for long; who does not answer is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use echo_probe::prober::{Run, Settings, flows};
+use echo_probe::prober::{Run, flows};
 use echo_proto::stamp::Seen;
 use echo_proto::v1;
-use echo_proto::v1::agent_client::AgentClient;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tonic::transport::Endpoint;
+use tokio::time::{Instant, timeout_at};
 
-use crate::reflector::{Known, Reflector};
+use super::Subject;
+use crate::args::Global;
+use crate::reflector::{Known, control};
 
-/// Longest wait for one Agent.
-const DEADLINE: Duration = Duration::from_secs(1);
-/// Agents asked at the same time.
-const IN_FLIGHT: usize = 64;
+/// Longest wait for all of them.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// What the nodes told.
 #[derive(Debug, Default)]
@@ -30,33 +28,20 @@ pub(super) struct Sessions {
     pub(super) silent: BTreeSet<String>,
 }
 
-/// Asks the nodes of flows whose probes were not all answered, where control told them.
-pub(super) async fn ask(run: &mut Run, reflectors: &[Reflector], addresses: &[SocketAddr], by: &Settings) -> Sessions {
+/// Asks about the flows whose probes were not all answered, where control knows their nodes.
+pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>) -> Sessions {
     let mut sessions = Sessions::default();
     let loss = run.report().loss;
-    if !by.stamped || loss.network() + loss.by_node == 0 {
+    let known = subject.reflectors.iter().filter_map(|reflector| reflector.node.as_ref());
+    let nodes: BTreeMap<&str, &Known> = known.map(|node| (node.name.as_str(), node)).collect();
+    if nodes.is_empty() || !subject.settings.stamped || loss.network() + loss.by_node == 0 {
         return sessions;
     }
-    let nodes: BTreeMap<&str, &Known> = known(reflectors).map(|node| (node.name.as_str(), node)).collect();
-    let session = format!("{:016x}", run.session());
-    let nodes: Vec<_> = nodes.into_values().collect();
-    let mut answers = BTreeMap::new();
-    for some in nodes.chunks(IN_FLIGHT) {
-        let mut asked = JoinSet::new();
-        for node in some.iter().copied().cloned() {
-            let session = session.clone();
-            asked.spawn(async move { (timeout(DEADLINE, one(&node.agent, session)).await.ok().flatten(), node.name) });
-        }
-        while let Some(answer) = asked.join_next().await {
-            match answer {
-                Ok((Some(answer), name)) => drop(answers.insert(name, answer)),
-                Ok((None, name)) => drop(sessions.silent.insert(name)),
-                Err(_) => {}
-            }
-        }
-    }
-    let reflectors = reflectors.iter().cycle();
-    for (flow, (reflector, _)) in reflectors.zip(flows(addresses, by.source_ports)).enumerate() {
+    let answers = all(global, nodes.values().copied(), run.session()).await;
+    sessions.silent = nodes.keys().filter(|name| !answers.contains_key(**name)).map(ToString::to_string).collect();
+    let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
+    let flows = flows(&addresses, subject.settings.source_ports);
+    for (flow, (reflector, _)) in subject.reflectors.iter().cycle().zip(flows).enumerate() {
         let Some(node) = &reflector.node else { continue };
         let Some(answer) = answers.get(&node.name) else { continue };
         let (seen, dropped) = sum(answer, flow);
@@ -70,14 +55,30 @@ pub(super) async fn ask(run: &mut Run, reflectors: &[Reflector], addresses: &[So
     sessions
 }
 
-fn known(reflectors: &[Reflector]) -> impl Iterator<Item = &Known> {
-    reflectors.iter().filter_map(|reflector| reflector.node.as_ref())
-}
-
-async fn one(agent: &str, session: String) -> Option<v1::ListSessionsResponse> {
-    let channel = Endpoint::from_shared(format!("http://{agent}")).ok()?.connect().await.ok()?;
-    let answer = AgentClient::new(channel).list_sessions(v1::ListSessionsRequest { session, limit: 0 }).await;
-    answer.ok().map(tonic::Response::into_inner)
+/// What the nodes tell in time, by their names.
+async fn all(
+    global: &Global,
+    nodes: impl Iterator<Item = &Known>,
+    session: u64,
+) -> BTreeMap<String, v1::ListSessionsResponse> {
+    let mut answers = BTreeMap::new();
+    let end = Instant::now() + DEADLINE;
+    let Ok(Ok(control)) = timeout_at(end, control(global)).await else { return answers };
+    let mut asked = JoinSet::new();
+    for Known { name, pool } in nodes.cloned() {
+        let request = v1::NodesListSessionsRequest { name: name.clone(), pool, session: format!("{session:016x}") };
+        let mut control = control.clone();
+        // Control bounds how many of them it asks at the same time.
+        asked.spawn(async move { (name, control.nodes.list_sessions(request).await) });
+    }
+    while let Ok(Some(answer)) = timeout_at(end, asked.join_next()).await {
+        if let Ok((name, Ok(answer))) = answer
+            && let Some(sessions) = answer.into_inner().sessions
+        {
+            answers.insert(name, sessions);
+        }
+    }
+    answers
 }
 
 /// All that a node received of one flow: of TCP, each connection has a part of it.

@@ -28,7 +28,6 @@ mod tests;
 mod udp;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::stamp::Seen;
@@ -112,14 +111,15 @@ pub fn flows(addresses: &[SocketAddr], source_ports: usize) -> Vec<SocketAddr> {
     addresses.iter().copied().cycle().take(addresses.len() * source_ports).collect()
 }
 
-/// Probes each of the addresses in turn, until `stop`, or until as many as wanted had their time.
+/// Probes each of the addresses in turn, until as many as wanted had their time. At a first `stop` no more are sent, and
+/// at a second one those that are out are waited for no longer.
 ///
 /// # Errors
 /// The settings make no sense, or the sockets can't be made.
 pub async fn run(
     settings: &Settings,
     addresses: &[SocketAddr],
-    stop: impl Future<Output = ()>,
+    mut stop: mpsc::Receiver<()>,
     mut tell: impl FnMut(Event),
 ) -> Result<Run, Unfit> {
     let flows = flows(addresses, settings.source_ports);
@@ -141,12 +141,12 @@ pub async fn run(
         book: Book::new(flows.iter().copied(), settings.timeout, !settings.reconnect),
         schedule: Schedule::new(settings.interval, settings.jitter, fastrand::u64(..)),
         number: 0,
+        stopped: false,
         flows,
         lines,
         message: Vec::new(),
     };
     prober.book.set_clock_error(system::clock_error());
-    let mut stop = pin!(stop);
     let mut due = prober.next_due();
     loop {
         let end = prober.book.next_end().map(|end| prober.start + end);
@@ -155,7 +155,12 @@ pub async fn run(
         }
         tokio::select! {
             biased;
-            () = &mut stop => break,
+            Some(()) = stop.recv() => {
+                if prober.stopped {
+                    break;
+                }
+                (prober.stopped, due) = (true, None);
+            }
             Some((flow, note)) = notes.recv() => prober.take(flow, note, &mut tell),
             () = at(due) => {
                 prober.send(due, &mut tell);
@@ -189,6 +194,7 @@ struct Prober<'a> {
     schedule: Schedule,
     /// Probes so far.
     number: u64,
+    stopped: bool,
     flows: Vec<SocketAddr>,
     lines: Vec<Line>,
     message: Vec<u8>,

@@ -109,12 +109,13 @@ impl Path {
         self.sum(|seen| seen.duplicates)
     }
 
-    /// What became of the unanswered probes; `known` are those of `all` that the horizon covers.
-    pub(super) fn loss(&self, all: Sent, known: u64) -> Loss {
+    /// What became of the unanswered probes; `known` are those of `all` that the horizon covers. It covers `apart` more,
+    /// which are not of `all`, and may have arrived or not: what could be either is not known.
+    pub(super) fn loss(&self, all: Sent, known: u64, apart: u64) -> Loss {
         let unanswered = all.all.saturating_sub(all.answered);
-        let arrived = self.sum(|seen| seen.count.saturating_sub(seen.duplicates)).min(known);
+        let arrived = self.sum(|seen| seen.count.saturating_sub(seen.duplicates)).min(known.saturating_add(apart));
         let there = known.saturating_sub(arrived.max(all.answered));
-        let lost_answers = arrived.saturating_sub(all.answered);
+        let lost_answers = arrived.saturating_sub(apart).saturating_sub(all.answered);
         let by_node = self.sum(|seen| seen.dropped).min(lost_answers);
         let by_us = all.overflow.min(lost_answers - by_node);
         let back = lost_answers - by_node - by_us;

@@ -27,7 +27,8 @@ fn settings(transport: Transport, count: u64) -> Settings {
 
 async fn probe(settings: &Settings, address: SocketAddr) -> (Report, Vec<Event>) {
     let mut events = Vec::new();
-    let run = run(settings, &[address], std::future::pending(), |event| events.push(event)).await.unwrap();
+    let (_never, stop) = mpsc::channel(1);
+    let run = run(settings, &[address], stop, |event| events.push(event)).await.unwrap();
     (run.report(), events)
 }
 
@@ -141,19 +142,23 @@ async fn what_is_too_large_is_not_sent_and_the_next_run_of_times_is_right() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_what_waits_uncounted() {
-    let address = reflector(|_, _| 0).await;
-    let (told, stop) = tokio::sync::oneshot::channel::<()>();
-    let mut told = Some(told);
-    let settings = Settings { timeout: Duration::from_millis(50), count: None, ..settings(Transport::Udp, 0) };
-    let stop = async { drop(stop.await) };
-    let addresses = [address];
-    let run = run(&settings, &addresses, stop, |event| {
-        assert_eq!(event.outcome.label(), "silent");
-        drop(told.take());
-    });
-    let report = run.await.unwrap().report();
-    assert!(report.cut_short > 0 && report.loss.unknown == report.sent && report.sent > 0, "{report:?}");
+async fn a_stop_waits_for_what_is_out_and_a_second_one_does_not() {
+    let addresses = [reflector(|_, _| 0).await];
+    for stops in [1, 2] {
+        let (told, stop) = mpsc::channel(2);
+        let settings = Settings { timeout: Duration::from_millis(50), count: None, ..settings(Transport::Udp, 0) };
+        let mut silent = 0;
+        let run = run(&settings, &addresses, stop, |event| {
+            assert_eq!(event.outcome.label(), "silent");
+            silent += 1;
+            if silent == 1 {
+                (0..stops).for_each(|_| told.try_send(()).unwrap());
+            }
+        });
+        let report = run.await.unwrap().report();
+        assert_eq!((report.loss.unknown, report.sent), (silent, silent));
+        assert_eq!(report.cut_short > 0, stops == 2, "{report:?}");
+    }
 }
 
 /// Echoes connections; each is closed after so many bytes.

@@ -15,7 +15,7 @@ use echo_probe::load::Transport;
 use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings, Unfit};
 use echo_proto::stamp::STAMP_BYTES;
 use echo_proto::v1::Protocol;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 
 use crate::args::{Global, duration};
 use crate::failure::Failure;
@@ -31,7 +31,8 @@ one was lost. Others echo the stamp as it is. Round trips of UDP are the kernel'
 
 Exits with 0 when there were answers within the limits, with 1 when there were none or a limit was passed. The loss that
 counts is the network's: not what a node says it dropped, nor what this host dropped or did not send. --timeout is the
-longest wait for each answer [default: 1s]; what comes later is late, not lost. Ctrl-C ends it, with the summary.
+longest wait for each answer [default: 1s]; what comes later is late, not lost. Ctrl-C ends it, with the summary, once
+what is out had its time; a second one at once.
 
 -o json prints one document: `probes` has an object for each line (seq, flow, address, outcome: answered, late,
 duplicate, forgotten, silent, refused, unsent or wrong; rttNanos and kernelTimes; cause; of a stamp: node, zone, revision,
@@ -49,6 +50,9 @@ Examples:
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of a plain probe where nobody names any, as ping.
 const PLAIN_BYTES: usize = 64;
+
+/// A first stop ends the sending, a second one the waiting.
+const STOPS: usize = 2;
 
 /// Flags of `probe`.
 #[derive(Debug, clap::Args)]
@@ -171,15 +175,11 @@ impl Args {
     /// Probes to the end, while lines are printed, and asks the nodes about what was not answered.
     async fn probe(&self, global: &Global, subject: &Subject<'_>) -> Result<(Run, Sessions), Failure> {
         let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
-        let printer = Printer { args: self, subject, failure: RefCell::default(), failed: Notify::new() };
-        let stop = async {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                () = printer.failed.notified() => {}
-            }
-        };
+        let (stop, stopped) = mpsc::channel(STOPS);
+        tokio::spawn(interrupts(stop.clone()));
+        let printer = Printer { args: self, subject, failure: RefCell::default(), stop };
         let mut first = true;
-        let ended = prober::run(subject.settings, &addresses, stop, |event| {
+        let ended = prober::run(subject.settings, &addresses, stopped, |event| {
             printer.show(&event, std::mem::take(&mut first));
         });
         if self.output == Form::Table {
@@ -200,12 +200,17 @@ impl Args {
     }
 }
 
+/// Tells each Ctrl-C, until nobody asks for it.
+async fn interrupts(stop: mpsc::Sender<()>) {
+    while tokio::signal::ctrl_c().await.is_ok() && stop.send(()).await.is_ok() {}
+}
+
 /// Prints what happens; a failure ends the run.
 struct Printer<'a> {
     args: &'a Args,
     subject: &'a Subject<'a>,
     failure: RefCell<Option<Failure>>,
-    failed: Notify,
+    stop: mpsc::Sender<()>,
 }
 
 impl Printer<'_> {
@@ -221,7 +226,10 @@ impl Printer<'_> {
         };
         if let Err(failure) = print(&text) {
             self.failure.borrow_mut().get_or_insert(failure);
-            self.failed.notify_one();
+            // Nobody reads any more: nothing is waited for.
+            for _ in 0..STOPS {
+                let _ = self.stop.try_send(());
+            }
         }
     }
 }

@@ -101,9 +101,10 @@ impl Flow {
         let apart = (self.first..)
             .zip(&self.probes)
             .filter(|(sequence, probe)| within(*sequence) && matches!(probe.state, State::Refused | State::Waiting));
+        let apart = apart.count() as u64;
         let covered = horizon.map_or(0, |horizon| issued.min(horizon.saturating_add(1)));
-        let known = covered.saturating_sub(apart.count() as u64).min(all);
-        self.path.loss(Sent { all, answered: self.answered, overflow: self.overflow }, known)
+        let known = covered.saturating_sub(apart).min(all);
+        self.path.loss(Sent { all, answered: self.answered, overflow: self.overflow }, known, apart)
     }
 }
 

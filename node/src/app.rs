@@ -78,7 +78,9 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let state_dir = settings.state_dir.as_deref().map(|dir| StateDir::open(dir, Owner::of(&settings))).transpose()?;
     let state_dir = state_dir.map(Arc::new);
     let identity = Arc::new(Identity::new(&settings, grpc_address, http_address));
-    let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address, who: who(&settings) })?;
+    let who = who(&settings);
+    let clock_error = who.clock_error.clone();
+    let live = Live::start(LiveOptions { shards: settings.shards, address: settings.address, who })?;
     let counters = live.counters();
     let mut critical = Critical::default();
     critical.spawn(error::DATA_PATH_TASK, failed(live.failure()));
@@ -91,7 +93,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (leave, left) = watch::channel(None);
     let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
     let meter = metrics.meter();
-    critical.spawn("clock", clock::watch(report_cell.clone()));
+    critical.spawn("clock", clock::watch(report_cell.clone(), clock_error));
     critical.spawn("refused sources", refused::watch(report_cell.clone(), counters.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());

@@ -24,10 +24,12 @@
 //! | `who` | who answers: the node at one revision |
 //! | `flows` | who sends datagrams, and when the last one came |
 //! | `stamped`, `sessions` | answers stamped requests; what was received of their sessions |
+//! | `clock` | how far off the clock may be, for stamps |
 //! | `slot`, `counters` | what one shard counts; all of it added up |
 //! | `reason` | why connections end, are refused, and datagrams dropped |
 
 mod accept;
+pub(crate) mod clock;
 pub mod counters;
 pub(crate) mod flows;
 pub(crate) mod gate;

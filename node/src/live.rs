@@ -23,6 +23,7 @@ use echo_proto::v1;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use crate::data::clock::ClockError;
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::guard::Guard;

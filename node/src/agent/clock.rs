@@ -1,4 +1,5 @@
-//! Whether the kernel holds the clock of this host for synchronised: the condition `ClockSynchronized`.
+//! Whether the kernel holds the clock of this host for synchronised: the condition `ClockSynchronized`; and how far off
+//! it may be, which stamps tell.
 //!
 //! One task, spawned by [`crate::app`]. It reads what a time daemon has told the kernel, and never sets anything. Where
 //! the kernel does not let it look, as in some containers, it says nothing.
@@ -13,9 +14,12 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::report::{CLOCK_SYNCHRONIZED, Report};
+use crate::live::ClockError;
 
-/// How often the kernel is asked, a tenth more or less.
-const INTERVAL: Duration = Duration::from_secs(60);
+/// How often the kernel is asked, a tenth more or less: what stamps tell is no older.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// What the kernel adds to its estimate in twice that time, 500 parts in a million: what is told is never too little.
+const GROWTH: Duration = Duration::from_millis(1);
 
 /// What the kernel tells of the clock.
 #[derive(Debug, Clone, Copy)]
@@ -29,17 +33,23 @@ struct Clock {
 ///
 /// # Errors
 /// None: it ends with the process.
-pub async fn watch(report: watch::Sender<Report>) -> Result<(), Infallible> {
-    keep(report, sample).await
+pub async fn watch(report: watch::Sender<Report>, stamps: ClockError) -> Result<(), Infallible> {
+    keep(report, stamps, sample).await
 }
 
-async fn keep(report: watch::Sender<Report>, mut sample: impl FnMut() -> io::Result<Clock>) -> Result<(), Infallible> {
+async fn keep(
+    report: watch::Sender<Report>,
+    stamps: ClockError,
+    mut sample: impl FnMut() -> io::Result<Clock>,
+) -> Result<(), Infallible> {
     loop {
         match sample() {
             Ok(clock) => {
+                stamps.set(clock.synchronized.then(|| clock.max_error + GROWTH));
                 report.send_if_modified(|report| tell(clock, report));
             }
             Err(error) => {
+                stamps.set(None);
                 debug!(%error, "the kernel does not tell whether the clock is synchronised");
                 return std::future::pending().await;
             }
@@ -114,10 +124,13 @@ mod tests {
             }
             answer
         };
-        let watching = tokio::spawn(keep(cell, sample));
+        let stamps = ClockError::default();
+        let watching = tokio::spawn(keep(cell, stamps.clone(), sample));
         report.wait_for(|report| !report.conditions.is_empty()).await.unwrap();
         assert!(all.try_recv().is_err());
+        assert_eq!(stamps.micros(), None, "nobody knows how far off such a clock is");
         report.wait_for(|report| report.conditions.is_empty()).await.unwrap();
+        assert_eq!(stamps.micros(), Some(1000), "no less than it may have become since");
         all.await.unwrap();
         assert!(!watching.is_finished(), "its end would be the node's");
         watching.abort();

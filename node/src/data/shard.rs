@@ -3,7 +3,7 @@
 //! Started by [`crate::live`], which gives it its orders. It must never wait for control, except for the moment between
 //! two steps of a change, in which its connections go on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
@@ -43,8 +43,8 @@ pub(super) struct Shard {
     /// As of the last change.
     pub(super) who: RefCell<Arc<Who>>,
     pub(super) sessions: RefCell<Sessions>,
-    /// Who answers stamped requests, as of the last change.
-    pub(super) stamp: RefCell<Identity>,
+    /// The same as stamps say it.
+    stamp: RefCell<Identity>,
     /// Ports at which nodes answer datagrams.
     pub(super) ports: RefCell<Arc<Ports>>,
     pub(super) ages: Cell<Ages>,
@@ -67,6 +67,12 @@ impl Shard {
             ages: Cell::new(Ages { idle: DEFAULT_IDLE_TIMEOUT, life: None }),
             limits_changed: Notify::new(),
         }
+    }
+
+    /// Who answers stamped requests at this moment.
+    pub(super) fn stamp(&self) -> Ref<'_, Identity> {
+        self.stamp.borrow_mut().clock_error = self.who.borrow().clock_error.micros();
+        self.stamp.borrow()
     }
 }
 

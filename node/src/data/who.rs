@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use echo_proto::stamp::{Identity, Name};
 use echo_proto::v1;
 
+use super::clock::ClockError;
+
 /// A node at one revision.
 #[derive(Debug, Clone, Default)]
 pub struct Who {
@@ -21,6 +23,8 @@ pub struct Who {
     pub labels: BTreeMap<String, String>,
     /// What it serves.
     pub revision: v1::RevisionRef,
+    /// How far off its clock may be: the one thing here that changes by itself.
+    pub clock_error: ClockError,
 }
 
 impl Who {
@@ -32,7 +36,7 @@ impl Who {
             zone: Name::new(&self.zone),
             revision: self.revision.n,
             digest: digest.unwrap_or_default().to_be_bytes(),
-            clock_error: None,
+            clock_error: self.clock_error.micros(),
         }
     }
 }

@@ -66,7 +66,9 @@ impl Node {
 }
 
 fn who() -> Who {
-    Who { node: "n-1".to_owned(), pool: "edge".to_owned(), ..Who::default() }
+    let who = Who { node: "n-1".to_owned(), pool: "edge".to_owned(), ..Who::default() };
+    who.clock_error.set(Some(Duration::from_millis(3)));
+    who
 }
 
 /// A loopback address of this test alone, so that nobody else takes a port that it has left.

@@ -28,7 +28,7 @@ fn seen(connection: &Connection) -> io::Result<String> {
 }
 
 fn line(who: &Who, local: SocketAddr, peer: SocketAddr, proxy: &Value) -> String {
-    let Who { node, pool, zone, labels, revision } = who;
+    let Who { node, pool, zone, labels, revision, .. } = who;
     let said: Value = json!({
         "node": node,
         "pool": pool,
@@ -51,7 +51,7 @@ mod tests {
     fn it_is_one_line_of_json() {
         let labels = [("rack".to_owned(), "a\n1".to_owned())].into();
         let revision = echo_proto::v1::RevisionRef { n: 3, digest: "ab".to_owned(), ..Default::default() };
-        let who = Who { node: "n-1".into(), pool: "edge".into(), zone: "z".into(), labels, revision };
+        let who = Who { node: "n-1".into(), pool: "edge".into(), zone: "z".into(), labels, revision, ..Who::default() };
         let line = line(&who, "[::1]:7".parse().unwrap(), "127.0.0.1:50000".parse().unwrap(), &Value::Null);
         let expected = concat!(
             r#"{"node":"n-1","pool":"edge","zone":"z","labels":{"rack":"a\n1"},"revision":{"n":3,"digest":"ab"},"#,

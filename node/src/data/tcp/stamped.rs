@@ -142,7 +142,7 @@ impl Messages {
         kept: &mut Vec<u8>,
     ) -> io::Result<Taken> {
         let shard = Rc::clone(&connection.ticket.shard);
-        let (answered, broken) = self.answer(bytes, time, &shard.stamp.borrow(), &mut shard.sessions.borrow_mut());
+        let (answered, broken) = self.answer(bytes, time, &shard.stamp(), &mut shard.sessions.borrow_mut());
         let (answers, rest) = bytes.split_at_checked(answered).unwrap_or_default();
         kept.clear();
         if rest.is_empty() {

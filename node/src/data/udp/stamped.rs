@@ -43,7 +43,7 @@ impl<'a> Stamped<'a> {
     /// Writes the answer of a request, the batch's answer number `place`; returns its length.
     pub(super) fn answer(&mut self, datagram: &mut Datagram<'_>, to: Destination, place: usize) -> Option<usize> {
         let request = Request::read(datagram.bytes)?;
-        let (by, sessions) = (self.shard.stamp.borrow(), &mut *self.shard.sessions.borrow_mut());
+        let (by, sessions) = (self.shard.stamp(), &mut *self.shard.sessions.borrow_mut());
         let arrival = self.arrival(datagram, to);
         let key = stamped::answer(datagram.bytes, &request, &arrival, Protocol::Udp, &by, sessions);
         self.answers.push((place, key));

@@ -111,7 +111,7 @@ async fn a_stamped_datagram_tells_who_answered_and_what_was_seen() {
         let back = ask(&client, &request(3, sequence, len));
         assert!(back.len() == len && back[STAMP_BYTES..] == pattern(len)[STAMP_BYTES..]);
         let told = Answer::read(&back).unwrap();
-        assert_eq!((told.identity.node.as_str(), told.identity.revision), ("n-1", 7));
+        assert_eq!((told.identity.node.as_str(), told.identity.clock_error), ("n-1", Some(3000)));
         assert_eq!((told.arrival.hit, told.arrival.client), (node.address("udp"), client.local_addr().unwrap()));
         // The kernel is asked once the first has come.
         let seen = (sequence > 0).then_some(0xb9);

@@ -57,6 +57,18 @@ pub fn udp_echo(address: SocketAddr, payload: &[u8]) -> std::io::Result<()> {
     same(payload, &answer[..length])
 }
 
+/// A page of an HTTP server, with its head.
+///
+/// # Errors
+/// When the connection fails.
+pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Everything a server sends until it closes.
 ///
 /// # Errors

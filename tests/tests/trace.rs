@@ -62,15 +62,15 @@ fn the_counters_stand_on_the_metrics_page_too() {
     client::udp_echo(bound(&node, "echo-udp"), &[1; 100]).unwrap();
     let http = node.pointer("/status/httpAddress").and_then(|a| a.as_str()).unwrap().parse().unwrap();
     let page = eventually("the counters are there", ARRIVAL, || {
-        let page = http_get(http, "/metrics");
+        let page = client::http_get(http, "/metrics").unwrap();
         let tcp = r#"echo_listener_name="echo-tcp",echo_pool="default",network_io_direction="receive""#;
         ensure(page.lines().any(|l| l.contains(tcp) && l.ends_with(" 1000")), || page.clone())?;
         Ok::<_, String>(page)
     });
     assert!(page.contains("echo_server_connection_accepted_total"), "{page}");
     assert!(!page.contains("127.0.0.1:"), "no client's address on a metric: {page}");
-    assert!(http_get(http, "/livez").starts_with("HTTP/1.1 200"));
-    assert!(http_get(http, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(client::http_get(http, "/livez").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(client::http_get(http, "/readyz").unwrap().starts_with("HTTP/1.1 200"));
 }
 
 /// Whether each span on the way up from `span` has arrived, and the way ends at `root`.
@@ -80,13 +80,4 @@ fn leads_to(root: &Span, span: &Span, trace: &[&Span]) -> Result<(), String> {
         at = trace.iter().find(|s| s.id == at.parent).ok_or(format!("the parent of {at:?} is not there yet"))?;
     }
     ensure(at.id == root.id, || format!("{span:?} leads to {at:?}"))
-}
-
-fn http_get(address: std::net::SocketAddr, path: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = client::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }

@@ -2,7 +2,7 @@
 # Each target installs what it needs and this machine lacks; see .ci/setup.
 
 CARGO ?= cargo
-# Options for `echoctl up`, as in: make up ARGS="--nodes 5".
+# Options for `echoctl up` or `echo-bench run`, as in: make up ARGS="--nodes 5".
 ARGS ?=
 # Of `make chaos`: how long, and which faults; empty: others at each run.
 MINUTES ?= 10
@@ -17,7 +17,7 @@ help:
 	@echo 'make test    all tests, with real processes and a real etcd'
 	@echo 'make chaos   random kills and stops under traffic for ten minutes   (MINUTES=10, SEED=)'
 	@echo 'make cells   what was seen when each process and each link was killed, stopped or cut'
-	@echo 'make bench   the figures of the README, measured here and now'
+	@echo 'make bench   the figures of the README, measured here and now   (ARGS="--minutes 0")'
 	@echo 'make lint    format, clippy, licences and sources of the dependencies'
 	@echo 'make build   release binaries in $(TARGET)/release'
 
@@ -53,7 +53,7 @@ bench:
 	@.ci/setup run
 	$(CARGO) build --release --locked --bins
 	@tests/bench.sh $(TARGET)/release
-	@probe/bench.sh $(TARGET)/release
+	@$(TARGET)/release/echo-bench run --binaries $(TARGET)/release --out $(TARGET)/bench $(ARGS)
 
 lint:
 	@.ci/setup lint

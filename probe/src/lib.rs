@@ -1,7 +1,7 @@
 //! Client side of the echo cluster's data path: prober and load generator.
 //!
-//! Used by `echoctl`, and by `echo-load` to measure a node. It must never take an answer for good that it did not
-//! compare byte by byte.
+//! Used by `echoctl`, and by `echo-bench` of tests/ to measure a node. It must never take an answer for good that it
+//! did not compare byte by byte.
 //!
 //! | module | idea |
 //! |---|---|

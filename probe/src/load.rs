@@ -1,18 +1,29 @@
 //! Load: many echoes at once for a while, each compared byte by byte, and what became of them.
 //!
-//! Used by `echo-load`. Closed loop: a new message is sent when an answer has come, so the rate shows what both sides
-//! can do together, and a latency here says nothing about an open road.
+//! Used by `echo-bench` of tests/, which is `make bench`. In a closed loop a new message is sent when an
+//! answer has come: the rate shows what both sides can do together, and a latency says nothing about an open road. In
+//! an open loop messages go at their own moments, and latency counts from those.
 
+mod connect;
+mod pace;
 mod tcp;
 mod udp;
+mod watch;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use pace::Pace;
+use watch::Progress;
+
+pub use watch::Live;
 
 /// Longest latency that is told apart, in nanoseconds: a minute.
 const MAX_LATENCY: u64 = 60_000_000_000;
@@ -21,6 +32,8 @@ const LATENCY_DIGITS: u8 = 3;
 /// How long an answer may take before it counts as lost. Over TCP its connection is given up, after twice that at the
 /// latest; over UDP another datagram takes its place.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A message of an open loop that goes so much later than it was meant to is told as a miss of the load's own.
+pub const LATE: Duration = Duration::from_millis(1);
 /// Longest message, which is also the longest datagram over IPv4.
 pub const MAX_SIZE: usize = 65_507;
 /// Shortest datagram: it holds its number.
@@ -29,7 +42,7 @@ pub const MIN_DATAGRAM: usize = 8;
 /// What to send over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// One message in flight on each connection.
+    /// Several messages in flight on each connection.
     Tcp,
     /// Several datagrams in flight from each socket.
     Udp,
@@ -44,12 +57,16 @@ pub struct Load {
     pub transport: Transport,
     /// TCP connections, or UDP sockets.
     pub connections: usize,
+    /// TCP: a connection for each message, one after the other, in place of each that stays.
+    pub reconnect: bool,
     /// Bytes of a message: 1 or, over UDP, [`MIN_DATAGRAM`], to [`MAX_SIZE`].
     pub size: usize,
-    /// Datagrams in flight from one socket; TCP has one.
+    /// Most messages without an answer on one connection or socket; a closed loop keeps it at that.
     pub in_flight: usize,
     /// How long.
     pub duration: Duration,
+    /// Messages a second over all connections, whatever the answers do; `None` is a closed loop.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// What became of it.
@@ -63,6 +80,10 @@ pub struct Report {
     pub lost: u64,
     /// Datagrams that nobody waited for: late, or doubled.
     pub strays: u64,
+    /// Messages of an open loop that went later than [`LATE`]: what was measured is then also this program.
+    pub late_sends: u64,
+    /// Datagrams that this host's kernel did not take (ENOBUFS).
+    pub refused: u64,
     /// Connections and sockets that failed.
     pub errors: u64,
     /// The first of those, in words.
@@ -77,13 +98,14 @@ impl Report {
     #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
     fn new() -> Self {
         let latency = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
-        let (echoes, mismatches, lost, strays, errors) = (0, 0, 0, 0, 0);
-        Self { echoes, mismatches, lost, strays, errors, first_error: None, elapsed: Duration::ZERO, latency }
+        let (echoes, mismatches, lost, strays, late_sends, refused, errors) = (0, 0, 0, 0, 0, 0, 0);
+        let (first_error, elapsed) = (None, Duration::ZERO);
+        Self { echoes, mismatches, lost, strays, late_sends, refused, errors, first_error, elapsed, latency }
     }
 
     /// Whether there were echoes, and all came back once and right.
     pub fn is_clean(&self) -> bool {
-        self.echoes > 0 && [self.mismatches, self.lost, self.strays, self.errors] == [0; 4]
+        self.echoes > 0 && [self.mismatches, self.lost, self.strays, self.refused, self.errors] == [0; 5]
     }
 
     /// Echoes a second.
@@ -94,6 +116,19 @@ impl Report {
     /// The latency that this share of the echoes did not exceed; 0.5 is the median.
     pub fn latency(&self, share: f64) -> Duration {
         Duration::from_nanos(self.latency.value_at_quantile(share))
+    }
+
+    /// All latencies as (up to and with so many nanoseconds, echoes), shortest first, without empty steps.
+    pub fn latencies(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.latency.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    fn judged(&mut self, right: bool, latency: Duration) {
+        if right {
+            self.echoed(latency);
+        } else {
+            self.mismatches += 1;
+        }
     }
 
     fn echoed(&mut self, latency: Duration) {
@@ -111,6 +146,8 @@ impl Report {
         self.mismatches += other.mismatches;
         self.lost += other.lost;
         self.strays += other.strays;
+        self.late_sends += other.late_sends;
+        self.refused += other.refused;
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);
         // Same bounds, so that everything fits.
@@ -118,16 +155,13 @@ impl Report {
     }
 }
 
-/// Runs `load` to its end; fails as a whole only by what its report says.
-pub async fn run(load: Load) -> Report {
+/// Runs `load` to its end, counted in `live` as it goes; fails as a whole only by what its report says.
+pub async fn run(load: Load, live: &Arc<Live>) -> Report {
     let start = Instant::now();
-    let end = start + load.duration;
     let mut senders = JoinSet::new();
     for sender in 0..load.connections as u64 {
-        match load.transport {
-            Transport::Tcp => senders.spawn(tcp::send(load, sender, end)),
-            Transport::Udp => senders.spawn(udp::send(load, sender, end)),
-        };
+        let progress = Progress::new(Arc::clone(live));
+        senders.spawn(async move { send(&load, sender, Pace::new(&load, sender, start), progress).await });
     }
     let mut report = Report::new();
     while let Some(part) = senders.join_next().await {
@@ -137,6 +171,26 @@ pub async fn run(load: Load) -> Report {
         }
     }
     report.elapsed = start.elapsed();
+    report
+}
+
+async fn send(load: &Load, sender: u64, pace: Pace, progress: Progress) -> Report {
+    let mut report = Report::new();
+    match load.transport {
+        Transport::Tcp if !load.reconnect => {
+            let end = progress.guard(tcp::exchange(load, sender, pace, &progress, &mut report)).await;
+            progress.ended(end, &mut report);
+        }
+        Transport::Tcp => {
+            let end = progress.guard(connect::exchange(load, sender, pace, &progress, &mut report)).await;
+            progress.ended(end, &mut report);
+        }
+        Transport::Udp => {
+            if let Err(e) = udp::exchange(load, sender, pace, &progress, &mut report).await {
+                report.failed(e);
+            }
+        }
+    }
     report
 }
 

@@ -1,61 +1,119 @@
-//! Load over one TCP connection: a message, its answer, the next.
+//! Load over one TCP connection: a window of messages in flight, written and read as the kernel takes and gives them.
 //!
-//! Called by [`super::run`].
+//! Called by [`super::run`]. It must never wait for one direction only: with both buffers full, both sides would wait.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::{ANSWER_TIMEOUT, Load, Report};
+use super::pace::{Pace, in_time, wait};
+use super::watch::Progress;
+use super::{Load, Report};
 use crate::pattern;
 
-/// Sends messages as `sender` until `end`.
-pub(super) async fn send(load: Load, sender: u64, end: Instant) -> Report {
-    let mut report = Report::new();
-    let answers = AtomicU64::new(0);
-    let result = {
-        let exchange = exchange(load, sender, end, &answers, &mut report);
-        tokio::pin!(exchange);
-        loop {
-            // One timer for many messages: one for each would cost the client more than the message.
-            let seen = answers.load(Ordering::Relaxed);
-            match timeout(ANSWER_TIMEOUT, &mut exchange).await {
-                Ok(result) => break Some(result),
-                Err(_) if answers.load(Ordering::Relaxed) == seen => break None,
-                Err(_) => {}
-            }
+/// Exchanges messages as `sender` until the pace ends and all answers are there.
+pub(super) async fn exchange(
+    load: &Load,
+    sender: u64,
+    pace: Pace,
+    progress: &Progress,
+    report: &mut Report,
+) -> io::Result<()> {
+    let stream = in_time(TcpStream::connect(load.address)).await?;
+    stream.set_nodelay(true)?;
+    let mut talk = Talk::new(load, sender);
+    loop {
+        let next = talk.fill(&pace, progress, report);
+        talk.write(&stream)?;
+        if talk.times.is_empty() && next.is_none() {
+            return Ok(());
         }
-    };
-    match result {
-        Some(Ok(())) => {}
-        Some(Err(e)) => report.failed(e),
-        None => report.lost += 1,
+        let interest = if talk.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        wait(stream.ready(interest), next).await?;
+        talk.read(&stream, progress, report)?;
     }
-    report
 }
 
-/// Counts `answers` as they come.
-async fn exchange(load: Load, sender: u64, end: Instant, answers: &AtomicU64, report: &mut Report) -> io::Result<()> {
-    let mut stream = TcpStream::connect(load.address).await?;
-    stream.set_nodelay(true)?;
-    let (mut message, mut answer) = (vec![0; load.size], vec![0; load.size]);
-    for number in 0.. {
-        pattern::fill(&mut message, sender, number);
-        let start = Instant::now();
-        if start >= end {
-            break;
-        }
-        stream.write_all(&message).await?;
-        stream.read_exact(&mut answer).await?;
-        answers.fetch_add(1, Ordering::Relaxed);
-        if answer == message {
-            report.echoed(start.elapsed());
-        } else {
-            report.mismatches += 1;
-        }
+/// Both directions of one connection.
+struct Talk {
+    sender: u64,
+    size: usize,
+    in_flight: usize,
+    /// Messages sent so far.
+    sent: u64,
+    /// When those without an answer were meant to go, oldest first.
+    times: VecDeque<Instant>,
+    /// What the kernel has not yet taken.
+    out: VecDeque<u8>,
+    message: Vec<u8>,
+    /// The answer that is being read, and how much of it is there.
+    answer: Vec<u8>,
+    read: usize,
+}
+
+impl Talk {
+    fn new(load: &Load, sender: u64) -> Self {
+        let (times, out) = (VecDeque::new(), VecDeque::new());
+        let (message, answer) = (vec![0; load.size], vec![0; load.size]);
+        let (size, in_flight) = (load.size, load.in_flight);
+        Self { sender, size, in_flight, sent: 0, times, out, message, answer, read: 0 }
     }
-    Ok(())
+
+    /// Adds the messages that are due and have room; returns when the next one is meant to go, if time is all it waits
+    /// for.
+    fn fill(&mut self, pace: &Pace, progress: &Progress, report: &mut Report) -> Option<Instant> {
+        let now = Instant::now();
+        while self.times.len() < self.in_flight {
+            let intended = pace.intended(self.sent, now)?;
+            if intended > now {
+                return Some(intended);
+            }
+            pace.sent(intended, now, report);
+            pattern::fill(&mut self.message, self.sender, self.sent);
+            self.out.extend(&self.message);
+            self.times.push_back(intended);
+            self.sent += 1;
+            progress.sent();
+        }
+        None
+    }
+
+    fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while !self.out.is_empty() {
+            match stream.try_write(self.out.make_contiguous()) {
+                Ok(n) => drop(self.out.drain(..n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there and compares each answer that is complete.
+    fn read(&mut self, stream: &TcpStream, progress: &Progress, report: &mut Report) -> io::Result<()> {
+        while let Some(rest) = self.answer.get_mut(self.read..) {
+            match stream.try_read(rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.read += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+            if self.read < self.size {
+                continue;
+            }
+            self.read = 0;
+            let Some(intended) = self.times.pop_front() else {
+                report.strays += 1;
+                continue;
+            };
+            progress.answered();
+            let number = self.sent - 1 - self.times.len() as u64;
+            pattern::fill(&mut self.message, self.sender, number);
+            report.judged(self.answer == self.message, intended.elapsed());
+        }
+        Ok(())
+    }
 }

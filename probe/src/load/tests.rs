@@ -8,7 +8,16 @@ use std::thread;
 use super::*;
 
 fn load(transport: Transport, address: SocketAddr) -> Load {
-    Load { address, transport, connections: 3, size: 100, in_flight: 4, duration: Duration::from_millis(50) }
+    Load {
+        address,
+        transport,
+        connections: 3,
+        reconnect: false,
+        size: 100,
+        in_flight: 4,
+        duration: Duration::from_millis(50),
+        rate: None,
+    }
 }
 
 /// A TCP peer that sends back what `answer` makes of it.
@@ -45,8 +54,13 @@ fn udp_peer(answer: fn(&mut [u8])) -> SocketAddr {
 
 #[tokio::test]
 async fn right_answers_are_counted_and_timed() {
-    for load in [load(Transport::Tcp, tcp_peer(|_| {})), load(Transport::Udp, udp_peer(|_| {}))] {
-        let report = run(load).await;
+    let tcp = tcp_peer(|_| {});
+    let anew = Load { reconnect: true, ..load(Transport::Tcp, tcp) };
+    for load in [load(Transport::Tcp, tcp), anew, load(Transport::Udp, udp_peer(|_| {}))] {
+        let live = Arc::default();
+        let report = run(load, &live).await;
+        assert_eq!((live.sent(), live.answered()), (report.echoes, report.echoes));
+        assert_eq!(report.latencies().map(|(_, echoes)| echoes).sum::<u64>(), report.echoes);
         assert!(report.echoes > 0 && report.rate() > 0.0, "{report:?}");
         assert!(report.latency(0.5) > Duration::ZERO && report.latency(0.5) <= report.latency(0.99));
         let bad = (report.mismatches, report.lost, report.strays, report.errors, report.first_error);
@@ -56,10 +70,10 @@ async fn right_answers_are_counted_and_timed() {
 
 #[tokio::test]
 async fn a_changed_byte_is_a_mismatch() {
-    for load in
-        [load(Transport::Tcp, tcp_peer(|bytes| bytes[50] ^= 1)), load(Transport::Udp, udp_peer(|bytes| bytes[50] ^= 1))]
-    {
-        let report = run(load).await;
+    // Over TCP several messages may come in one read.
+    let change = |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte ^= 1);
+    for load in [load(Transport::Tcp, tcp_peer(change)), load(Transport::Udp, udp_peer(|bytes| bytes[50] ^= 1))] {
+        let report = run(load, &Arc::default()).await;
         assert!(report.echoes == 0 && report.mismatches > 0, "{report:?}");
     }
 }
@@ -68,7 +82,7 @@ async fn a_changed_byte_is_a_mismatch() {
 async fn nobody_there_is_an_error() {
     // A port that the kernel gives to nobody.
     let free = "127.0.0.1:1".parse().unwrap();
-    let report = run(load(Transport::Tcp, free)).await;
+    let report = run(load(Transport::Tcp, free), &Arc::default()).await;
     assert_eq!((report.echoes, report.errors), (0, 3));
     assert!(report.first_error.unwrap().contains("refused"));
 }
@@ -76,7 +90,7 @@ async fn nobody_there_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_datagram_without_an_answer_is_lost() {
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let report = run(load(Transport::Udp, deaf.local_addr().unwrap())).await;
+    let report = run(load(Transport::Udp, deaf.local_addr().unwrap()), &Arc::default()).await;
     assert_eq!((report.echoes, report.lost), (0, 12));
 }
 
@@ -86,8 +100,9 @@ async fn a_connection_without_an_answer_is_lost() {
     let mut load = load(Transport::Tcp, deaf.local_addr().unwrap());
     // Given up long before the end.
     load.duration = Duration::from_secs(3_600);
-    let report = run(load).await;
-    assert_eq!((report.echoes, report.lost, report.errors), (0, 3, 0));
+    let report = run(load, &Arc::default()).await;
+    // All that were in flight.
+    assert_eq!((report.echoes, report.lost, report.errors), (0, 12, 0));
     assert!(report.elapsed <= 2 * ANSWER_TIMEOUT, "{report:?}");
 }
 
@@ -105,8 +120,28 @@ async fn a_lost_datagram_keeps_no_other_waiting() {
         }
     });
     let duration = Duration::from_millis(500);
-    let report = run(Load { connections: 1, in_flight: 2, duration, ..load(Transport::Udp, address) }).await;
+    let load = Load { connections: 1, in_flight: 2, duration, ..load(Transport::Udp, address) };
+    let report = run(load, &Arc::default()).await;
     assert_eq!((report.lost, report.strays, report.errors), (1, 0, 0));
     // With its place also its neighbour's would stand still: one echo in all.
     assert!(report.echoes > 2 && !report.is_clean(), "{report:?}");
+}
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods)] // A peer that stands still is what this is about.
+async fn an_open_loop_counts_from_when_a_message_was_meant_to_go() {
+    // Stands still once, before its first answer.
+    let address = tcp_peer(|bytes| {
+        if bytes[..8] == [0; 8] {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let (duration, rate) = (Duration::from_millis(200), NonZeroU32::new(1_000));
+    let load = Load { connections: 1, in_flight: 1, duration, rate, ..load(Transport::Tcp, address) };
+    let report = run(load, &Arc::default()).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.echoes, 200);
+    // Those that were meant to go meanwhile waited as well; a closed loop would have seen one slow echo.
+    assert!(report.latency(0.75) >= Duration::from_millis(25), "{report:?}");
+    assert!(report.late_sends >= 50, "{report:?}");
 }

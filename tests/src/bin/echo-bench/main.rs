@@ -1,0 +1,123 @@
+//! `echo-bench`: what an echo costs a node, side by side with other servers on the same work. `make bench` runs it.
+//!
+//! Each case starts every server on core 0 and puts each in turn under the same load from the last core, again and
+//! again; a server's figure is told beside raw epoll's (or another base's) of the same round, so that what the machine
+//! does meanwhile falls on both. It is not shipped, and must never print a figure of a run in which an echo was wrong, or
+//! lost by the node.
+#![forbid(unsafe_code)]
+
+mod case;
+mod chart;
+mod core;
+mod cost;
+mod figures;
+mod idle;
+mod result;
+mod rivals;
+mod server;
+mod stats;
+mod steady;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Why the bench ends early, in words for a person.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// What an echo costs a node, side by side with other servers.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure
+    Run(Plan),
+    /// Be one of the servers that are measured
+    Serve {
+        /// Which one
+        #[arg(value_enum)]
+        rival: rivals::Own,
+    },
+    /// Hold idle connections until standard input ends
+    Hold {
+        /// To whom
+        address: std::net::SocketAddr,
+        /// How many
+        connections: u32,
+    },
+}
+
+/// What to measure, and how well.
+#[derive(Debug, Clone, clap::Args)]
+struct Plan {
+    /// Folder of echo-node
+    #[arg(long, default_value = "target/release")]
+    binaries: PathBuf,
+    /// Rounds of each case
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Milliseconds of load in each round and on each server
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    millis: u64,
+    /// Only cases and checks whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Idle connections to hold on one node, in three steps; 0 leaves them out
+    #[arg(long, default_value_t = 15_000)]
+    idle: u32,
+    /// Minutes at full rate while memory and file descriptors are watched; 0 leaves them out
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// Where bench.json and bench.svg go
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+impl Plan {
+    fn wants(&self, name: &str) -> bool {
+        name.contains(&self.only)
+    }
+
+    fn load_time(&self) -> Duration {
+        Duration::from_millis(self.millis)
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Run(plan) => run(&plan),
+        Command::Serve { rival } => rivals::serve(rival),
+        Command::Hold { address, connections } => idle::hold(address, connections),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("echo-bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(plan: &Plan) -> Result<(), Failure> {
+    let mut result = result::Result::new(plan);
+    for case in case::CASES.iter().filter(|case| plan.wants(case.name)) {
+        let figures = figures::measure(case, plan)?;
+        figures.print();
+        result.add(figures);
+        result.write(plan)?;
+    }
+    if plan.idle > 0 && plan.wants(idle::NAME) {
+        result.idle = idle::measure(plan)?;
+    }
+    if plan.minutes > 0.0 && plan.wants(steady::NAME) {
+        result.steady = Some(steady::measure(plan)?);
+    }
+    result.write(plan)
+}

@@ -19,6 +19,7 @@
 //! | [`instruments`] | its metrics |
 //! | [`link`] | how the node stands with etcd, and why badly |
 //! | [`refused`] | whether listeners refuse sources |
+//! | [`losses`] | what the node itself lost or refused of late |
 //! | [`clock`], [`files`] | what the kernel tells of this host and process |
 //! | [`state_dir`], [`owner`] | what survives a restart, and whose it is |
 //! | [`saved`] | the last good config, for a start without etcd |
@@ -39,6 +40,7 @@ pub mod instruments;
 pub mod intent;
 pub mod lease;
 pub mod link;
+pub mod losses;
 pub mod owner;
 pub mod ports;
 pub mod refused;

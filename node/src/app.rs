@@ -20,6 +20,7 @@ use crate::agent::clock;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
 use crate::agent::link::Link;
+use crate::agent::losses::Losses;
 use crate::agent::owner::Owner;
 use crate::agent::refused;
 use crate::agent::report::Report;
@@ -98,7 +99,10 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());
     let expired = instruments::lease_expired(&meter);
-    let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters, live.sessions());
+    let losses = Losses::default();
+    critical.spawn("losses", losses.clone().watch(counters.clone(), report_cell.clone()));
+    let service =
+        AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters, live.sessions(), losses);
     let health = Health { report: report.clone(), link, metrics };
     let saved = state_dir.clone().map(SavedConfig::new);
     let mut applier = Applier::new(live, own(&settings, &identity), report_cell, saved);

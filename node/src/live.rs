@@ -79,6 +79,8 @@ pub struct Live {
     /// The sockets in use, in the order of the plan.
     sockets: Vec<Socket>,
     answering: Answering,
+    /// Set while the plan asks for more connections than there may be: how many it asks for, and may have.
+    clamped: Option<(u32, u64)>,
 }
 
 impl Live {
@@ -99,6 +101,7 @@ impl Live {
             sources: Arc::default(),
             sockets: Vec::new(),
             answering: Answering::default(),
+            clamped: None,
         })
     }
 
@@ -120,6 +123,7 @@ impl Live {
         self.sockets = prepared.sockets.into_iter().flatten().collect();
         let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
         let room = files::connections(self.files, max, sockets, self.threads.count());
+        self.clamped = (room < u64::from(max)).then_some((max, room));
         self.gate.set_limits(room, plan.limits.max_connections_per_source);
         let mut finished = Vec::with_capacity(steps.len());
         for Step { go, done } in steps {
@@ -245,6 +249,11 @@ impl Live {
     /// Whether any socket is open.
     pub fn serves(&self) -> bool {
         !self.sockets.is_empty()
+    }
+
+    /// Set while the plan asks for more connections than this process may open: how many, and how many it may.
+    pub fn clamped(&self) -> Option<(u32, u64)> {
+        self.clamped
     }
 
     /// TCP connections open now.

@@ -27,9 +27,23 @@ const CONFIG_ACCEPTED: &str = "ConfigAccepted";
 pub const CLOCK_SYNCHRONIZED: &str = "ClockSynchronized";
 /// Listeners refuse nobody for their source.
 pub const SOURCES_ALLOWED: &str = "SourcesAllowed";
+/// The process has a file left for a connection.
+pub const FILES_EXHAUSTED: &str = "FilesExhausted";
+/// The process may open as many connections as its config asks for.
+pub const CLAMPED: &str = "Clamped";
 /// All of them, the worst first: where there is room for some only, it is for these.
-const WORST_FIRST: [&str; 8] =
-    [PROCESS, DATA_PATH, REGISTERED, CONFIG_READABLE, ASSIGNED, CONFIG_ACCEPTED, SOURCES_ALLOWED, CLOCK_SYNCHRONIZED];
+const WORST_FIRST: [&str; 10] = [
+    PROCESS,
+    DATA_PATH,
+    REGISTERED,
+    CONFIG_READABLE,
+    ASSIGNED,
+    CONFIG_ACCEPTED,
+    SOURCES_ALLOWED,
+    FILES_EXHAUSTED,
+    CLAMPED,
+    CLOCK_SYNCHRONIZED,
+];
 
 /// The state of a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +104,7 @@ impl Report {
 
     /// Nothing is served, and nothing said about a config; what an operator wants of the node stands.
     pub fn emptied(&mut self, phase: v1::NodePhase) {
-        self.clear(&[CONFIG_READABLE, ASSIGNED]);
+        self.clear(&[CONFIG_READABLE, ASSIGNED, CLAMPED]);
         let (conditions, drain) = (std::mem::take(&mut self.conditions), self.drain.take());
         let cordoned_by = std::mem::take(&mut self.cordoned_by);
         *self = Self { phase, conditions, drain, cordoned_by, ..Self::starting() };

@@ -21,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use super::files::FileCount;
 use super::identity::Identity;
 use super::link::Link;
+use super::losses::Losses;
 use super::report::Report;
 use super::sessions;
 use crate::intake::{Connection, Intake, Patience};
@@ -45,6 +46,7 @@ pub struct AgentService {
     counters: Counters,
     sessions: Sessions,
     rate: Rate,
+    losses: Losses,
     files: FileCount,
 }
 
@@ -56,9 +58,10 @@ impl AgentService {
         link: watch::Receiver<Link>,
         counters: Counters,
         sessions: Sessions,
+        losses: Losses,
     ) -> Self {
         let rate = Rate::sample(counters.clone());
-        Self { identity, report, link, counters, sessions, rate, files: FileCount::default() }
+        Self { identity, report, link, counters, sessions, rate, losses, files: FileCount::default() }
     }
 
     /// Serves on `listener` until the process ends.
@@ -94,6 +97,8 @@ impl AgentService {
     fn figures(&self) -> v1::LiveFigures {
         let total = self.counters.snapshot().total;
         let udp = self.counters.udp_flows();
+        let last = self.losses.last_times(SystemTime::now());
+        let last_loss_times = last.into_iter().map(|(reason, time)| (reason, time.into())).collect();
         v1::LiveFigures {
             connections: u32::try_from(total.active).unwrap_or(u32::MAX),
             connections_accepted: total.accepted,
@@ -106,7 +111,7 @@ impl AgentService {
             udp_flows_capped: udp.capped,
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             rejected_connections: total.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
-            last_loss_times: Default::default(),
+            last_loss_times,
         }
     }
 }

@@ -88,7 +88,12 @@ impl Applier {
         info!(revision = revision.n, listeners = told.join(", "), "serving");
         self.held.acked(revision);
         let held = self.held.clone();
+        let clamped = self.live.clamped();
         self.say(|report| {
+            match clamped {
+                Some((asked, room)) => report.warn(report::CLAMPED, "FileLimit", too_few_files(asked, room)),
+                None => report.clear(&[report::CLAMPED]),
+            }
             (report.applied, report.rejection) = (held.applied, held.rejection);
             report.listeners = listeners;
             report.trace = trace;
@@ -120,6 +125,12 @@ impl Applier {
             (report.applied, report.rejection) = (held.applied, held.rejection);
         });
     }
+}
+
+fn too_few_files(asked: u32, room: u64) -> String {
+    format!(
+        "limits.maxConnections is {asked}, but this process may open {room}; raise `ulimit -Hn` (systemd: LimitNOFILE)"
+    )
 }
 
 impl Cause {

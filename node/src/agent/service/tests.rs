@@ -35,7 +35,8 @@ impl Bench {
         let identity = Arc::new(Identity::new(&settings, address, address));
         let (report, reported) = watch::channel(Report::starting());
         let (link, linked) = watch::channel(Link::Joining);
-        let service = AgentService::new(identity, reported, linked, live.counters(), live.sessions());
+        let service =
+            AgentService::new(identity, reported, linked, live.counters(), live.sessions(), Losses::default());
         tokio::spawn(service.serve(listener));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { report, link, channel, _live: live }

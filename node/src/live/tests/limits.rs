@@ -98,6 +98,19 @@ async fn a_raised_rate_holds_for_who_waits() {
 }
 
 #[tokio::test]
+async fn more_than_the_process_may_open_is_clamped_and_not_refused() {
+    let mut node = Node::on(own_address());
+    node.live.files = 64;
+    node.apply_with(ECHO, "{maxConnections: 1000}").await.unwrap();
+    assert_eq!(node.live.clamped(), Some((1000, 32)));
+    let mut streams: Vec<_> = (0..32).map(|_| node.connect("echo")).collect();
+    assert!(streams.iter_mut().all(|stream| echoes(stream, b"in")));
+    assert!(!echoes(&mut node.connect("echo"), b"out"));
+    node.apply_with(ECHO, "{maxConnections: 30}").await.unwrap();
+    assert_eq!(node.live.clamped(), None);
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_never_early() {
     let mut node = Node::on(own_address());
     node.apply_with(ECHO, "{idleTimeout: 500ms}").await.unwrap();

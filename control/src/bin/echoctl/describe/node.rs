@@ -2,6 +2,7 @@
 //!
 //! Used by `describe`. Pure.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use echo_proto::v1::{self, DrainStage};
@@ -53,7 +54,7 @@ impl Described for v1::Node {
             sheet.fields("Drain", drain_lines(drain, now));
         }
         conditions(&mut sheet, &status.conditions, now);
-        live(&mut sheet, status.live.as_ref());
+        live(&mut sheet, status.live.as_ref(), now);
         sheet
     }
 }
@@ -111,7 +112,7 @@ fn conditions(sheet: &mut Sheet, conditions: &[v1::Condition], now: SystemTime) 
     sheet.table("Conditions", &["TYPE", "STATUS", "REASON", "AGE", "SINCE", "MESSAGE"], &rows);
 }
 
-fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>) {
+fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>, now: SystemTime) {
     let Some(live) = live else { return sheet.field("Live figures", "its Agent did not answer in time") };
     sheet.field("Connections", format!("{} open, {} accepted", live.connections, live.connections_accepted));
     let least = if live.udp_flows_capped { ">=" } else { "" };
@@ -120,8 +121,16 @@ fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>) {
     let io = |bytes: u64, packets: u64| format!("{}, {}", count(bytes, "byte"), count(packets, "datagram"));
     sheet.field("Received", io(live.received_bytes, live.received_packets));
     sheet.field("Transmitted", io(live.transmitted_bytes, live.transmitted_packets));
-    let mut dropped: Vec<_> = live.dropped_packets.iter().filter(|(_, n)| **n > 0).collect();
-    dropped.sort();
-    let dropped: Vec<_> = dropped.into_iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-    sheet.field("Dropped", if dropped.is_empty() { "0".to_owned() } else { dropped.join(", ") });
+    sheet.fields("Dropped", losses(live, &live.dropped_packets, now));
+    sheet.fields("Refused", losses(live, &live.rejected_connections, now));
+}
+
+/// `2 rate_limit, last at 2026-11-22T21:30:05Z (3m12s ago)`, a line for each reason.
+fn losses(live: &v1::LiveFigures, counts: &BTreeMap<String, u64>, now: SystemTime) -> Vec<String> {
+    let line = |(reason, n): (&String, &u64)| match live.last_loss_times.get(reason) {
+        Some(time) => format!("{n} {reason}, last at {}", moment(Some(*time), now)),
+        None => format!("{n} {reason}"),
+    };
+    let lines: Vec<_> = counts.iter().filter(|(_, n)| **n > 0).map(line).collect();
+    if lines.is_empty() { vec!["0".to_owned()] } else { lines }
 }

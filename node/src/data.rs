@@ -13,6 +13,7 @@
 //! | `accept` | new connections of a TCP listener |
 //! | `gate` | how many connections there may be, in all and of each source |
 //! | `tcp` | one connection: read, answer, keep what the peer has not taken |
+//! | `spin` | busy polling |
 //! | `ticket` | a connection's place in the books |
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
@@ -49,6 +50,7 @@ pub(crate) mod sessions;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod socket;
+mod spin;
 mod stamped;
 #[allow(unsafe_code)]
 mod syscall;

@@ -147,7 +147,7 @@ impl Live {
                 (oneshot::channel(), oneshot::channel(), oneshot::channel());
             let (who, ports) = (Arc::clone(who), Arc::clone(&ports));
             let ages = Ages { idle: plan.limits.idle_timeout, life: plan.limits.max_lifetime };
-            let change = Change { listeners, who, ages, ports, ready, go: word, done };
+            let change = Change { listeners, who, ages, busy_poll: plan.busy_poll, ports, ready, go: word, done };
             told = self.threads.order(shard, Order::Change(change), deadline).await;
             if told.is_err() {
                 break;

@@ -41,6 +41,8 @@ pub const MAX_CONNECTIONS: u32 = 1_000_000;
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time that nodes have to answer a rollout where none is given.
 pub const DEFAULT_ACK_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest busy polling: beyond it a thread that looks for packets does little else.
+pub const MAX_BUSY_POLL: Duration = Duration::from_millis(10);
 /// Longest duration of any setting: a day.
 pub const MAX_DURATION: Duration = Duration::from_secs(86_400);
 /// Bytes taken by one read of an echo that names no number, and the most it may name.
@@ -79,6 +81,8 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// How it leaves.
     pub drain: DrainPlan,
+    /// A shard goes on looking for packets for so long before it sleeps; zero: not at all.
+    pub busy_poll: Duration,
 }
 
 /// One listener.
@@ -231,13 +235,15 @@ impl Check {
         if bytes > MAX_TEMPLATE_BYTES {
             self.fail(path, format!("{bytes} bytes as JSON; at most {MAX_TEMPLATE_BYTES} fit an assignment"));
         }
-        if template.busy_poll.is_some() {
-            self.fail(&format!("{path}.busyPoll"), UNSUPPORTED);
+        let busy_poll = self.duration(&format!("{path}.busyPoll"), template.busy_poll, Duration::ZERO);
+        if busy_poll > MAX_BUSY_POLL {
+            self.fail(&format!("{path}.busyPoll"), format!("must be at most {MAX_BUSY_POLL:?}"));
         }
         Plan {
             listeners: self.listeners(&format!("{path}.listeners"), &template.listeners),
             limits: self.limits(&format!("{path}.limits"), &template.limits.unwrap_or_default()),
             drain: self.drain(&format!("{path}.drain"), &template.drain.unwrap_or_default()),
+            busy_poll,
         }
     }
 

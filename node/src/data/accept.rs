@@ -76,6 +76,7 @@ pub(super) fn take_queued(socket: TcpListener, listener: &Rc<Listener>, shard: &
 /// Serves a connection, or closes it at once when there are as many as there may be.
 fn admit(stream: TcpStream, peer: SocketAddr, listener: &Rc<Listener>, shard: &Rc<Shard>) {
     let Some(ticket) = Ticket::new(peer, listener, shard) else { return };
+    shard.spin.stir();
     let place = ticket.place();
     let task = tokio::task::spawn_local(tcp::serve(Connection::new(stream, ticket)));
     shard.connections.attach(place, task.abort_handle());

@@ -6,6 +6,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
@@ -59,6 +60,8 @@ pub(crate) struct Change {
     pub(crate) ports: Arc<Ports>,
     /// How long TCP connections may last.
     pub(crate) ages: Ages,
+    /// How long to look for packets before sleeping.
+    pub(crate) busy_poll: Duration,
     /// Told once the new sockets are ready; an error is in words.
     pub(crate) ready: oneshot::Sender<Result<(), String>>,
     /// The word to switch.

@@ -24,6 +24,7 @@ use super::listener::{Listener, Served};
 use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
 use super::sessions::Sessions;
+use super::spin::{Spin, spin};
 use super::table::{Ages, Table, sweep};
 use super::udp;
 use super::who::Who;
@@ -48,6 +49,7 @@ pub(super) struct Shard {
     /// Ports at which nodes answer datagrams.
     pub(super) ports: RefCell<Arc<Ports>>,
     pub(super) ages: Cell<Ages>,
+    pub(super) spin: Spin,
     /// Wakes the sweep.
     pub(super) limits_changed: Notify,
 }
@@ -65,6 +67,7 @@ impl Shard {
             stamp: RefCell::default(),
             ports: RefCell::default(),
             ages: Cell::new(Ages { idle: DEFAULT_IDLE_TIMEOUT, life: None }),
+            spin: Spin::default(),
             limits_changed: Notify::new(),
         }
     }
@@ -92,6 +95,11 @@ pub(crate) fn run(
         let sweeping = Rc::clone(&shard);
         tasks.spawn_local(async move {
             sweep(sweeping).await;
+            None
+        });
+        let spinning = Rc::clone(&shard);
+        tasks.spawn_local(async move {
+            spin(spinning).await;
             None
         });
         Chief { shard, listeners: HashMap::new(), tasks }.run(orders).await
@@ -147,7 +155,7 @@ impl Chief {
 
     /// Both steps of a change.
     async fn change(&mut self, change: Change) -> Result<(), String> {
-        let Change { listeners, who, ages, ports, ready, go, done } = change;
+        let Change { listeners, who, ages, busy_poll, ports, ready, go, done } = change;
         let prepared: Result<Vec<_>, String> = listeners.into_iter().map(prepare).collect();
         let (answer, prepared) = match prepared {
             Ok(prepared) => (Ok(()), prepared),
@@ -158,6 +166,7 @@ impl Chief {
         if able && heard && go.await.is_ok() {
             self.shard.stamp.replace(who.stamp());
             self.shard.who.replace(who);
+            self.shard.spin.set(busy_poll);
             if self.shard.ages.replace(ages) != ages {
                 self.shard.limits_changed.notify_one();
             }
@@ -224,7 +233,7 @@ impl Chief {
 fn unasked(end: Result<Option<SocketId>, JoinError>) -> String {
     match end {
         Ok(Some(id)) => format!("the task of socket {id} ended by itself"),
-        Ok(None) => "the sweep of idle connections ended".to_owned(),
+        Ok(None) => "a task of its own ended by itself".to_owned(),
         Err(e) => format!("a task panicked: {e}"),
     }
 }

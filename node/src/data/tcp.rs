@@ -119,6 +119,7 @@ impl Connection {
             slot.received_bytes.add(read as u64);
             slot.exchanges.add(1);
             self.ticket.activity.touch();
+            shard.spin.stir();
             let answer = respond(bytes).min(read);
             self.poll_send(cx, bytes.get(..answer).unwrap_or_default())?;
         }

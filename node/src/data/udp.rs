@@ -157,6 +157,7 @@ fn serve(batch: &mut Batch, end: &Endpoint, received: usize, served: &Served, sh
     if received == 0 {
         return;
     }
+    shard.spin.stir();
     let (slot, flows, ports) = (&served.slot, &shard.flows, &*shard.ports.borrow());
     let respond = service::datagrams(&served.service);
     let now = Moment::now();

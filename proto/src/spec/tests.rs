@@ -98,12 +98,12 @@ fn ports_clash_only_where_they_can() {
 fn what_is_not_built_yet_is_refused_by_name() {
     let errors = read(&pool(
         "{autoscale: {minReplicas: 1}, rollout: {canary: 1, waves: [25%], minHealthy: 10s, autoRevert: true},
-          template: {busyPoll: 50us, listeners: [{name: a, protocol: TCP, port: 1, service: {echo: {}}}]}}",
+          template: {listeners: [{name: a, protocol: TCP, port: 1, service: {echo: {}}}]}}",
     ))
     .unwrap_err();
-    assert_eq!(errors.len(), 6, "{errors:#?}");
+    assert_eq!(errors.len(), 5, "{errors:#?}");
     assert!(errors.iter().all(|e| e.ends_with(": not supported by this version")), "{errors:#?}");
-    assert!(errors.contains(&"spec.template.busyPoll: not supported by this version".to_owned()));
+    assert!(errors.contains(&"spec.autoscale: not supported by this version".to_owned()));
 }
 
 #[test]
@@ -134,6 +134,7 @@ fn each_bound_holds() {
         (read(&pool("{replicas: 100001}")).map(|_| ()), "100001 is too large"),
         (read(&pool("{template: {limits: {maxConnections: 0}}}")).map(|_| ()), "maxConnections: must be at least 1"),
         (one("protocol: UDP, port: 7, proxyProtocol: true, service: {echo: {}}"), "proxyProtocol: only for TCP"),
+        (read(&pool("{template: {busyPoll: 11ms}}")).map(|_| ()), "busyPoll: must be at most 10ms"),
         (read(&pool("{template: {limits: {maxLifetime: 0s}}}")).map(|_| ()), "maxLifetime: must be at least 1ms"),
         (
             read(&pool("{template: {limits: {maxConnectionsPerSource: 0}}}")).map(|_| ()),

@@ -111,6 +111,7 @@ impl Messages {
         slot.received_bytes.add(read as u64);
         slot.exchanges.add(1);
         connection.ticket.activity.touch();
+        shard.spin.stir();
         before.copy_from_slice(kept);
         let whole = before.len() + read;
         Poll::Ready(self.take(connection, cx, time, buffer.get_mut(..whole).unwrap_or_default(), kept))

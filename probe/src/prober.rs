@@ -134,6 +134,9 @@ pub async fn run(
             Transport::Tcp => Line::Tcp(tcp::Line::open(index, *address, form, settings, sender.clone(), &mut tasks)),
         });
     }
+    if settings.transport == Transport::Udp {
+        kernel::warm().await;
+    }
     let mut prober = Prober {
         settings,
         form,

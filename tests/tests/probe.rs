@@ -207,6 +207,7 @@ fn loss_is_told_in_the_direction_in_which_it_was() {
             let output = client.within(|| echoctl().run(&format!("probe udp {address} --count 1")));
             ensure(output.code == 0, || format!("{}{}{}", output.stdout, output.stderr, node.log()))
         });
+        what_the_path_cannot_take_is_not_sent(&client, &address);
         let mut command = Command::new(tools::ours("echoctl"));
         let flags = ["--interval", "10ms", "--timeout", "300ms", "-o", "json"];
         command.args(["probe", "udp", &address]).args(flags);
@@ -237,6 +238,25 @@ fn loss_is_told_in_the_direction_in_which_it_was() {
         assert_eq!(told["summary"]["answeredBy"][0]["name"], "far");
         assert_eq!(told["summary"]["seenAs"][0], client.address.to_string());
     });
+}
+
+/// The cable takes packets of 1500 bytes; a datagram has 28 bytes before its data.
+fn what_the_path_cannot_take_is_not_sent(client: &Party, address: &str) {
+    let probe = |size: u16| {
+        let line = format!("udp {address} --count 3 --interval 5ms --dont-fragment --dscp EF --size {size}");
+        client.within(|| probe(&echoctl(), &line))
+    };
+    let (told, code) = probe(1472);
+    assert_eq!((code, &told["summary"]["answered"]), (0, &3.into()), "{told}");
+    assert_eq!(told["summary"]["dscps"][0], 46, "as it was marked: {told}");
+    let (told, code) = probe(1473);
+    assert_eq!(
+        (code, &told["summary"]["own"]["unsent"], &told["summary"]["sent"]),
+        (1, &3.into(), &0.into()),
+        "{told}"
+    );
+    let cause = told["probes"][0]["cause"].as_str().unwrap();
+    assert_eq!(cause, "too large for the path, which takes packets of 1500 bytes");
 }
 
 #[test]

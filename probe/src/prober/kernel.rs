@@ -3,14 +3,22 @@
 //! Used by [`super::udp`]. A socket that is not given these times works without.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::libc::{in_addr, sock_extended_err, sockaddr_in, sockaddr_in6};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, Timestamps, recvmsg, setsockopt, sockopt,
 };
+
+use tokio::time::{sleep, timeout};
+
+/// Longest wait for the kernel to note times.
+const WARM: Duration = Duration::from_millis(200);
+/// Between two looks whether it does.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// Who reports an error, as `linux/errqueue.h` has it.
 const ORIGIN_ICMP: u8 = 2;
@@ -60,6 +68,27 @@ pub(super) fn arm(socket: &impl AsFd, v6: bool) -> nix::Result<()> {
     // The count begins when it is switched on.
     setsockopt(socket, sockopt::Timestamping, &times)?;
     setsockopt(socket, sockopt::Timestamping, &(times | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID))
+}
+
+/// Waits until the kernel notes when datagrams come. It begins a while after the first socket of the machine asks for it,
+/// and until then the first answers had no time. Where it does not begin, ours are taken.
+pub(super) async fn warm() {
+    let _ = timeout(WARM, warmed()).await;
+}
+
+async fn warmed() -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(socket.local_addr()?)?;
+    socket.set_nonblocking(true)?;
+    arm(&socket, false)?;
+    let (mut buffer, mut control) = ([0; 1], control());
+    loop {
+        socket.send(&buffer)?;
+        match receive(&socket, &mut buffer, &mut control) {
+            Ok(datagram) if datagram.time.is_some() => return Ok(()),
+            _ => sleep(AGAIN).await,
+        }
+    }
 }
 
 /// Takes a datagram, if one is there.

@@ -1,7 +1,7 @@
 //! The prober against sockets of this process: echoes, silence, refusals.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use echo_proto::stamp::{self, Arrival, Identity, Name, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,8 +33,15 @@ async fn probe(settings: &Settings, address: SocketAddr) -> (Report, Vec<Event>)
 }
 
 /// Answers each datagram by what `answer` makes of it.
-async fn reflector(mut answer: impl FnMut(&mut [u8], SocketAddr) -> usize + Send + 'static) -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+async fn reflector(answer: impl FnMut(&mut [u8], SocketAddr) -> usize + Send + 'static) -> SocketAddr {
+    reflector_at(Ipv4Addr::LOCALHOST.into(), answer).await
+}
+
+async fn reflector_at(
+    ip: IpAddr,
+    mut answer: impl FnMut(&mut [u8], SocketAddr) -> usize + Send + 'static,
+) -> SocketAddr {
+    let socket = UdpSocket::bind((ip, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
         let mut buffer = vec![0; 65_536];
@@ -56,6 +63,19 @@ async fn a_plain_echo_is_timed_by_the_kernel() {
     assert_eq!(report.answerers.keys().collect::<Vec<_>>(), [&address.to_string()]);
     let numbers: Vec<_> = events.iter().filter_map(|event| event.number).collect();
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_probed_like_any_other() {
+    let address = reflector_at(Ipv6Addr::LOCALHOST.into(), |_, _| 1).await;
+    let settings = Settings { dscp: Some(46), dont_fragment: true, ..settings(Transport::Udp, 5) };
+    let (report, events) = probe(&settings, address).await;
+    assert_eq!((report.answered, report.rtt_by_kernel), (5, 5), "{events:?}");
+    let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let (report, events) = probe(&settings, address).await;
+    assert_eq!(report.refused, 5, "{events:?}");
 }
 
 #[tokio::test]

@@ -26,18 +26,20 @@ use sessions::Sessions;
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
-Probes are stamped (328 bytes or more): a node tells who it is, when each came and what it has seen, and so on which way
-one was lost. Others echo the stamp as it is. Round trips of UDP are the kernel's times, of TCP ours.
+Probes are stamped (328 bytes or more): a node tells who it is, when each came and what it has seen,
+and so on which way one was lost. Others echo the stamp as it is. Round trips of UDP are the
+kernel's times, of TCP ours.
 
-Exits with 0 when there were answers within the limits, with 1 when there were none or a limit was passed. The loss that
-counts is the network's: not what a node says it dropped, nor what this host dropped or did not send. --timeout is the
-longest wait for each answer [default: 1s]; what comes later is late, not lost. Ctrl-C ends it, with the summary, once
-what is out had its time; a second one at once.
+Exits with 0 when there were answers within the limits, with 1 when there were none or a limit was
+passed. The loss that counts is the network's: not what a node says it dropped, nor what this host
+dropped or did not send. --timeout is the longest wait for each answer [default: 1s]; what comes
+later is late, not lost. Ctrl-C ends it, with the summary, once what is out had its time; a second
+one at once.
 
--o json prints one document: `probes` has an object for each line (seq, flow, address, outcome: answered, late,
-duplicate, forgotten, silent, refused, unsent or wrong; rttNanos and kernelTimes; cause; of a stamp: node, zone, revision,
-seenAs, ttl, dscp, nodeNanos, thereNanos and backNanos, which are as wrong as the clocks); `summary` has all counts and
-times in nanoseconds.
+-o json prints one document: `probes` has an object for each line (seq, flow, address, outcome:
+answered, late, duplicate, forgotten, silent, refused, unsent or wrong; rttNanos and kernelTimes;
+cause; of a stamp: node, zone, revision, seenAs, ttl, dscp, nodeNanos, thereNanos and backNanos,
+which are as wrong as the clocks); `summary` has all counts and times in nanoseconds.
 
 Examples:
   echoctl probe udp 10.0.0.1:7007 --count 10

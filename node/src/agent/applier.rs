@@ -98,6 +98,7 @@ impl Applier {
 
     /// Follows its cells until the node has drained and is to end; what is being applied then is finished first.
     pub async fn run(mut self, mut inbox: Inbox) -> Self {
+        self.recall_ports().await;
         while !self.doors.left {
             let (retry, look) = (self.retry, self.doors.look_at);
             let (fall_back, keep, forget) =
@@ -108,7 +109,7 @@ impl Applier {
                 () = changed(&mut inbox.intents) => self.heed(&mut inbox).await,
                 () = changed(&mut inbox.fleet_ports) => {
                     let ports = inbox.fleet_ports.borrow_and_update().clone();
-                    self.live.set_fleet_ports(ports).await;
+                    self.guard_from(ports).await;
                 }
                 () = at(look) => {}
                 () = changed(&mut inbox.assigned) => {

@@ -1,6 +1,7 @@
-//! The last good config in the state directory, so that a node can start while etcd is gone.
+//! The last good config in the state directory, so that a node can start while etcd is gone, and the fleet's ports, so
+//! that its guard does not fail open then.
 //!
-//! Used by the applier. It is an assignment as in etcd, read by the same rules. A damaged file is as good as none.
+//! Used by the applier. Both are as in etcd, read by the same rules. A damaged file is as good as none.
 
 use std::sync::Arc;
 
@@ -9,19 +10,20 @@ use echo_proto::ids::NodeId;
 use echo_proto::v1;
 
 use super::assignment::{Assignment, Offer};
-use super::state_dir::{CONFIG, StateDir, StateDirError};
+use super::ports;
+use super::state_dir::{CONFIG, PORTS, StateDir, StateDirError};
 
-/// Largest config that is read, in bytes: what the codec takes, and the end of a line.
+/// Largest file that is read, in bytes: what the codec takes, and the end of a line.
 const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
 
-/// The file of one node.
+/// The files of one node.
 #[derive(Debug, Clone)]
 pub struct SavedConfig {
     dir: Arc<StateDir>,
 }
 
 impl SavedConfig {
-    /// The file in `dir`.
+    /// The files in `dir`.
     pub fn new(dir: Arc<StateDir>) -> Self {
         Self { dir }
     }
@@ -51,6 +53,21 @@ impl SavedConfig {
     /// The file system refuses.
     pub async fn remove(&self) -> Result<(), StateDirError> {
         self.blocking(|dir| dir.remove(CONFIG)).await?
+    }
+
+    /// The fleet's ports, as they were last told.
+    pub async fn load_ports(&self) -> Option<Vec<u16>> {
+        let text = self.blocking(|dir| dir.read(PORTS, MAX_BYTES)).await.ok().flatten()?;
+        ports::read(text.as_bytes()).ok()
+    }
+
+    /// Saves the fleet's ports.
+    ///
+    /// # Errors
+    /// The file system refuses; those that were saved before are still there.
+    pub async fn store_ports(&self, ports: &[u16]) -> Result<(), StateDirError> {
+        let text = ports::write(ports) + "\n";
+        self.blocking(move |dir| dir.replace(PORTS, &text)).await?
     }
 
     async fn blocking<T: Send + 'static>(

@@ -1,10 +1,10 @@
-//! What survives a restart of a node: whose directory it is, which lease its record had, and the last good config
-//! ([`super::saved`]).
+//! What survives a restart of a node: whose directory it is, which lease its record had, the last good config and the
+//! fleet's ports ([`super::saved`]).
 //!
 //! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock),
 //! and to one node for ever: each file but the lock begins with the node's name, and a directory of another node, or of
-//! anything else, is not touched. Writes are whole or not at all: a new file is synced, then renamed over the old one. A damaged file is as good
-//! as none.
+//! anything else, is not touched. Writes are whole or not at all: a new file is synced, then renamed over the old one. A
+//! damaged file is as good as none.
 
 mod error;
 mod foreign;
@@ -32,6 +32,8 @@ const REGISTRATION: &str = "registration";
 const IDENTITY: &str = "identity";
 /// The last good config.
 pub const CONFIG: &str = "config";
+/// Where the fleet answers datagrams.
+pub const PORTS: &str = "ports";
 /// Largest registration or lock file, and longest name of an owner, that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 /// Longest wait for the disk. A stalled volume must not make the node deaf.
@@ -65,7 +67,7 @@ impl StateDir {
         foreign::refuse(dir)?;
         fs::create_dir_all(dir).map_err(|e| refused("create", dir, e))?;
         let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)?, turn: Arc::default() };
-        let owners = [IDENTITY, REGISTRATION, CONFIG].map(|name| dir.owner_of(name));
+        let owners = [IDENTITY, REGISTRATION, CONFIG, PORTS].map(|name| dir.owner_of(name));
         if let Some(owner) = owners.iter().flatten().find(|owner| **owner != dir.owner) {
             return Err(StateDirError::BelongsTo { dir: dir.dir, owner: owner.clone() });
         }

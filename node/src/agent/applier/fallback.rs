@@ -1,4 +1,5 @@
-//! The last good config: kept once it has served for a while, used when a start finds no etcd, or no config in it.
+//! The last good config: kept once it has served for a while, used when a start finds no etcd, or no config in it. And
+//! the fleet's ports: kept at once, used from the start.
 //!
 //! Used by the applier only. A config that etcd has always goes before it; a key that is missing or garbage does not.
 
@@ -24,6 +25,8 @@ pub(super) struct Fallback {
     saved: SavedConfig,
     /// What it holds, as far as this process knows.
     holds: Option<v1::RevisionRef>,
+    /// The fleet's ports that it holds, as far as this process knows.
+    ports: Option<Vec<u16>>,
     /// When to serve it without etcd; `None` once that is decided.
     pub(super) use_at: Option<Instant>,
     /// When to replace it by what is served then; `None` if nothing is new.
@@ -34,7 +37,8 @@ pub(super) struct Fallback {
 
 impl Fallback {
     pub(super) fn new(saved: SavedConfig) -> Self {
-        Self { saved, holds: None, use_at: Some(Instant::now() + ETCD_FIRST), keep_at: None, forget_at: None }
+        let use_at = Some(Instant::now() + ETCD_FIRST);
+        Self { saved, holds: None, ports: None, use_at, keep_at: None, forget_at: None }
     }
 }
 
@@ -50,6 +54,26 @@ impl Applier {
     pub(super) fn keep_later(&mut self) {
         if let Some(fallback) = &mut self.fallback {
             (fallback.keep_at, fallback.forget_at) = (Some(Instant::now() + GOOD_AFTER), None);
+        }
+    }
+
+    /// Guards from the ports that were saved, until etcd tells others: before anything is served.
+    pub(super) async fn recall_ports(&mut self) {
+        let Some(fallback) = &mut self.fallback else { return };
+        let Some(ports) = fallback.saved.load_ports().await else { return };
+        fallback.ports = Some(ports.clone());
+        self.live.set_fleet_ports(ports).await;
+    }
+
+    /// Guards from these ports, also after a start without etcd.
+    pub(super) async fn guard_from(&mut self, ports: Vec<u16>) {
+        self.live.set_fleet_ports(ports.clone()).await;
+        let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.ports.as_ref() != Some(&ports)) else {
+            return;
+        };
+        match fallback.saved.store_ports(&ports).await {
+            Ok(()) => fallback.ports = Some(ports),
+            Err(error) => warn!(%error, "a start without etcd will not know all ports at which the fleet answers"),
         }
     }
 
@@ -94,3 +118,6 @@ impl Applier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ thread_local! {
     };
 }
 
-fn loopback() -> IpAddr {
+pub(super) fn loopback() -> IpAddr {
     LOOPBACK.with(|address| *address)
 }
 
@@ -36,6 +36,7 @@ fn loopback() -> IpAddr {
 pub(super) struct Bench {
     pub(super) assigned: watch::Sender<Assigned>,
     pub(super) intents: watch::Sender<Option<v1::Intent>>,
+    pub(super) fleet_ports: watch::Sender<Vec<u16>>,
     pub(super) leave: watch::Sender<Option<Wish>>,
     pub(super) report: watch::Receiver<Report>,
     task: JoinHandle<Applier>,
@@ -43,15 +44,20 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    pub(super) fn start_with(saved: Option<SavedConfig>) -> Self {
         let (assigned, assigned_cell) = watch::channel(Assigned::Unknown);
         let (intents, intents_cell) = watch::channel(None);
         let (leave, left) = watch::channel(None);
         let link = watch::channel(Link::Joining).1;
-        let (applier, report) = applier(None);
-        let fleet_ports = watch::channel(Vec::new()).1;
-        let inbox = Inbox { assigned: assigned_cell, intents: intents_cell, fleet_ports, leave: left, link };
+        let (applier, report) = applier(saved);
+        let (fleet_ports, ports_cell) = watch::channel(Vec::new());
+        let inbox =
+            Inbox { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, leave: left, link };
         let task = tokio::spawn(applier.run(inbox));
-        Self { assigned, intents, leave, report, task }
+        Self { assigned, intents, fleet_ports, leave, report, task }
     }
 
     pub(super) fn assign(&self, assignment: &v1::Assignment) {
@@ -63,7 +69,7 @@ impl Bench {
     }
 
     /// Leaves as a signal makes it, at once.
-    async fn end(self) -> Applier {
+    pub(super) async fn end(self) -> Applier {
         self.leave.send_replace(Some(Wish { force: true, ..Wish::exit("SIGTERM") }));
         self.left().await
     }

@@ -42,7 +42,7 @@ fn a_directory_belongs_to_one_node_from_its_first_start() {
     assert!(StateDir::open(&scratch.0, owner("n")).is_ok(), "the refused one changed nothing");
     // A damaged identity is none; what else is there tells whose it is.
     fs::write(scratch.0.join(IDENTITY), "\u{0}").unwrap();
-    for (name, max) in [(CONFIG, 10_000), (REGISTRATION, 0)] {
+    for (name, max) in [(CONFIG, 10_000), (REGISTRATION, 0), (PORTS, 0)] {
         StateDir::open(&scratch.0, owner("n")).unwrap().replace(name, &"é".repeat(max)).unwrap();
         fs::remove_file(scratch.0.join(IDENTITY)).unwrap();
         assert!(refused().unwrap_err().starts_with(&whose), "{name}");

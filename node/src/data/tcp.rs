@@ -12,12 +12,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use super::listener::Served;
 use super::reason::End;
@@ -90,15 +90,27 @@ impl Connection {
         Some(Box::pin(self.wait(wait, limits)))
     }
 
-    /// Waits for so long, or until the listener's limits are others.
+    /// Waits for so long, or until the listener's limits are others, or the peer has ended it: nobody keeps a place who
+    /// is gone. Never longer than silence may last, whatever the rate.
     async fn wait(&self, wait: Duration, limits: Rc<Served>) {
         limits.slot.paced.add(1);
         self.ticket.activity.hold(true);
-        let until = Instant::now() + wait;
-        while Instant::now() < until && self.ticket.listener.serves(&limits) {
-            sleep_until(until.min(Instant::now() + LIMITS_PERIOD)).await;
+        let until = Instant::now() + wait.min(self.ticket.shard.ages.get().idle);
+        while Instant::now() < until && self.ticket.listener.serves(&limits) && !self.is_at_end() {
+            let pause = until.min(Instant::now() + LIMITS_PERIOD);
+            if timeout_at(pause, self.stream.ready(Interest::ERROR)).await.is_ok() {
+                break;
+            }
         }
         self.ticket.activity.hold(false);
+    }
+
+    /// Whether the peer has closed its side, and all it sent was read.
+    fn is_at_end(&self) -> bool {
+        let mut byte = [0];
+        // Nobody is to be woken: whoever reads next asks for that.
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.stream.poll_peek(&mut cx, &mut ReadBuf::new(&mut byte)), Poll::Ready(Ok(0) | Err(_)))
     }
 
     fn poll_exchange(

@@ -1,6 +1,7 @@
 //! Limits: how many, how long idle, changed live.
 
 use std::io::ErrorKind;
+use std::net::Shutdown;
 
 use super::*;
 
@@ -82,6 +83,38 @@ async fn above_its_rate_a_connection_is_not_read_and_loses_nothing() {
     assert!(echoes(&mut stream, b"after"));
     assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
     assert!(node.counts("echo").paced > 0);
+}
+
+#[tokio::test]
+async fn who_is_gone_is_not_waited_for() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perSource: {bytes: 1}}").await.unwrap();
+    let mut closes = node.connect("echo");
+    assert!(echoes(&mut closes, &pattern(65_536)));
+    assert!(echoes(&mut closes, b"!"));
+    eventually("it is paced", || node.counts("echo").paced > 0).await;
+    closes.shutdown(Shutdown::Write).unwrap();
+    eventually("it is closed", || node.live.connections() == 0).await;
+
+    let mut resets = node.connect("echo");
+    let paced = node.counts("echo").paced;
+    resets.write_all(&pattern(200_000)).unwrap();
+    eventually("it is paced, with more to read", || node.counts("echo").paced > paced).await;
+    socket2::SockRef::from(&resets).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(resets);
+    eventually("it is reset", || node.live.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn nobody_is_paced_for_longer_than_silence_may_last() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perSource: {bytes: 1}, idleTimeout: 500ms}").await.unwrap();
+    let mut stream = node.connect("echo");
+    // What is above the burst would be waited for during a minute.
+    assert!(echoes(&mut stream, &pattern(65_536)) && echoes(&mut stream, &pattern(60)));
+    let start = Clock::now();
+    assert!(echoes(&mut stream, b"after"));
+    assert!(start.elapsed() < PATIENCE && node.counts("echo").paced > 0);
 }
 
 #[tokio::test]

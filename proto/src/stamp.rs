@@ -40,9 +40,12 @@
 //! | 184 | 4 | revision | number of the revision that the node runs; 0: none |
 //! | 188 | 4 | digest | first bytes of that revision's digest |
 //! | 192 | 4 | clock_error | how far off the node's clock may be, in microseconds |
-//! | 196 | 4 | zero | |
+//! | 196 | 4 | overflowed | datagrams, of whoever, that the node's receive queue had no room for since this flow began |
 //! | 200 | 64 | node | id of the node |
 //! | 264 | 64 | zone | zone of the node; zeros: none |
+//!
+//! `overflowed` is at most 4294967295, and 0 over TCP. What did not arrive may be among these: so many gaps are no loss
+//! of the network's.
 //!
 //! A flow is counted for each listener by itself, and for one source port, which leads to one shard of the node.
 //!
@@ -124,7 +127,7 @@ mod at {
     pub(super) const REVISION: Field<4> = Field(184);
     pub(super) const DIGEST: Field<4> = Field(188);
     pub(super) const CLOCK_ERROR: Field<4> = Field(192);
-    pub(super) const ZERO_TOO: Field<4> = Field(196);
+    pub(super) const OVERFLOWED: Field<4> = Field(196);
     pub(super) const NODE: Field<64> = Field(200);
     pub(super) const ZONE: Field<64> = Field(264);
 }

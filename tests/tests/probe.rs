@@ -260,6 +260,42 @@ fn what_the_path_cannot_take_is_not_sent(client: &Party, address: &str) {
 }
 
 #[test]
+fn what_overflows_while_a_node_is_held_up_is_never_called_loss() {
+    lab::run("what_overflows_while_a_node_is_held_up_is_never_called_loss", || {
+        let (mut lab, dir) = (Lab::new(), tools::scratch("probe"));
+        let (client, far) = (lab.party("client"), lab.party("far"));
+        let node = lone_node(&far, &dir);
+        let address = format!("{}:7007", far.address);
+        let mut command = Command::new(tools::ours("echoctl"));
+        // Long ones fill the queue soon.
+        let flags = ["--interval", "2ms", "--size", "60000", "--timeout", "300ms", "-o", "json"];
+        command.args(["probe", "udp", &address]).args(flags);
+        eventually("it answers", SETTLED, || {
+            let output = client.within(|| echoctl().run(&format!("probe udp {address} --count 1")));
+            ensure(output.code == 0, || format!("{}{}{}", output.stdout, output.stderr, node.log()))
+        });
+        let mut run = client.within(|| Process::start("probe", &dir, command));
+        let until = |what: &str, after: u64| {
+            eventually(&format!("one after {after} is {what}"), SETTLED, || {
+                ensure(last(&run.log(), what) > after, || run.log())
+            });
+            last(&run.log(), what)
+        };
+        let answered = until("answered", 0);
+        node.signal(Signal::SIGSTOP);
+        let silent = until("silent", answered + 300);
+        node.signal(Signal::SIGCONT);
+        until("answered", silent);
+        run.signal(Signal::SIGINT);
+        assert_eq!(run.wait(SETTLED).code(), Some(0), "{}", run.log());
+        let told: Value = serde_json::from_str(&run.log()).unwrap();
+        let summary = &told["summary"];
+        assert!(summary["droppedByNode"]["all"].as_u64() > Some(0), "{summary}");
+        assert_eq!(summary["lost"]["there"], 0, "{summary}");
+    });
+}
+
+#[test]
 fn where_no_answer_comes_at_all_control_asks_the_node() {
     lab::run("where_no_answer_comes_at_all_control_asks_the_node", || {
         let net = Net::start();

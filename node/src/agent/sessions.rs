@@ -22,10 +22,10 @@ pub(super) async fn list(
 ) -> Result<v1::ListSessionsResponse, Status> {
     let session = parse(&request.session)?;
     let limit = if request.limit == 0 { DEFAULT_LIMIT } else { (request.limit as usize).min(MAX_LIMIT) };
-    let Listing { flows, total, evicted } =
+    let Listing { flows, total, evicted, overflowed } =
         sessions.list(session, limit).await.map_err(|silent| Status::unavailable(silent.to_string()))?;
     let total = u32::try_from(total).unwrap_or(u32::MAX);
-    Ok(v1::ListSessionsResponse { flows: flows.iter().map(told).collect(), total, evicted })
+    Ok(v1::ListSessionsResponse { flows: flows.iter().map(told).collect(), total, evicted, overflowed })
 }
 
 /// A session's id; empty text names none.
@@ -55,6 +55,7 @@ fn told(flow: &Flow) -> v1::SessionFlow {
         window: flow.seen.window,
         first_time: time(flow.first),
         last_time: time(flow.last),
+        overflowed: flow.seen.overflowed.into(),
     }
 }
 

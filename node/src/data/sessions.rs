@@ -4,6 +4,8 @@
 //! peer chooses the session, so the table is bounded: a new flow takes the place of the one that was silent the
 //! longest, and that is counted. Pure: times are passed in.
 
+use std::collections::HashMap;
+
 use echo_proto::spec::Protocol;
 use echo_proto::stamp::{Request, Seen, WINDOW};
 use lru::LruCache;
@@ -33,6 +35,8 @@ pub(crate) struct Flow {
     /// When the first and the last request came, in nanoseconds since 1970.
     pub(crate) first: u64,
     pub(crate) last: u64,
+    /// What had been lost on its port before it began.
+    lost_before: u64,
 }
 
 /// A shard's flows, newest traffic first.
@@ -40,6 +44,8 @@ pub(crate) struct Flow {
 pub(crate) struct Sessions {
     flows: LruCache<Key, Flow>,
     evicted: u64,
+    /// Datagrams that were lost before they were read, by UDP port.
+    lost: HashMap<u16, u64>,
 }
 
 /// A copy of some of it.
@@ -51,6 +57,8 @@ pub(crate) struct Listing {
     pub(crate) total: usize,
     /// Flows that had to make room.
     pub(crate) evicted: u64,
+    /// Datagrams that were lost before they were read.
+    pub(crate) overflowed: u64,
 }
 
 impl Key {
@@ -63,17 +71,25 @@ impl Key {
 impl Default for Sessions {
     fn default() -> Self {
         // It takes memory as flows come: most shards never see a stamp.
-        Self { flows: LruCache::unbounded(), evicted: 0 }
+        Self { flows: LruCache::unbounded(), evicted: 0, lost: HashMap::new() }
     }
 }
 
 impl Sessions {
-    /// A request has arrived at `now`; returns what has come of its flow with it.
-    pub(crate) fn arrived(&mut self, key: Key, sequence: u64, now: u64) -> Seen {
-        let flow = self.flows.get_or_insert_mut(key, || Flow::new(key, now));
+    /// So many more datagrams to a port were lost before they were read.
+    pub(crate) fn overflowed(&mut self, port: u16, datagrams: u64) {
+        *self.lost.entry(port).or_default() += datagrams;
+    }
+
+    /// A request has arrived at `now`; returns what has come of its flow with it. The last `fresh` datagrams that were
+    /// lost on its port may be younger than it.
+    pub(crate) fn arrived(&mut self, key: Key, sequence: u64, now: u64, fresh: u64) -> Seen {
+        let lost = lost_on(&self.lost, &key);
+        let new = || Flow { lost_before: lost.saturating_sub(fresh), ..Flow::new(key, now) };
+        let flow = self.flows.get_or_insert_mut(key, new);
         flow.last = now;
         note(&mut flow.seen, sequence);
-        let seen = flow.seen;
+        let seen = flow.seen_with(lost);
         if self.flows.len() > MAX_FLOWS && self.flows.pop_lru().is_some() {
             self.evicted += 1;
         }
@@ -92,16 +108,27 @@ impl Sessions {
     pub(crate) fn list(&self, session: Option<u64>, limit: usize) -> Listing {
         let chosen = || self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session));
         Listing {
-            flows: chosen().take(limit).map(|(_, flow)| flow.clone()).collect(),
+            flows: chosen().take(limit).map(|(_, flow)| flow.at_last(lost_on(&self.lost, &flow.key))).collect(),
             total: chosen().count(),
             evicted: self.evicted,
+            overflowed: self.lost.values().sum(),
         }
     }
 }
 
 impl Flow {
     fn new(key: Key, now: u64) -> Self {
-        Self { key, seen: Seen::default(), dropped: [0; MAX_REASONS], first: now, last: now }
+        Self { key, seen: Seen::default(), dropped: [0; MAX_REASONS], first: now, last: now, lost_before: 0 }
+    }
+
+    /// What was seen of it, now that so much was lost on its port in all.
+    fn seen_with(&self, lost: u64) -> Seen {
+        let overflowed = u32::try_from(lost.saturating_sub(self.lost_before)).unwrap_or(u32::MAX);
+        Seen { overflowed, ..self.seen }
+    }
+
+    fn at_last(&self, lost: u64) -> Self {
+        Self { seen: self.seen_with(lost), ..self.clone() }
     }
 
     /// Requests that were dropped, by reason.
@@ -122,10 +149,11 @@ impl Listing {
     /// Puts what several shards know together; a flow that moved from one to another becomes one.
     pub(crate) fn merge(parts: impl IntoIterator<Item = Self>, limit: usize) -> Self {
         let mut whole = Self::default();
-        let mut places = std::collections::HashMap::new();
+        let mut places = HashMap::new();
         for part in parts {
             whole.total += part.total;
             whole.evicted += part.evicted;
+            whole.overflowed += part.overflowed;
             for flow in part.flows {
                 let place = *places.entry(flow.key).or_insert(whole.flows.len());
                 match whole.flows.get_mut(place) {
@@ -174,7 +202,13 @@ fn merged(a: Seen, b: Seen) -> Seen {
         highest,
         window: window(a) | window(b),
         dropped: a.dropped + b.dropped,
+        overflowed: a.overflowed.saturating_add(b.overflowed),
     }
+}
+
+/// What was lost where the flow's requests come in.
+fn lost_on(lost: &HashMap<u16, u64>, key: &Key) -> u64 {
+    if key.protocol == Protocol::Udp { lost.get(&key.port).copied().unwrap_or_default() } else { 0 }
 }
 
 /// A window as it stands `by` sequences later.

@@ -16,7 +16,8 @@ pub(super) fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Counts `request`, which `message` holds, and makes the answer in its place; returns the flow that it belongs to.
+/// Counts `request`, which `message` holds, and makes the answer in its place; returns the flow that it belongs to. For
+/// `fresh`, see [`Sessions::arrived`].
 pub(super) fn answer(
     message: &mut [u8],
     request: &Request,
@@ -24,10 +25,12 @@ pub(super) fn answer(
     protocol: Protocol,
     by: &Identity,
     sessions: &mut Sessions,
+    fresh: u64,
 ) -> Key {
     let key = Key::of(request, protocol, arrival.hit.port());
     let transmitted = Time { nanos: now(), kernel: false };
-    let seen = sessions.arrived(key, request.sequence, arrival.time.map_or(transmitted.nanos, |time| time.nanos));
+    let now = arrival.time.map_or(transmitted.nanos, |time| time.nanos);
+    let seen = sessions.arrived(key, request.sequence, now, fresh);
     stamp::answer(message, by, arrival, &seen, Some(transmitted));
     key
 }

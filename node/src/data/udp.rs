@@ -48,6 +48,7 @@ struct Endpoint {
     address: SocketAddr,
     /// Whether the kernel tells how each datagram came.
     asked: Cell<bool>,
+    lost: Lost,
 }
 
 impl Endpoint {
@@ -55,13 +56,26 @@ impl Endpoint {
         // The kernel knows the address of every socket that is bound; of any other, nothing is let through as local.
         let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { socket, address, asked: Cell::new(false) }
+        Self { socket, address, asked: Cell::new(false), lost: Lost::default() }
+    }
+
+    /// Counts what the kernel dropped since it was asked last.
+    fn count_lost(&self, served: &Served, shard: &Shard) {
+        // An old kernel does not tell.
+        let Ok(count) = syscall::drops(self.socket.as_fd()) else { return };
+        match self.lost.since(count) {
+            0 => {}
+            new => {
+                served.slot.dropped.add(Drop::ReceiveBuffer, new);
+                shard.sessions.borrow_mut().overflowed(self.address.port(), new);
+            }
+        }
     }
 }
 
 /// Answers until `stop` is told or dropped, then answers what is queued and closes.
 pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Shard>, mut stop: oneshot::Receiver<()>) {
-    let (mut lost, end) = (Lost::default(), Endpoint::new(socket));
+    let end = Endpoint::new(socket);
     let mut ask = interval(DROPS_PERIOD);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -69,7 +83,7 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             biased;
             _ = &mut stop => break,
             _ = ask.tick() => {
-                lost.count(&end.socket, &listener.served());
+                end.count_lost(&listener.served(), &shard);
                 continue;
             }
             ready = end.socket.readable() => if ready.is_err() { return },
@@ -80,22 +94,22 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    close_endpoint(&end, &listener.served(), &shard, lost);
+    close_endpoint(&end, &listener.served(), &shard);
 }
 
 /// Answers what is queued, counts what the queue had no room for, and closes.
 pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard) {
-    close_endpoint(&Endpoint::new(socket), served, shard, Lost::default());
+    close_endpoint(&Endpoint::new(socket), served, shard);
 }
 
-fn close_endpoint(end: &Endpoint, served: &Served, shard: &Shard, mut lost: Lost) {
+fn close_endpoint(end: &Endpoint, served: &Served, shard: &Shard) {
     let batch = &mut *shard.batch.borrow_mut();
     answer_queued(end, batch, served, shard);
     // Between the last look into the queue and the close one more could slip in, unseen.
     if deafen(&end.socket).is_ok() {
         answer_queued(end, batch, served, shard);
     }
-    lost.count(&end.socket, served);
+    end.count_lost(served, shard);
 }
 
 /// Connects a socket to itself: from now on datagrams go to whoever else is there for them, or are refused in words of
@@ -128,6 +142,7 @@ fn turn(end: &Endpoint, served: &Served, shard: &Shard) -> io::Result<usize> {
         last = receive(&end.socket, batch)?;
         serve(batch, end, last, served, shard);
         if last < BATCH {
+            end.lost.settle();
             break;
         }
     }
@@ -229,24 +244,28 @@ fn admit(
 
 /// What the kernel has told about datagrams that it dropped before we could take them.
 #[derive(Debug, Default)]
-pub(super) struct Lost(u32);
+struct Lost {
+    /// Its count, which wraps.
+    told: Cell<u32>,
+    /// Those that may be younger than what is queued.
+    fresh: Cell<u64>,
+}
 
 impl Lost {
-    /// Counts those that are new.
-    fn count(&mut self, socket: &UdpSocket, served: &Served) {
-        // An old kernel does not tell.
-        let Ok(count) = syscall::drops(socket.as_fd()) else { return };
-        match self.since(count) {
-            0 => {}
-            new => served.slot.dropped.add(Drop::ReceiveBuffer, new),
-        }
+    /// How many are new, now that the kernel counts `count`.
+    fn since(&self, count: u32) -> u64 {
+        let new = u64::from(count.wrapping_sub(self.told.replace(count)));
+        self.fresh.set(self.fresh.get() + new);
+        new
     }
 
-    /// How many are new, now that the kernel counts `count`.
-    fn since(&mut self, count: u32) -> u64 {
-        let new = count.wrapping_sub(self.0);
-        self.0 = count;
-        new.into()
+    /// The queue is empty: what is told so far is older than all that comes.
+    fn settle(&self) {
+        self.fresh.set(0);
+    }
+
+    fn fresh(&self) -> u64 {
+        self.fresh.get()
     }
 }
 

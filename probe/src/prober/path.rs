@@ -17,7 +17,8 @@ pub struct Loss {
     pub back: u64,
     /// Unanswered, and nobody tells whether they arrived.
     pub unknown: u64,
-    /// Arrived, and were dropped by the node itself: no loss of the network's.
+    /// Dropped by the node itself: after they arrived, or as far as it told, because its receive queue overflowed. No loss
+    /// of the network's.
     pub by_node: u64,
     /// Were answered, and the answers dropped by our own socket: no loss of the network's either.
     pub by_us: u64,
@@ -114,15 +115,22 @@ impl Path {
     pub(super) fn loss(&self, all: Sent, known: u64, apart: u64) -> Loss {
         let unanswered = all.all.saturating_sub(all.answered);
         let arrived = self.sum(|seen| seen.count.saturating_sub(seen.duplicates)).min(known.saturating_add(apart));
-        let there = known.saturating_sub(arrived.max(all.answered));
+        let missing = known.saturating_sub(arrived.max(all.answered));
+        let unread = self.sum(|seen| seen.overflowed.into()).min(missing);
         let lost_answers = arrived.saturating_sub(apart).saturating_sub(all.answered);
         let by_node = self.sum(|seen| seen.dropped).min(lost_answers);
         let by_us = all.overflow.min(lost_answers - by_node);
         let back = lost_answers - by_node - by_us;
         // Without stamps nobody tells; but our own drops we know.
-        let rest = unanswered.saturating_sub(there + lost_answers);
+        let rest = unanswered.saturating_sub(missing + lost_answers);
         let ours_of_rest = (all.overflow - by_us).min(rest);
-        Loss { there, back, unknown: rest - ours_of_rest, by_node, by_us: by_us + ours_of_rest }
+        Loss {
+            there: missing - unread,
+            back,
+            unknown: rest - ours_of_rest,
+            by_node: by_node + unread,
+            by_us: by_us + ours_of_rest,
+        }
     }
 
     /// Over all nodes; what they say may be anything.

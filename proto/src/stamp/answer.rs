@@ -57,6 +57,9 @@ pub struct Seen {
     pub window: u64,
     /// Requests that the node itself dropped.
     pub dropped: u64,
+    /// Datagrams, of whoever, that the node's receive queue had no room for since the flow began: what did not arrive
+    /// may be among them.
+    pub overflowed: u32,
 }
 
 /// An answer.
@@ -109,6 +112,7 @@ impl Answer {
                 highest: at::HIGHEST.number(stamp),
                 window: at::WINDOW.number(stamp),
                 dropped: at::DROPPED.number(stamp),
+                overflowed: u32::from_be_bytes(at::OVERFLOWED.get(stamp)),
             },
             transmitted: time(known::TRANSMITTED, known::TRANSMITTED_BY_KERNEL, at::TRANSMITTED.number(stamp)),
         }
@@ -139,7 +143,7 @@ pub fn write(message: &mut [u8], by: &Identity, arrival: &Arrival, seen: &Seen, 
     at::REVISION.put(message, by.revision.to_be_bytes());
     at::DIGEST.put(message, by.digest);
     at::CLOCK_ERROR.put(message, by.clock_error.unwrap_or_default().to_be_bytes());
-    at::ZERO_TOO.put(message, [0; 4]);
+    at::OVERFLOWED.put(message, seen.overflowed.to_be_bytes());
     at::NODE.put(message, by.node.wire());
     at::ZONE.put(message, by.zone.wire());
 }

@@ -21,7 +21,7 @@ fn after(sequences: &[u64]) -> Seen {
 #[test]
 fn gaps_duplicates_and_stragglers_are_told_apart() {
     let seen = after(&[10, 11, 14, 12, 11, 11]);
-    let expected = Seen { count: 6, duplicates: 2, lowest: 10, highest: 14, window: 0b11101, dropped: 0 };
+    let expected = Seen { count: 6, duplicates: 2, lowest: 10, highest: 14, window: 0b11101, ..Seen::default() };
     assert_eq!(seen, expected, "13 has not come");
     assert_eq!(after(&[9, 8]), Seen { count: 2, lowest: 8, highest: 9, window: 0b11, ..Seen::default() });
 }
@@ -38,11 +38,11 @@ fn the_window_forgets_and_never_wraps() {
 fn the_longest_silent_flow_makes_room() {
     let mut sessions = Sessions::default();
     for session in 0..MAX_FLOWS as u64 {
-        sessions.arrived(key(session, 0), 0, session);
+        sessions.arrived(key(session, 0), 0, session, 0);
     }
-    sessions.arrived(key(0, 0), 1, 9_000);
+    sessions.arrived(key(0, 0), 1, 9_000, 0);
     assert_eq!(sessions.list(None, usize::MAX).evicted, 0);
-    sessions.arrived(key(7, 1), 0, 9_001);
+    sessions.arrived(key(7, 1), 0, 9_001, 0);
     let all = sessions.list(None, 3);
     let newest: Vec<_> = all.flows.iter().map(|flow| (flow.key.session, flow.key.flow)).collect();
     assert_eq!(newest, [(7, 1), (0, 0), (4095, 0)]);
@@ -51,14 +51,14 @@ fn the_longest_silent_flow_makes_room() {
     assert_eq!(sessions.list(Some(7), 9).total, 2);
     // Its drops are nobody's any more.
     sessions.dropped(&key(1, 0), Drop::SendBuffer);
-    assert_eq!(sessions.arrived(key(1, 0), 40, 9_002), after(&[40]), "it begins anew");
+    assert_eq!(sessions.arrived(key(1, 0), 40, 9_002, 0), after(&[40]), "it begins anew");
 }
 
 #[test]
 fn drops_are_counted_by_reason() {
     let mut sessions = Sessions::default();
     for sequence in 0..3 {
-        sessions.arrived(key(1, 0), sequence, 5 + sequence);
+        sessions.arrived(key(1, 0), sequence, 5 + sequence, 0);
     }
     sessions.dropped(&key(1, 0), Drop::SendBuffer);
     sessions.dropped(&key(1, 0), Drop::SendBuffer);
@@ -72,10 +72,10 @@ fn drops_are_counted_by_reason() {
 fn a_flow_that_moved_to_another_shard_is_one() {
     let mut shards = [Sessions::default(), Sessions::default()];
     for sequence in [3, 4] {
-        shards[0].arrived(key(1, 0), sequence, 10 + sequence);
+        shards[0].arrived(key(1, 0), sequence, 10 + sequence, 0);
     }
-    shards[1].arrived(key(1, 0), 6, 20);
-    shards[1].arrived(key(2, 0), 0, 21);
+    shards[1].arrived(key(1, 0), 6, 20, 0);
+    shards[1].arrived(key(2, 0), 0, 21, 0);
     let all = Listing::merge(shards.iter().map(|shard| shard.list(None, 9)), 9);
     assert_eq!(all.total, 2);
     assert_eq!(all.flows.iter().map(|flow| flow.key.session).collect::<Vec<_>>(), [2, 1]);
@@ -83,6 +83,21 @@ fn a_flow_that_moved_to_another_shard_is_one() {
     assert_eq!((all.flows[1].first, all.flows[1].last), (13, 20));
     let one = Listing::merge(shards.iter().map(|shard| shard.list(None, 1)), 1);
     assert_eq!(one.flows.len(), 1);
+}
+
+#[test]
+fn what_the_queue_lost_is_told_of_flows_that_were_there() {
+    let mut sessions = Sessions::default();
+    sessions.overflowed(7, 5);
+    assert_eq!(sessions.arrived(key(1, 0), 0, 1, 0).overflowed, 0, "before it began");
+    assert_eq!(sessions.arrived(key(2, 0), 0, 2, 3).overflowed, 3, "perhaps after it began");
+    sessions.overflowed(7, 10);
+    sessions.overflowed(8, 100);
+    assert_eq!(sessions.arrived(key(1, 0), 1, 3, 0).overflowed, 10);
+    let all = sessions.list(None, 9);
+    assert_eq!((all.overflowed, all.flows[1].seen.overflowed), (115, 13), "also where nothing came since");
+    let tcp = Key { protocol: Protocol::Tcp, ..key(1, 0) };
+    assert_eq!(sessions.arrived(tcp, 0, 4, 0).overflowed, 0);
 }
 
 proptest! {
@@ -106,7 +121,7 @@ proptest! {
             let mut shard = Sessions::default();
             for (sequence, on) in &sequences {
                 if *on == of {
-                    shard.arrived(key(1, 1), *sequence, 0);
+                    shard.arrived(key(1, 1), *sequence, 0, 0);
                 }
             }
             shard.list(None, 9)

@@ -169,7 +169,7 @@ impl Messages {
             match stamp::kind(message) {
                 Kind::Request => {
                     let Some(request) = Request::read(message) else { break };
-                    stamped::answer(message, &request, &arrival, Protocol::Tcp, by, sessions);
+                    stamped::answer(message, &request, &arrival, Protocol::Tcp, by, sessions, 0);
                 }
                 Kind::Plain => {}
                 // Whoever answers us takes us for a client, and we would go on for ever.

@@ -21,18 +21,21 @@ use super::Endpoint;
 /// What a batch has of them.
 pub(super) struct Stamped<'a> {
     end: &'a Endpoint,
+    served: &'a Served,
     shard: &'a Shard,
     /// Whether the listener answers them as such.
     echoes: bool,
+    /// Whether the kernel was asked what the queue lost before this batch was taken.
+    counted: bool,
     /// The flows of the batch's answers by their places, which only grow.
     answers: Vec<(usize, Key)>,
 }
 
 impl<'a> Stamped<'a> {
     /// For one batch.
-    pub(super) fn new(end: &'a Endpoint, served: &Served, shard: &'a Shard) -> Self {
+    pub(super) fn new(end: &'a Endpoint, served: &'a Served, shard: &'a Shard) -> Self {
         let echoes = matches!(served.service, ServicePlan::Echo { .. });
-        Self { end, shard, echoes, answers: Vec::new() }
+        Self { end, served, shard, echoes, counted: false, answers: Vec::new() }
     }
 
     /// What a datagram is to this listener.
@@ -43,9 +46,14 @@ impl<'a> Stamped<'a> {
     /// Writes the answer of a request, the batch's answer number `place`; returns its length.
     pub(super) fn answer(&mut self, datagram: &mut Datagram<'_>, to: Destination, place: usize) -> Option<usize> {
         let request = Request::read(datagram.bytes)?;
+        if !std::mem::replace(&mut self.counted, true) {
+            // The gaps before this request may be of our own making.
+            self.end.count_lost(self.served, self.shard);
+        }
         let (by, sessions) = (self.shard.stamp(), &mut *self.shard.sessions.borrow_mut());
         let arrival = self.arrival(datagram, to);
-        let key = stamped::answer(datagram.bytes, &request, &arrival, Protocol::Udp, &by, sessions);
+        let key =
+            stamped::answer(datagram.bytes, &request, &arrival, Protocol::Udp, &by, sessions, self.end.lost.fresh());
         self.answers.push((place, key));
         if !self.end.asked.replace(true) {
             // A kernel that does not tell leaves us our own time.
@@ -62,7 +70,7 @@ impl<'a> Stamped<'a> {
         let Some(request) = Request::read(datagram.bytes) else { return };
         let key = Key::of(&request, Protocol::Udp, self.end.address.port());
         let sessions = &mut *self.shard.sessions.borrow_mut();
-        sessions.arrived(key, request.sequence, time(datagram).nanos);
+        sessions.arrived(key, request.sequence, time(datagram).nanos, self.end.lost.fresh());
         sessions.dropped(&key, reason);
     }
 

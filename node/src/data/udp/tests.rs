@@ -6,6 +6,7 @@ use std::net::UdpSocket as Client;
 use std::sync::Arc;
 
 use echo_proto::spec::ServicePlan;
+use echo_proto::stamp::{Answer, Request, STAMP_BYTES};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{sleep, timeout};
 
@@ -38,15 +39,35 @@ impl Setup {
         (0..BURST).for_each(|_| assert_eq!(client.send(b"burst").unwrap(), 5));
     }
 
+    fn send_stamped(&self, sequence: u64) {
+        let mut message = [0; STAMP_BYTES];
+        assert!(Request { sequence, ..Request::default() }.write(&mut message));
+        assert_eq!(self.client.send(&message).unwrap(), STAMP_BYTES);
+    }
+
+    /// Waits until all of the first bursts was read or lost, so that there is room again.
+    async fn read_all(&self, bursts: u64) {
+        let all = async {
+            while self.slot.received_packets.get() + self.dropped() < bursts * BURST {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, all).await.unwrap();
+    }
+
     fn dropped(&self) -> u64 {
         self.slot.dropped.each().find(|(reason, _)| *reason == "rcvbuf").map_or(0, |(_, count)| count)
     }
 
-    /// Serves it on this thread until `act` is through, then closes.
+    /// Discards on this thread until `act` is through, then closes.
     fn serve_during(&self, act: impl AsyncFnOnce()) {
+        self.run_during(ServicePlan::Discard, act);
+    }
+
+    fn run_during(&self, service: ServicePlan, act: impl AsyncFnOnce()) {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
-            let served = Served::of(ServicePlan::Discard, Arc::clone(&self.slot));
+            let served = Served::of(service, Arc::clone(&self.slot));
             let listener = Rc::new(Listener(RefCell::new(served)));
             let socket = UdpSocket::from_std(self.socket.try_clone().unwrap()).unwrap();
             let (stop, stopped) = oneshot::channel();
@@ -70,12 +91,7 @@ fn the_end_of_a_burst_is_counted_without_another_datagram() {
         // The first question is asked at once; the burst comes after it, while the shard is elsewhere: here.
         tokio::task::yield_now().await;
         Setup::burst(&setup.client);
-        let counted = async {
-            while setup.slot.received_packets.get() + setup.dropped() < BURST {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, counted).await.unwrap();
+        setup.read_all(1).await;
     });
     assert!(setup.dropped() > 0 && setup.slot.received_packets.get() > 0);
     assert_eq!(setup.slot.received_packets.get() + setup.dropped(), BURST);
@@ -88,6 +104,43 @@ fn a_socket_that_closes_counts_what_it_never_had_room_for() {
     setup.serve_during(async || {});
     assert!(setup.dropped() > 0 && setup.slot.received_packets.get() > 0);
     assert_eq!(setup.slot.received_packets.get() + setup.dropped(), BURST);
+}
+
+#[test]
+fn a_stamp_tells_what_the_queue_had_no_room_for() {
+    let setup = Setup::new();
+    let client = setup.client.try_clone().unwrap();
+    client.set_nonblocking(true).unwrap();
+    let echo = ServicePlan::Echo { max_read: 1, once: false };
+    // The flow is new, and has lost most of its requests already.
+    (0..BURST).for_each(|sequence| setup.send_stamped(sequence));
+    setup.run_during(echo, async || {
+        let answered = async |sequence| {
+            setup.send_stamped(sequence);
+            let mut message = [0; STAMP_BYTES];
+            loop {
+                match client.recv(&mut message) {
+                    Ok(_) => {
+                        let answer = Answer::read(&message).unwrap();
+                        if answer.request.sequence == sequence {
+                            return answer.seen;
+                        }
+                    }
+                    Err(_) => sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let within = async |sequence| timeout(PATIENCE, answered(sequence)).await.unwrap();
+        setup.read_all(1).await;
+        let first = within(BURST).await;
+        assert!(first.overflowed > 0, "{first:?}");
+        assert_eq!(first.highest + 1 - first.count, u64::from(first.overflowed), "{first:?}");
+        (BURST..2 * BURST).for_each(|sequence| setup.send_stamped(sequence + 1));
+        setup.read_all(2).await;
+        let second = within(2 * BURST + 1).await;
+        assert!(second.overflowed > first.overflowed, "{second:?}");
+        assert_eq!(second.highest + 1 - second.count, u64::from(second.overflowed), "{second:?}");
+    });
 }
 
 #[test]
@@ -134,8 +187,11 @@ fn bind_shared(address: SocketAddr) -> io::Result<Client> {
 
 #[test]
 fn the_kernels_count_of_losses_may_wrap() {
-    let mut lost = Lost(u32::MAX - 1);
+    let lost = Lost { told: Cell::new(u32::MAX - 1), ..Lost::default() };
     assert_eq!(lost.since(u32::MAX), 1);
     assert_eq!(lost.since(2), 3);
     assert_eq!(lost.since(2), 0);
+    assert_eq!(lost.fresh(), 4, "all of them, until the queue was empty");
+    lost.settle();
+    assert_eq!(lost.fresh(), 0);
 }

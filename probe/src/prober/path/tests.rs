@@ -107,15 +107,16 @@ proptest! {
 
     #[test]
     fn whatever_a_node_says_no_probe_is_counted_twice(
-        heard in proptest::collection::vec((any::<[u64; 6]>(), 0..3u8), 0..20),
+        heard in proptest::collection::vec((any::<[u64; 6]>(), any::<u32>(), 0..3u8), 0..20),
         sent in any::<[u16; 3]>(), known in 0..70_000u64, apart in 0..9u64, last: bool,
     ) {
         let mut path = Path::default();
-        for ([count, duplicates, lowest, highest, window, dropped], node) in heard {
+        for ([count, duplicates, lowest, highest, window, dropped], overflowed, node) in heard {
             // Sums of what a hostile node says must not overflow either.
             let bound = u64::MAX / 32;
             let seen = Seen {
                 count: count % bound, duplicates: duplicates % bound, lowest, highest, window, dropped: dropped % bound,
+                overflowed,
             };
             path.learn(&node.to_string(), seen, last);
         }
@@ -165,4 +166,14 @@ fn what_our_own_socket_dropped_is_not_the_networks_loss() {
     let mut path = Path::default();
     path.learn("a", Seen { count: 9, highest: 9, ..Seen::default() }, true);
     assert_eq!(path.loss(all, 10, 0), Loss { there: 1, by_us: 3, ..Loss::default() });
+}
+
+#[test]
+fn what_the_nodes_queue_had_no_room_for_is_not_the_networks_loss() {
+    let mut path = Path::default();
+    path.hear("a", 9, Seen { count: 6, highest: 9, overflowed: 3, ..Seen::default() });
+    let all = Sent { all: 10, answered: 6, overflow: 0 };
+    assert_eq!(path.loss(all, 10, 0), Loss { there: 1, by_node: 3, ..Loss::default() });
+    path.learn("a", Seen { count: 6, highest: 9, overflowed: 100, ..Seen::default() }, true);
+    assert_eq!(path.loss(all, 10, 0), Loss { by_node: 4, ..Loss::default() }, "also of others");
 }

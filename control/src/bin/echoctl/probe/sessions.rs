@@ -46,7 +46,7 @@ pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>) -
         let Some(answer) = answers.get(&node.name) else { continue };
         let (seen, dropped) = sum(answer, flow);
         // Only what forgot nothing can tell that nothing came.
-        let whole = seen.count > 0 || answer.evicted == 0;
+        let whole = seen.count > 0 || (answer.evicted == 0 && answer.overflowed == 0);
         run.learn(flow, &node.name, seen, whole);
         for (reason, count) in dropped {
             *sessions.dropped.entry(reason).or_default() += count;
@@ -86,6 +86,8 @@ fn sum(answer: &v1::ListSessionsResponse, flow: usize) -> (Seen, BTreeMap<String
     let (mut seen, mut dropped) = (Seen::default(), BTreeMap::<String, u64>::new());
     for part in answer.flows.iter().filter(|part| usize::try_from(part.flow) == Ok(flow)) {
         seen.count = seen.count.saturating_add(part.received);
+        let overflowed = u32::try_from(part.overflowed).unwrap_or(u32::MAX);
+        seen.overflowed = seen.overflowed.saturating_add(overflowed);
         seen.duplicates = seen.duplicates.saturating_add(part.duplicates);
         if part.highest >= seen.highest {
             (seen.highest, seen.window) = (part.highest, part.window);

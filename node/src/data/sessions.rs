@@ -2,7 +2,8 @@
 //!
 //! Filled by [`super::udp`] and [`super::tcp`] for stamped requests only; copied for the Agent by [`super::shard`]. A
 //! peer chooses the session, so the table is bounded: a new flow takes the place of the one that was silent the
-//! longest, and that is counted. Pure: times are passed in.
+//! longest, and that is counted. One whose source is not let in takes nobody's place, and goes first. Pure: times are
+//! passed in.
 
 use std::collections::HashMap;
 
@@ -55,7 +56,7 @@ pub(crate) struct Listing {
     pub(crate) flows: Vec<Flow>,
     /// Flows that are known, also those beyond the limit.
     pub(crate) total: usize,
-    /// Flows that had to make room.
+    /// Flows that had to make room, or found none.
     pub(crate) evicted: u64,
     /// Datagrams that were lost before they were read.
     pub(crate) overflowed: u64,
@@ -87,13 +88,24 @@ impl Sessions {
         let lost = lost_on(&self.lost, &key);
         let new = || Flow { lost_before: lost.saturating_sub(fresh), ..Flow::new(key, now) };
         let flow = self.flows.get_or_insert_mut(key, new);
-        flow.last = now;
-        note(&mut flow.seen, sequence);
+        flow.note(sequence, now);
         let seen = flow.seen_with(lost);
         if self.flows.len() > MAX_FLOWS && self.flows.pop_lru().is_some() {
             self.evicted += 1;
         }
         seen
+    }
+
+    /// The same of one whose source is not let in: it never takes the place of one that is.
+    pub(crate) fn refused(&mut self, key: Key, sequence: u64, now: u64, fresh: u64) {
+        if let Some(flow) = self.flows.peek_mut(&key) {
+            flow.note(sequence, now);
+        } else if self.flows.len() < MAX_FLOWS {
+            self.arrived(key, sequence, now, fresh);
+            self.flows.demote(&key);
+        } else {
+            self.evicted += 1;
+        }
     }
 
     /// The newest request of a flow, or its answer, is dropped by us.
@@ -119,6 +131,11 @@ impl Sessions {
 impl Flow {
     fn new(key: Key, now: u64) -> Self {
         Self { key, seen: Seen::default(), dropped: [0; MAX_REASONS], first: now, last: now, lost_before: 0 }
+    }
+
+    fn note(&mut self, sequence: u64, now: u64) {
+        self.last = now;
+        note(&mut self.seen, sequence);
     }
 
     /// What was seen of it, now that so much was lost on its port in all.

@@ -55,6 +55,25 @@ fn the_longest_silent_flow_makes_room() {
 }
 
 #[test]
+fn strangers_take_nobodys_place() {
+    let mut sessions = Sessions::default();
+    let room = MAX_FLOWS as u64 - 1;
+    for session in 0..room {
+        sessions.arrived(key(session, 0), 0, session, 0);
+    }
+    for session in 0..9 {
+        sessions.refused(key(50_000 + session, 0), 0, 9_000, 0);
+    }
+    let first = sessions.list(Some(50_000), 9);
+    assert_eq!((first.total, first.evicted), (1, 8), "one found room");
+    sessions.refused(key(0, 0), 1, 9_001, 0);
+    assert_eq!(sessions.list(Some(0), 9).flows[0].seen, after(&[0, 1]), "one that is known counts on");
+    sessions.arrived(key(room, 0), 0, 9_002, 0);
+    assert_eq!(sessions.list(Some(50_000), 9).total, 0, "the stranger goes first");
+    assert_eq!(sessions.list(Some(0), 9).total, 1);
+}
+
+#[test]
 fn drops_are_counted_by_reason() {
     let mut sessions = Sessions::default();
     for sequence in 0..3 {

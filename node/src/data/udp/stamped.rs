@@ -70,7 +70,13 @@ impl<'a> Stamped<'a> {
         let Some(request) = Request::read(datagram.bytes) else { return };
         let key = Key::of(&request, Protocol::Udp, self.end.address.port());
         let sessions = &mut *self.shard.sessions.borrow_mut();
-        sessions.arrived(key, request.sequence, time(datagram).nanos, self.end.lost.fresh());
+        let (now, fresh) = (time(datagram).nanos, self.end.lost.fresh());
+        match reason {
+            Drop::Acl | Drop::LoopGuard => sessions.refused(key, request.sequence, now, fresh),
+            _ => {
+                sessions.arrived(key, request.sequence, now, fresh);
+            }
+        }
         sessions.dropped(&key, reason);
     }
 

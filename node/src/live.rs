@@ -28,7 +28,7 @@ pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
-use crate::data::rates::{Limiter, Sources};
+use crate::data::rates::Cells;
 use crate::data::table::Ages;
 pub use crate::data::who::Who;
 use answering::Answering;
@@ -75,7 +75,7 @@ pub struct Live {
     files: u64,
     counters: Counters,
     /// What was sent, for limits of rate.
-    sources: Arc<Sources>,
+    cells: Cells,
     /// The sockets in use, in the order of the plan.
     sockets: Vec<Socket>,
     answering: Answering,
@@ -98,14 +98,15 @@ impl Live {
             gate,
             files: files::raise_limit(),
             counters,
-            sources: Arc::default(),
+            cells: Cells::default(),
             sockets: Vec::new(),
             answering: Answering::default(),
             clamped: None,
         })
     }
 
-    /// Serves `plan`, which is of `revision`, in place of what was served before: whole or not at all. May be cancelled, with the same promise.
+    /// Serves `plan`, which is of `revision`, in place of what was served before: whole or not at all. May be cancelled,
+    /// with the same promise.
     ///
     /// # Errors
     /// What was served before goes on untouched. Only after [`ApplyError::Timeout`] may a stuck shard lag behind the
@@ -113,12 +114,14 @@ impl Live {
     pub async fn apply(&mut self, plan: &Plan, revision: &v1::RevisionRef) -> Result<Vec<Bound>, ApplyError> {
         let who = Arc::new(Who { revision: revision.clone(), ..self.who.clone() });
         let mut prepared = plan::prepare(plan, self.address, &self.sockets, self.threads.count());
+        prepared.cells = self.cells.next(&plan.limits, prepared.sockets.iter().flatten().map(|socket| socket.id));
         if let Some(refused) = prepared.refused.take() {
             self.withdraw(plan, &who, prepared).await;
             return Err(refused);
         }
         let steps = self.propose(plan, &who, &mut prepared).await?;
         // From here to the next await nothing can fail: all shards switch, and so do we.
+        self.cells = prepared.cells;
         self.answering.own = Answering::of(plan, &prepared.sockets);
         self.sockets = prepared.sockets.into_iter().flatten().collect();
         let (max, sockets) = (plan.limits.max_connections, self.sockets.len());
@@ -189,7 +192,8 @@ impl Live {
             let new = prepared.new.remove(&socket.id);
             let predecessor = new.as_ref().and_then(|new| new.predecessor);
             let mut new = new.map(|new| new.group.into_sockets());
-            let limiter = Limiter::new(&self.sources, &plan.limits, listener.protocol, socket.bound().address.ip());
+            let (address, cells) = (socket.bound().address.ip(), &prepared.cells);
+            let limiter = cells.limiter(socket.id, &plan.limits, listener.protocol, address);
             let guard = Arc::new(Guard::new(&listener.guard));
             let slots = self.counters.slots(socket.identity());
             for (order, slot) in orders.iter_mut().zip(slots) {

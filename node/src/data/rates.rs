@@ -8,6 +8,7 @@
 //! A cell is the generic cell rate algorithm (ITU-T I.371): the time at which all that was admitted would have come, had
 //! it come at the rate.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use echo_proto::spec::{LimitsPlan, Protocol, RatePlan};
 
 use super::flows::Moment;
+use super::order::SocketId;
 
 /// Cells that sources fall into, a power of two: 512 KiB for either kind of rate.
 const CELLS: usize = 65_536;
@@ -65,7 +67,11 @@ impl Rate {
     fn ticks(self, units: u64) -> u64 {
         match units.checked_mul(TICKS_PER_SECOND) {
             Some(ticks) => ticks.div_ceil(self.per_second),
-            None => u64::MAX,
+            // Rates above 11.5 GB/s, or more units than ever come.
+            None => {
+                let ticks = (u128::from(units) * u128::from(TICKS_PER_SECOND)).div_ceil(u128::from(self.per_second));
+                ticks.try_into().unwrap_or(u64::MAX)
+            }
         }
     }
 }
@@ -131,7 +137,7 @@ impl Rates {
 }
 
 /// What the sources of a node have sent, over all its listeners and shards.
-pub(crate) struct Sources {
+struct Sources {
     /// Random, so that nobody can choose addresses that fall into another's cell.
     hash: RandomState,
     pairs: Box<[Pair]>,
@@ -155,6 +161,47 @@ impl Sources {
     }
 }
 
+/// What was sent to a node, kept from plan to plan for as long as the rates are the same.
+#[derive(Debug, Default)]
+pub(crate) struct Cells {
+    per_source: RatePlan,
+    per_listener: RatePlan,
+    sources: Arc<Sources>,
+    listeners: HashMap<SocketId, Arc<Pair>>,
+}
+
+impl Cells {
+    /// For the plan that follows, with these listeners. Where the rates are others, what was sent is forgotten: cells
+    /// hold times of the old rate, which would go on to limit whoever has used it up.
+    pub(crate) fn next(&self, limits: &LimitsPlan, listeners: impl Iterator<Item = SocketId>) -> Self {
+        let LimitsPlan { per_source, per_listener, .. } = *limits;
+        let sources = if self.per_source == per_source { Arc::clone(&self.sources) } else { Arc::default() };
+        let kept = self.per_listener == per_listener;
+        let pair = |id| self.listeners.get(&id).filter(|_| kept).cloned().unwrap_or_default();
+        Self { per_source, per_listener, sources, listeners: listeners.map(|id| (id, pair(id))).collect() }
+    }
+
+    /// The rates of `plan` for the listener `id` of `protocol`; `None` if there are none, as for one that is bound to
+    /// the loopback address `address` by default.
+    pub(crate) fn limiter(
+        &self,
+        id: SocketId,
+        plan: &LimitsPlan,
+        protocol: Protocol,
+        address: IpAddr,
+    ) -> Option<Limiter> {
+        let bounds = |loopback| Bounds {
+            source: Rates::new(plan.source_rate(protocol, loopback)),
+            listener: Rates::new(plan.listener_rate(protocol, loopback)),
+        };
+        let (loopback, others) = (bounds(true), bounds(false));
+        let needed = if address.is_loopback() { loopback } else { others };
+        let (sources, listener) = (Arc::clone(&self.sources), self.listeners.get(&id).cloned().unwrap_or_default());
+        let any = !needed.source.none() || !needed.listener.none();
+        any.then_some(Limiter { sources, listener, loopback, others })
+    }
+}
+
 /// The rates that hold for some of a listener's sources.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bounds {
@@ -172,19 +219,6 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    /// The rates of `plan` for a listener of `protocol`; `None` if there are none, as for one that is bound to the
-    /// loopback address `address` by default.
-    pub(crate) fn new(sources: &Arc<Sources>, plan: &LimitsPlan, protocol: Protocol, address: IpAddr) -> Option<Self> {
-        let bounds = |loopback| Bounds {
-            source: Rates::new(plan.source_rate(protocol, loopback)),
-            listener: Rates::new(plan.listener_rate(protocol, loopback)),
-        };
-        let (loopback, others) = (bounds(true), bounds(false));
-        let needed = if address.is_loopback() { loopback } else { others };
-        let (sources, listener) = (Arc::clone(sources), Arc::default());
-        (!needed.source.none() || !needed.listener.none()).then_some(Self { sources, listener, loopback, others })
-    }
-
     fn bounds(&self, source: IpAddr) -> Bounds {
         if source.is_loopback() { self.loopback } else { self.others }
     }

@@ -16,6 +16,7 @@ use super::{ApplyError, Bound};
 use crate::data::counters::Identity;
 use crate::data::order::SocketId;
 use crate::data::owner::{self, Inode};
+use crate::data::rates::Cells;
 use crate::data::socket::{Claim, Group};
 
 /// A listener's socket, on all shards.
@@ -37,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) sockets: Vec<Option<Socket>>,
     /// Those of them that are new: bound, and of TCP listening.
     pub(super) new: HashMap<SocketId, New>,
+    /// What was sent, as far as it counts under the plan.
+    pub(super) cells: Cells,
     /// Why the plan can't be.
     pub(super) refused: Option<ApplyError>,
 }

@@ -18,7 +18,7 @@ fn plan(source: [Option<u64>; 2], listener: [Option<u64>; 2]) -> LimitsPlan {
 }
 
 fn limiter(plan: &LimitsPlan) -> Option<Limiter> {
-    Limiter::new(&Arc::default(), plan, Protocol::Udp, "0.0.0.0".parse().unwrap())
+    Cells::default().limiter(0, plan, Protocol::Udp, "0.0.0.0".parse().unwrap())
 }
 
 fn admitted(limiter: &Limiter, source: &str, tries: usize, bytes: usize, now: Moment) -> usize {
@@ -61,9 +61,9 @@ fn by_default_this_host_is_not_limited_and_a_loopback_listener_has_no_limiter() 
     let limiter = limiter(&defaults).unwrap();
     assert_eq!(admitted(&limiter, HERE, 20_000, 1, at(0)), 20_000);
     assert_eq!(admitted(&limiter, THERE, 20_000, 1, at(0)), 10_000);
-    let loopback = |protocol| Limiter::new(&Arc::default(), &defaults, protocol, HERE.parse().unwrap());
+    let loopback = |protocol| Cells::default().limiter(0, &defaults, protocol, HERE.parse().unwrap());
     assert!(loopback(Protocol::Udp).is_none());
-    let other = Limiter::new(&Arc::default(), &defaults, Protocol::Tcp, THERE.parse().unwrap());
+    let other = Cells::default().limiter(0, &defaults, Protocol::Tcp, THERE.parse().unwrap());
     assert!(other.is_none(), "TCP has no default");
 }
 
@@ -84,11 +84,34 @@ fn what_came_already_is_waited_for() {
     assert_eq!(charge(at(200_000_000)), Duration::ZERO);
 }
 
+#[test]
+fn the_highest_rate_is_a_limit_too() {
+    let limiter = limiter_of_bytes(1_000_000_000_000);
+    assert!(limiter.admit(THERE.parse().unwrap(), 100_000_000_000, at(0)));
+    assert!(!limiter.admit(THERE.parse().unwrap(), 1_000, at(0)));
+}
+
+#[test]
+fn what_was_sent_counts_for_as_long_as_the_rates_are_the_same() {
+    let mut cells = Cells::default();
+    let mut let_through = |source, listener| {
+        let limits = plan([Some(source), None], [Some(listener), None]);
+        cells = cells.next(&limits, [7].into_iter());
+        let limiter = cells.limiter(7, &limits, Protocol::Udp, "0.0.0.0".parse().unwrap()).unwrap();
+        [admitted(&limiter, THERE, 50, 1, at(0)), admitted(&limiter, "192.0.2.2", 50, 1, at(0))]
+    };
+    assert_eq!(let_through(10, 20), [1, 1]);
+    assert_eq!(let_through(10, 20), [0, 0], "another plan gives nobody a new burst");
+    assert_eq!(let_through(100, 20), [0, 0], "sources may send more, to a listener that may not have it");
+    assert_eq!(let_through(100, 200), [0, 0], "which they have sent nevertheless");
+    assert_eq!(let_through(200, 400), [20, 20], "and a higher rate holds at once");
+}
+
 proptest! {
     /// Whatever comes when, from however many sources that may share a cell, on however many shards whose clocks differ.
     #[test]
     fn never_more_than_the_rate_times_the_time_and_a_burst(
-        rate in 1_u64..2_000_000_000,
+        rate in prop_oneof![1_u64..2_000_000_000, 1_u64..1_000_000_000_000],
         messages in prop::collection::vec((0_u64..50_000_000, 1_u64..70_000, 0_u64..4_000_000), 1..300),
     ) {
         let (cell, limit) = (Cell::default(), Rate::new(rate, LONGEST_READ));
@@ -100,7 +123,7 @@ proptest! {
             }
         }
         let burst = u128::from((rate / BURST).max(LONGEST_READ));
-        let most = burst + u128::from(rate) * u128::from(now) / 1_000_000_000 + 1;
+        let most = burst + u128::from(rate) * u128::from(now) / 1_000_000_000 + 1 + u128::from(rate / TICKS_PER_SECOND);
         prop_assert!(sum <= most, "{sum} of {most}");
     }
 

@@ -131,6 +131,17 @@ async fn a_raised_rate_holds_for_who_waits() {
 }
 
 #[tokio::test]
+async fn a_raised_rate_of_sources_forgets_what_they_owed() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perSource: {bytes: 1000}}").await.unwrap();
+    let mut stream = node.connect("echo");
+    assert!(echoes(&mut stream, &pattern(65_536)) && echoes(&mut stream, &pattern(30_000)));
+    eventually("it is paced, for half a minute", || node.counts("echo").paced > 0).await;
+    node.apply_with(ECHO, "{perSource: {bytes: 1000000000}}").await.unwrap();
+    assert!(echoes(&mut stream, &pattern(100_000)));
+}
+
+#[tokio::test]
 async fn more_than_the_process_may_open_is_clamped_and_not_refused() {
     let mut node = Node::on(own_address());
     node.live.files = 64;

@@ -18,7 +18,7 @@ use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
 pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
-pub use guard::{GuardPlan, MAX_RANGES, answering_ports};
+pub use guard::{GuardPlan, MAX_RANGES, answering_ports, answers_datagrams};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use limits::LimitsPlan;
 pub use listener::overlap;

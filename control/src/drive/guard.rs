@@ -1,11 +1,13 @@
-//! The fleet's own UDP ports: what pools say and what nodes are assigned -> `guard/ports`, which all nodes watch.
+//! The fleet's own UDP ports: what pools say, what nodes are assigned and what they have bound -> `guard/ports`, which
+//! all nodes watch.
 //!
 //! Part of the drive; one fenced transaction when they change. A node answers no datagram from these ports, or two nodes
 //! could answer each other for ever. It must never leave out a port that a node may still serve.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use echo_proto::spec::answering_ports;
+use echo_proto::spec::{answering_ports, answers_datagrams};
 use echo_proto::v1;
 
 use super::Pass;
@@ -53,6 +55,7 @@ impl Guarded {
 /// What is to be written; `None` where it stands there already.
 fn due(state: &State) -> Option<v1::GuardPorts> {
     let mut ports: BTreeSet<u32> = state.pools.values().flat_map(templates).flat_map(answering_ports).collect();
+    ports.extend(state.pools.values().flat_map(bound));
     let stands = state.guard_ports.valid().map(|stored| &stored.value);
     if state.pools.values().any(is_unreadable) {
         ports.extend(stands.into_iter().flat_map(|stands| &stands.udp));
@@ -66,9 +69,26 @@ fn due(state: &State) -> Option<v1::GuardPorts> {
 /// All that nodes of a pool may run, now or soon.
 fn templates(pool: &PoolState) -> impl Iterator<Item = &v1::PoolTemplate> {
     let wanted = pool.pool.valid().and_then(|pool| pool.value.record.spec.as_ref()?.template.as_ref());
+    wanted.into_iter().chain(assigned(pool).filter_map(|revision| revision.config.as_ref()))
+}
+
+fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
     let assigned = pool.assignment.valid().map(|assignment| &assignment.value.record);
-    let assigned = assigned.into_iter().flat_map(|assigned| [&assigned.stable, &assigned.next]);
-    wanted.into_iter().chain(assigned.filter_map(|revision| revision.as_ref()?.config.as_ref()))
+    assigned.into_iter().flat_map(|assigned| assigned.stable.iter().chain(&assigned.next))
+}
+
+/// Where nodes of a pool really answer, also with port 0, and also those that went away and may serve on. What a node
+/// runs that is not assigned any more may answer.
+fn bound(pool: &PoolState) -> impl Iterator<Item = u32> {
+    pool.fleet.iter().flat_map(|node| {
+        let applied = node.status.applied.as_ref();
+        let runs = applied.and_then(|applied| assigned(pool).find(|revision| revision.digest == applied.digest));
+        let listeners = runs.and_then(|revision| revision.config.as_ref()).map_or(&[][..], |config| &config.listeners);
+        let silent = |name: &str| listeners.iter().any(|known| known.name == name && !answers_datagrams(known));
+        let answers = move |bound: &&v1::BoundListener| bound.protocol() == v1::Protocol::Udp && !silent(&bound.name);
+        let port = |bound: &v1::BoundListener| Some(bound.address.parse::<SocketAddr>().ok()?.port().into());
+        node.status.listeners.iter().filter(answers).filter_map(port)
+    })
 }
 
 /// Whether nodes of a pool may serve what can't be read here.
@@ -131,6 +151,29 @@ mod tests {
         assert_eq!(due_with(&[("pools/edge", &now), ("assignments/edge", &assigned)]), Some(vec![7007, 7008]));
         let told = ("guard/ports", r#"{"udp":[7007]}"#);
         assert_eq!(due_with(&[("pools/edge", &now), ("assignments/edge", "garbage{"), told]), Some(vec![7007, 7008]));
+    }
+
+    #[test]
+    fn ports_that_nodes_have_really_bound_are_told_but_for_those_that_discard() {
+        let listeners = [listener("UDP", 0, "echo"), listener("UDP", 9, "discard")].join(",");
+        let assigned =
+            format!(r#"{{"uid":"u","stable":{{"n":1,"digest":"d","config":{{"listeners":[{listeners}]}}}}}}"#);
+        let node = |digest: &str, protocol: &str, port: u16| {
+            let bound = |name: &str, port| {
+                format!(r#"{{"name":"{name}","protocol":"PROTOCOL_{protocol}","address":"10.0.0.1:{port}"}}"#)
+            };
+            let listeners = [bound("l0", port), bound("l9", 9)].join(",");
+            format!(
+                r#"{{"metadata":{{"name":"n"}},"status":{{"applied":{{"uid":"u","n":1,"digest":"{digest}"}},
+                    "listeners":[{listeners}]}}}}"#
+            )
+        };
+        let told = |a: &str, b: &str| {
+            due_with(&[("assignments/edge", assigned.as_str()), ("nodes/edge/a", a), ("nodes/edge/b", b)])
+        };
+        assert_eq!(told(&node("d", "UDP", 53_111), &node("d", "UDP", 41_234)), Some(vec![41_234, 53_111]));
+        assert_eq!(told(&node("d", "UDP", 53_111), &node("d", "TCP", 41_234)), Some(vec![53_111]));
+        assert_eq!(told(&node("older", "UDP", 53_111), "garbage{"), Some(vec![9, 53_111]), "it may answer there");
     }
 
     #[test]

@@ -25,11 +25,14 @@ const DEFAULT_ALLOW: [&str; 9] = [
 
 /// The fixed UDP ports at which a node that runs `template` answers; also of one that this version would refuse.
 pub fn answering_ports(template: &v1::PoolTemplate) -> impl Iterator<Item = u32> {
+    let answering = template.listeners.iter().filter(|listener| answers_datagrams(listener));
+    answering.map(|listener| listener.port).filter(|port| (1..=65_535).contains(port))
+}
+
+/// Whether datagrams that come to `listener` are answered; what this version does not know may answer.
+pub fn answers_datagrams(listener: &v1::Listener) -> bool {
     let discards = |service: &v1::Service| matches!(service.kind, Some(Kind::Discard(_)));
-    let answers = move |listener: &&v1::Listener| {
-        listener.protocol() == v1::Protocol::Udp && !listener.service.as_ref().is_some_and(discards)
-    };
-    template.listeners.iter().filter(answers).map(|l| l.port).filter(|port| (1..=65_535).contains(port))
+    listener.protocol() == v1::Protocol::Udp && !listener.service.as_ref().is_some_and(discards)
 }
 
 /// Whom a UDP listener answers.

@@ -52,7 +52,8 @@ pub(super) struct Activity {
     born: Cell<Option<Duration>>,
     /// It is not read, for its rate: its silence is our doing.
     held: Cell<bool>,
-    lingering: Cell<bool>,
+    /// Our side is closed, for this.
+    lingering: Cell<Option<End>>,
     end: Cell<End>,
 }
 
@@ -68,9 +69,9 @@ impl Activity {
         self.touch();
     }
 
-    /// Our side is closed; the peer has [`LINGER`] to close its own.
-    pub(super) fn linger(&self) {
-        self.lingering.set(true);
+    /// Our side is closed, for `end`; the peer has [`LINGER`] to close its own.
+    pub(super) fn linger(&self, end: End) {
+        self.lingering.set(Some(end));
     }
 
     /// How it ended, or would if it were dropped now.
@@ -100,7 +101,7 @@ impl Table {
             last: Cell::new(places.now),
             born: Cell::new(None),
             held: Cell::new(false),
-            lingering: Cell::new(false),
+            lingering: Cell::new(None),
             end: Cell::new(End::Stopped),
         });
         let entry = Some((Rc::clone(&activity), None));
@@ -152,11 +153,11 @@ impl Table {
                 activity.last.set(places.now);
             }
             let lingering = activity.lingering.get();
-            let idle = if lingering { ages.idle.min(LINGER) } else { ages.idle };
+            let idle = if lingering.is_some() { ages.idle.min(LINGER) } else { ages.idle };
             let born = activity.born.get().unwrap_or(places.now);
             activity.born.set(Some(born));
             let end = if places.now.saturating_sub(activity.last.get()) >= idle {
-                if lingering { End::Served } else { End::Idle }
+                lingering.unwrap_or(End::Idle)
             } else if ages.life.is_some_and(|life| places.now.saturating_sub(born) >= life) {
                 End::Lifetime
             } else {

@@ -145,7 +145,7 @@ impl Connection {
     pub(super) async fn say(&mut self, bytes: &[u8]) -> io::Result<End> {
         poll_fn(|cx| Poll::Ready(self.poll_send(cx, bytes))).await?;
         self.flush().await?;
-        self.finish().await
+        self.finish(End::Served).await
     }
 
     /// Sends `text` again and again, as fast as the peer takes it, and drops what it sends, until it closes its side.
@@ -233,10 +233,10 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) async fn finish(&mut self) -> io::Result<End> {
+    pub(super) async fn finish(&mut self, end: End) -> io::Result<End> {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
         self.ticket.activity.touch();
-        self.ticket.activity.linger();
+        self.ticket.activity.linger(end);
         let mut taken = 0;
         while taken < LINGER_BYTES {
             match poll_fn(|cx| self.poll_discard(cx)).await {
@@ -244,7 +244,7 @@ impl Connection {
                 Ok(n) => taken += n,
             }
         }
-        Ok(End::Served)
+        Ok(end)
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -18,7 +18,7 @@ pub(super) async fn serve(connection: &mut Connection, max_read: usize, once: bo
     };
     while read > 0 {
         if once {
-            return connection.finish().await;
+            return connection.finish(End::Served).await;
         }
         read = connection.exchange(max_read, |bytes| bytes.len()).await?;
     }

@@ -31,7 +31,7 @@ use super::Connection;
 enum Taken {
     /// So many bytes of whole messages, which are answered.
     Answered(usize),
-    /// The peer has closed its side.
+    /// The peer has closed its side, between two messages.
     Closed,
     /// The connection is out of step and must end.
     Broken,
@@ -64,8 +64,8 @@ pub(in super::super) async fn serve(
         connection.flush().await?;
         match taken {
             Taken::Closed => return Ok(End::Peer),
-            Taken::Broken => return Ok(End::Broken),
-            Taken::Answered(bytes) if once && bytes > 0 => return connection.finish().await,
+            Taken::Broken => return connection.finish(End::Broken).await,
+            Taken::Answered(bytes) if once && bytes > 0 => return connection.finish(End::Served).await,
             Taken::Answered(bytes) => {
                 if let Some(pause) = connection.pace(bytes) {
                     pause.await;
@@ -105,7 +105,8 @@ impl Messages {
         let room = room.get_mut(..limit).unwrap_or_default();
         let (read, time) = ready!(self.poll_receive(&connection.stream, cx, room))?;
         if read == 0 {
-            return Poll::Ready(Ok(Taken::Closed));
+            // A part of a message will never be answered.
+            return Poll::Ready(Ok(if kept.is_empty() { Taken::Closed } else { Taken::Broken }));
         }
         let slot = &connection.ticket.served.slot;
         slot.received_bytes.add(read as u64);

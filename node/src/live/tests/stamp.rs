@@ -63,9 +63,35 @@ async fn a_stamped_connection_that_is_out_of_step_is_closed_and_counted() {
         answer(&mut stream, STAMP_BYTES);
         stream.write_all(&wrong).unwrap();
         assert!(read_to_end(&mut stream).is_empty());
+        drop(stream);
         eventually("it is counted", || node.counts("tcp").ended.get("broken_message") == Some(&(count as u64 + 1)))
             .await;
     }
+}
+
+#[tokio::test]
+async fn what_was_good_is_answered_whatever_follows_it() {
+    let node = Node::serving(ECHO).await;
+    let mut stream = node.connect("tcp");
+    // More than is read at once: a close that leaves some of it unread would be a reset.
+    stream.write_all(&[request(0, 0, STAMP_BYTES), pattern(300_000)].concat()).unwrap();
+    eventually("it is answered", || node.counts("tcp").transmitted_bytes == STAMP_BYTES as u64).await;
+    assert_eq!(answer(&mut stream, STAMP_BYTES).seen.count, 1);
+    assert!(read_to_end(&mut stream).is_empty());
+    drop(stream);
+    eventually("it is counted", || node.counts("tcp").ended.get("broken_message") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn an_end_in_the_middle_of_a_message_is_told_as_such() {
+    let node = Node::serving(ECHO).await;
+    let mut stream = node.connect("tcp");
+    let part = &request(0, 1, STAMP_BYTES)[..100];
+    stream.write_all(&[&request(0, 0, STAMP_BYTES)[..], part].concat()).unwrap();
+    answer(&mut stream, STAMP_BYTES);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut stream).is_empty());
+    eventually("it is counted", || node.counts("tcp").ended.get("broken_message") == Some(&1)).await;
 }
 
 #[tokio::test]

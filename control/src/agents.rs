@@ -23,8 +23,10 @@ const DEADLINE: Duration = Duration::from_millis(300);
 const TURN_DEADLINE: Duration = Duration::from_millis(700);
 /// Agents asked at the same time, over all calls.
 pub(crate) const IN_FLIGHT: usize = 64;
-/// Largest answer: a status names at most 64 listeners and 8 conditions; 1,000 flows of a session take less, too.
+/// Largest answer: a status names at most 64 listeners and 8 conditions; 1,024 flows of a session take less, too.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// Most flows of a session in an answer.
+const MAX_FLOWS: u32 = 1_024;
 /// Lists do not wait for an Agent again that was late within this time: one dead node must not slow each of them.
 const LATE_FOR: Duration = Duration::from_secs(3);
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
@@ -78,9 +80,15 @@ impl Agents {
         self.call(address, |mut agent| async move { agent.get_status(v1::GetStatusRequest {}).await }).await
     }
 
-    /// What its node received of a stamped session; `None` if it does not answer in time, or does not know.
-    pub(crate) async fn sessions(&self, address: &str, session: String) -> Option<v1::ListSessionsResponse> {
-        let request = v1::ListSessionsRequest { session, limit: 0 };
+    /// What its node received of a stamped session, with `limit` flows at most; `None` if it does not answer in time, or
+    /// does not know.
+    pub(crate) async fn sessions(
+        &self,
+        address: &str,
+        session: String,
+        limit: u32,
+    ) -> Option<v1::ListSessionsResponse> {
+        let request = v1::ListSessionsRequest { session, limit: limit.min(MAX_FLOWS) };
         self.call(address, |mut agent| async move { agent.list_sessions(request).await }).await
     }
 

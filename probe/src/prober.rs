@@ -100,9 +100,9 @@ impl Run {
         self.book.report()
     }
 
-    /// Takes what a node told of a flow after the end; `last` if no other node can have received any of it.
-    pub fn learn(&mut self, flow: usize, node: &str, seen: Seen, last: bool) {
-        self.book.learn(flow, node, seen, last);
+    /// Takes what the node of a flow told of it after the end.
+    pub fn learn(&mut self, flow: usize, node: &str, seen: Seen) {
+        self.book.learn(flow, node, seen);
     }
 }
 

@@ -81,14 +81,14 @@ impl Nodes for Api {
         &self,
         request: Request<v1::NodesListSessionsRequest>,
     ) -> Result<Response<v1::NodesListSessionsResponse>, Status> {
-        let v1::NodesListSessionsRequest { name, pool, session } = request.into_inner();
+        let v1::NodesListSessionsRequest { name, pool, session, limit } = request.into_inner();
         let wanted = Named::parse(&name, &pool)?;
         self.current()?;
         let address = self.view.read(|state| {
             let (_, _, node) = wanted.find(state)?;
             Ok::<_, ApiError>(node.status.agent_address.clone())
         })?;
-        let sessions = self.agents.sessions(&address, session).await;
+        let sessions = self.agents.sessions(&address, session, limit).await;
         let node = wanted.id.to_string();
         let sessions = sessions.ok_or(ApiError::SilentAgent { node, address })?;
         Ok(Response::new(v1::NodesListSessionsResponse { sessions: Some(sessions) }))

@@ -182,9 +182,9 @@ impl Book {
     }
 
     /// Takes what a node told of a flow when it was asked at the end.
-    pub(super) fn learn(&mut self, flow: usize, node: &str, seen: Seen, last: bool) {
+    pub(super) fn learn(&mut self, flow: usize, node: &str, seen: Seen) {
         if let Some(flow) = self.flows.get_mut(flow) {
-            flow.path.learn(node, seen, last);
+            flow.path.learn(node, seen);
         }
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Path {
     reporters: Vec<Reporter>,
     /// They told it after the last probe had its time: what they did not see did not arrive.
     complete: bool,
+    /// Nobody may remember what came of those before this sequence.
+    forgotten: u64,
 }
 
 /// How an answer stands to those before it.
@@ -88,13 +90,15 @@ impl Path {
         }
     }
 
-    /// Takes what a node told when it was asked at the end; `last` if no other node can have received any.
-    pub(super) fn learn(&mut self, node: &str, seen: Seen, last: bool) {
-        self.complete |= last;
+    /// Takes what a flow's only node told when it was asked at the end.
+    pub(super) fn learn(&mut self, node: &str, seen: Seen) {
+        // Its memory may begin there because it forgot the flow, or began anew, after the first probe.
+        self.forgotten = self.forgotten.max(seen.lowest);
         let heard = self.reporters.iter().filter(|known| known.node == node);
         let heard = heard.map(|known| known.seen.count).fold(0, u64::saturating_add);
         // What it told in its answers is a part of this, unless it forgot some of it since.
-        if seen.count >= heard.max(1) {
+        if seen.count >= heard {
+            self.complete = true;
             self.reporters.retain(|known| known.node != node);
             self.reporters.push(Reporter { node: node.to_owned(), seen });
         }
@@ -105,17 +109,23 @@ impl Path {
         if self.complete { Some(u64::MAX) } else { self.reporters.iter().map(|known| known.seen.highest).max() }
     }
 
+    /// The sequence before which nobody may remember what came.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     /// Requests that arrived more than once.
     pub(super) fn duplicates(&self) -> u64 {
         self.sum(|seen| seen.duplicates)
     }
 
     /// What became of the unanswered probes; `known` are those of `all` that the horizon covers. It covers `apart` more,
-    /// which are not of `all`, and may have arrived or not: what could be either is not known.
-    pub(super) fn loss(&self, all: Sent, known: u64, apart: u64) -> Loss {
+    /// which are not of `all`, and may have arrived or not: what could be either is not known. Of those before
+    /// [`Self::forgotten`] so many are unanswered.
+    pub(super) fn loss(&self, all: Sent, known: u64, apart: u64, forgotten: u64) -> Loss {
         let unanswered = all.all.saturating_sub(all.answered);
         let arrived = self.sum(|seen| seen.count.saturating_sub(seen.duplicates)).min(known.saturating_add(apart));
-        let missing = known.saturating_sub(arrived.max(all.answered));
+        let missing = known.saturating_sub(arrived.max(all.answered)).saturating_sub(forgotten);
         let unread = self.sum(|seen| seen.overflowed.into()).min(missing);
         let lost_answers = arrived.saturating_sub(apart).saturating_sub(all.answered);
         let by_node = self.sum(|seen| seen.dropped).min(lost_answers);

@@ -104,7 +104,11 @@ impl Flow {
         let apart = apart.count() as u64;
         let covered = horizon.map_or(0, |horizon| issued.min(horizon.saturating_add(1)));
         let known = covered.saturating_sub(apart).min(all);
-        self.path.loss(Sent { all, answered: self.answered, overflow: self.overflow }, known, apart)
+        let forgotten = self.path.forgotten().min(issued);
+        let answered = (self.first..forgotten).zip(&self.probes);
+        let answered = answered.filter(|(_, probe)| matches!(probe.state, State::Answered(_))).count() as u64;
+        let sent = Sent { all, answered: self.answered, overflow: self.overflow };
+        self.path.loss(sent, known, apart, forgotten - answered)
     }
 }
 
@@ -116,7 +120,9 @@ pub(super) fn reply_to(probe: &Probe, receipt: &Receipt, address: SocketAddr) ->
     let kernel = between(probe.left, receipt.kernel).filter(|time| *time <= ours);
     let answer = receipt.stamp.as_deref();
     let (received, transmitted) = (answer.and_then(|a| a.arrival.time), answer.and_then(|a| a.transmitted));
-    let in_node = between(received.map(|time| time.nanos), transmitted.map(|time| time.nanos));
+    // Without the kernel's time of the arrival it is not what the node took.
+    let arrived = received.filter(|time| time.kernel);
+    let in_node = between(arrived.map(|time| time.nanos), transmitted.map(|time| time.nanos));
     let delay = |from: u64, to: u64| i64::try_from(i128::from(to) - i128::from(from)).ok();
     let left = kernel.and(probe.left).unwrap_or(probe.wall);
     Reply {

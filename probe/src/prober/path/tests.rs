@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn a_node_that_is_asked_at_the_end_tells_exactly_what_was_lost_where(fates in fates()) {
         let (mut path, node) = travel(&fates);
-        path.learn("a", node.seen, true);
+        path.learn("a", node.seen);
         let sent = sent(&fates);
         let expected = Loss {
             there: count(&fates, Fate::LostThere),
@@ -86,7 +86,7 @@ proptest! {
             by_node: count(&fates, Fate::Dropped),
             ..Loss::default()
         };
-        prop_assert_eq!(path.loss(sent, known(&path, sent.all), 0), expected);
+        prop_assert_eq!(path.loss(sent, known(&path, sent.all), 0, 0), expected);
     }
 
     #[test]
@@ -102,13 +102,13 @@ proptest! {
             unknown: untold.len() as u64,
             ..Loss::default()
         };
-        prop_assert_eq!(path.loss(sent, known(&path, sent.all), 0), expected);
+        prop_assert_eq!(path.loss(sent, known(&path, sent.all), 0, 0), expected);
     }
 
     #[test]
     fn whatever_a_node_says_no_probe_is_counted_twice(
         heard in proptest::collection::vec((any::<[u64; 6]>(), any::<u32>(), 0..3u8), 0..20),
-        sent in any::<[u16; 3]>(), known in 0..70_000u64, apart in 0..9u64, last: bool,
+        sent in any::<[u16; 3]>(), known in 0..70_000u64, apart in 0..9u64, forgotten: u8,
     ) {
         let mut path = Path::default();
         for ([count, duplicates, lowest, highest, window, dropped], overflowed, node) in heard {
@@ -118,10 +118,10 @@ proptest! {
                 count: count % bound, duplicates: duplicates % bound, lowest, highest, window, dropped: dropped % bound,
                 overflowed,
             };
-            path.learn(&node.to_string(), seen, last);
+            path.learn(&node.to_string(), seen);
         }
         let all = Sent { all: sent[0].into(), answered: sent[1].min(sent[0]).into(), overflow: sent[2].into() };
-        let loss = path.loss(all, known.min(all.all), apart);
+        let loss = path.loss(all, known.min(all.all), apart, forgotten.into());
         let sum = loss.network() + loss.by_node + loss.by_us;
         prop_assert!(sum <= all.all - all.answered, "{loss:?} of {all:?}");
     }
@@ -136,16 +136,16 @@ fn a_flow_may_move_to_another_node_or_be_forgotten_by_one() {
     path.hear("a", 24, life(20, 24));
     // "b" again after it forgot; 25 to 29 never arrived.
     path.hear("b", 39, life(30, 39));
-    let loss = path.loss(Sent { all: 40, answered: 35, overflow: 0 }, 40, 0);
+    let loss = path.loss(Sent { all: 40, answered: 35, overflow: 0 }, 40, 0, 0);
     assert_eq!(loss, Loss { there: 5, ..Loss::default() });
 }
 
 #[test]
 fn what_may_have_been_a_probe_that_was_not_waited_for_proves_nothing() {
     let mut path = Path::default();
-    path.learn("a", Seen { count: 6, highest: 9, ..Seen::default() }, true);
+    path.learn("a", Seen { count: 6, highest: 9, ..Seen::default() });
     // Of ten, three are not counted: of the six that arrived up to three may be of those.
-    let loss = path.loss(Sent { all: 7, answered: 2, overflow: 0 }, 7, 3);
+    let loss = path.loss(Sent { all: 7, answered: 2, overflow: 0 }, 7, 3, 0);
     assert_eq!(loss, Loss { there: 1, back: 1, unknown: 3, ..Loss::default() });
 }
 
@@ -162,10 +162,30 @@ fn who_overtook_whom_is_told_by_direction() {
 #[test]
 fn what_our_own_socket_dropped_is_not_the_networks_loss() {
     let all = Sent { all: 10, answered: 6, overflow: 3 };
-    assert_eq!(Path::default().loss(all, 0, 0), Loss { unknown: 1, by_us: 3, ..Loss::default() });
+    assert_eq!(Path::default().loss(all, 0, 0, 0), Loss { unknown: 1, by_us: 3, ..Loss::default() });
     let mut path = Path::default();
-    path.learn("a", Seen { count: 9, highest: 9, ..Seen::default() }, true);
-    assert_eq!(path.loss(all, 10, 0), Loss { there: 1, by_us: 3, ..Loss::default() });
+    path.learn("a", Seen { count: 9, highest: 9, ..Seen::default() });
+    assert_eq!(path.loss(all, 10, 0, 0), Loss { there: 1, by_us: 3, ..Loss::default() });
+}
+
+#[test]
+fn what_a_node_may_have_forgotten_is_not_known() {
+    let mut path = Path::default();
+    let answer = Seen { count: 4, lowest: 6, highest: 9, ..Seen::default() };
+    path.learn("a", answer);
+    let all = Sent { all: 12, answered: 3, overflow: 0 };
+    // It remembers four of 6 to 11, of which three were answered, and none before.
+    assert_eq!(path.forgotten(), 6);
+    let loss = path.loss(all, 12, 0, 6);
+    assert_eq!(loss, Loss { there: 2, back: 1, unknown: 6, ..Loss::default() });
+}
+
+#[test]
+fn a_node_that_remembers_less_than_it_told_is_not_believed() {
+    let mut path = Path::default();
+    path.hear("a", 5, Seen { count: 6, highest: 5, ..Seen::default() });
+    path.learn("a", Seen { count: 2, lowest: 8, highest: 9, ..Seen::default() });
+    assert_eq!((path.horizon(), path.forgotten()), (Some(5), 8));
 }
 
 #[test]
@@ -173,7 +193,7 @@ fn what_the_nodes_queue_had_no_room_for_is_not_the_networks_loss() {
     let mut path = Path::default();
     path.hear("a", 9, Seen { count: 6, highest: 9, overflowed: 3, ..Seen::default() });
     let all = Sent { all: 10, answered: 6, overflow: 0 };
-    assert_eq!(path.loss(all, 10, 0), Loss { there: 1, by_node: 3, ..Loss::default() });
-    path.learn("a", Seen { count: 6, highest: 9, overflowed: 100, ..Seen::default() }, true);
-    assert_eq!(path.loss(all, 10, 0), Loss { by_node: 4, ..Loss::default() }, "also of others");
+    assert_eq!(path.loss(all, 10, 0, 0), Loss { there: 1, by_node: 3, ..Loss::default() });
+    path.learn("a", Seen { count: 6, highest: 9, overflowed: 100, ..Seen::default() });
+    assert_eq!(path.loss(all, 10, 0, 0), Loss { by_node: 4, ..Loss::default() }, "also of others");
 }

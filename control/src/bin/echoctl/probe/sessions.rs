@@ -37,17 +37,17 @@ pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>) -
     if nodes.is_empty() || !subject.settings.stamped || loss.network() + loss.by_node == 0 {
         return sessions;
     }
-    let answers = all(global, nodes.values().copied(), run.session()).await;
-    sessions.silent = nodes.keys().filter(|name| !answers.contains_key(**name)).map(ToString::to_string).collect();
     let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
     let flows = flows(&addresses, subject.settings.source_ports);
+    let answers = all(global, nodes.values().copied(), run.session(), flows.len()).await;
+    sessions.silent = nodes.keys().filter(|name| !answers.contains_key(**name)).map(ToString::to_string).collect();
     for (flow, (reflector, _)) in subject.reflectors.iter().cycle().zip(flows).enumerate() {
         let Some(node) = &reflector.node else { continue };
         let Some(answer) = answers.get(&node.name) else { continue };
         let (seen, dropped) = sum(answer, flow);
-        // Only what forgot nothing can tell that nothing came.
-        let whole = seen.count > 0 || (answer.evicted == 0 && answer.overflowed == 0);
-        run.learn(flow, &node.name, seen, whole);
+        if seen.count > 0 || tells_all(answer) {
+            run.learn(flow, &node.name, seen);
+        }
         for (reason, count) in dropped {
             *sessions.dropped.entry(reason).or_default() += count;
         }
@@ -60,13 +60,15 @@ async fn all(
     global: &Global,
     nodes: impl Iterator<Item = &Known>,
     session: u64,
+    flows: usize,
 ) -> BTreeMap<String, v1::ListSessionsResponse> {
     let mut answers = BTreeMap::new();
     let end = Instant::now() + DEADLINE;
     let Ok(Ok(control)) = timeout_at(end, control(global)).await else { return answers };
+    let (session, limit) = (format!("{session:016x}"), u32::try_from(flows).unwrap_or(u32::MAX));
     let mut asked = JoinSet::new();
     for Known { name, pool } in nodes.cloned() {
-        let request = v1::NodesListSessionsRequest { name: name.clone(), pool, session: format!("{session:016x}") };
+        let request = v1::NodesListSessionsRequest { name: name.clone(), pool, session: session.clone(), limit };
         let mut control = control.clone();
         // Control bounds how many of them it asks at the same time.
         asked.spawn(async move { (name, control.nodes.list_sessions(request).await) });
@@ -81,13 +83,21 @@ async fn all(
     answers
 }
 
+/// Whether nothing came of a flow that is not in the answer: only who read all, forgot none and told all can say so.
+fn tells_all(answer: &v1::ListSessionsResponse) -> bool {
+    answer.evicted == 0
+        && answer.overflowed == 0
+        && usize::try_from(answer.total).is_ok_and(|total| total <= answer.flows.len())
+}
+
 /// All that a node received of one flow: of TCP, each connection has a part of it.
 fn sum(answer: &v1::ListSessionsResponse, flow: usize) -> (Seen, BTreeMap<String, u64>) {
-    let (mut seen, mut dropped) = (Seen::default(), BTreeMap::<String, u64>::new());
+    let (mut seen, mut dropped) = (Seen { lowest: u64::MAX, ..Seen::default() }, BTreeMap::<String, u64>::new());
     for part in answer.flows.iter().filter(|part| usize::try_from(part.flow) == Ok(flow)) {
         seen.count = seen.count.saturating_add(part.received);
         let overflowed = u32::try_from(part.overflowed).unwrap_or(u32::MAX);
         seen.overflowed = seen.overflowed.saturating_add(overflowed);
+        seen.lowest = seen.lowest.min(part.lowest);
         seen.duplicates = seen.duplicates.saturating_add(part.duplicates);
         if part.highest >= seen.highest {
             (seen.highest, seen.window) = (part.highest, part.window);
@@ -97,6 +107,9 @@ fn sum(answer: &v1::ListSessionsResponse, flow: usize) -> (Seen, BTreeMap<String
             let of_reason = dropped.entry(reason.clone()).or_default();
             *of_reason = of_reason.saturating_add(*count);
         }
+    }
+    if seen.count == 0 {
+        seen.lowest = 0;
     }
     (seen, dropped)
 }
@@ -111,12 +124,26 @@ mod tests {
             flow,
             received,
             highest,
+            lowest: received,
             dropped: [("rate_limit".to_owned(), 2)].into(),
             ..Default::default()
         };
         let flows = vec![part(1, 5, 9), part(1, 4, 4), part(2, 100, 100)];
         let (seen, dropped) = sum(&v1::ListSessionsResponse { flows, ..Default::default() }, 1);
-        assert_eq!((seen.count, seen.highest, seen.dropped), (9, 9, 4));
+        assert_eq!((seen.count, seen.lowest, seen.highest, seen.dropped), (9, 4, 9, 4));
         assert_eq!(dropped.get("rate_limit"), Some(&4));
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_or_forgot_some_does_not_tell_that_nothing_came() {
+        let answer = |total, evicted| v1::ListSessionsResponse {
+            flows: vec![v1::SessionFlow::default()],
+            total,
+            evicted,
+            ..Default::default()
+        };
+        assert!(tells_all(&answer(1, 0)));
+        assert!(!tells_all(&answer(2, 0)), "cut off");
+        assert!(!tells_all(&answer(1, 1)), "forgot one");
     }
 }

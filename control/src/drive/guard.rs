@@ -1,8 +1,8 @@
 //! The fleet's own UDP ports: what pools say, what nodes are assigned and what they have bound -> `guard/ports`, which
 //! all nodes watch.
 //!
-//! Part of the drive; one fenced transaction when they change. A node answers no datagram from these ports, or two nodes
-//! could answer each other for ever. It must never leave out a port that a node may still serve.
+//! Part of the drive; one fenced transaction when they change. A node answers no datagram from these ports, or two
+//! nodes could answer each other for ever. It must never leave out a port that a node may still serve.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -40,6 +40,9 @@ pub(super) const MAX_QUEUED: usize = 2 * UDP_RECEIVE_BUFFER / 512;
 /// lowers this to net.core.wmem_max.
 const UDP_SEND_BUFFER: usize = 4 << 20;
 
+/// Any port would do to learn what the kernel thinks of an address.
+const DISCARD: u16 = 9;
+
 /// Whose address it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -81,6 +84,10 @@ impl Group {
             }
             inodes.push(owner::inode(&socket)?);
             sockets.push(socket);
+        }
+        if protocol == Protocol::Udp && is_broadcast(wanted.ip())? {
+            let cause = "a broadcast address: many hosts would answer each datagram; use one of this host's own";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, cause));
         }
         Ok(Self { protocol, claim, sockets, inodes, address, listening: false })
     }
@@ -129,6 +136,15 @@ impl Group {
             Protocol::Udp => NewSocket::Udp(socket.into()),
         })
     }
+}
+
+/// Whether many hosts get what is sent to `address`, which the kernel lets anybody bind. What it does not let anybody do
+/// without having asked is to send there: it says so when a socket is connected, and nothing is sent.
+fn is_broadcast(address: IpAddr) -> io::Result<bool> {
+    let IpAddr::V4(v4) = address else { return Ok(false) };
+    let sender = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    let connected = sender.connect(&SockAddr::from(SocketAddr::new(address, DISCARD)));
+    Ok(v4.is_broadcast() || connected.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
 }
 
 /// An unbound, non-blocking socket with all that connections inherit.

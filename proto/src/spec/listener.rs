@@ -3,7 +3,7 @@
 //! Part of the validity rule; called by [`super::Check::template`] only.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use super::{Check, ListenerPlan, MAX_LISTENERS, Protocol};
@@ -56,6 +56,10 @@ impl Check {
         match address(listener) {
             Address::Named(address) if address.is_multicast() => {
                 self.fail(&path, format!("{address} is a multicast address"));
+                None
+            }
+            Address::Named(address) if address == Ipv4Addr::BROADCAST => {
+                self.fail(&path, format!("{address} is a broadcast address"));
                 None
             }
             Address::Named(address) => Some(address),

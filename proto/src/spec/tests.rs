@@ -130,6 +130,7 @@ fn each_bound_holds() {
         (one("port: 7, service: {echo: {}}"), "protocol: required"),
         (one("protocol: TCP, port: 7, address: here, service: {echo: {}}"), "expected an IP address"),
         (one("protocol: TCP, port: 7, address: 224.0.0.1, service: {echo: {}}"), "multicast"),
+        (one("protocol: UDP, port: 7, address: 255.255.255.255, service: {echo: {}}"), "broadcast"),
         (read(&listeners("[]")).map(|_| ()), "at least one listener"),
         (read(&pool("{replicas: 100001}")).map(|_| ()), "100001 is too large"),
         (read(&pool("{template: {limits: {maxConnections: 0}}}")).map(|_| ()), "maxConnections: must be at least 1"),

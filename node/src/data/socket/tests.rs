@@ -46,6 +46,18 @@ fn a_successor_stands_beside_the_group_that_leaves() {
 }
 
 #[test]
+fn no_datagrams_are_taken_at_a_broadcast_address() {
+    let bind = |protocol, address: [u8; 4]| Group::bind(protocol, (address, 0).into(), 1, Claim::Free);
+    for broadcast in [[127, 255, 255, 255], [255, 255, 255, 255]] {
+        let error = bind(Protocol::Udp, broadcast).unwrap_err();
+        assert!(error.to_string().starts_with("a broadcast address"), "{error}");
+    }
+    for own in [[127, 255, 255, 254], [0, 0, 0, 0]] {
+        bind(Protocol::Udp, own).unwrap();
+    }
+}
+
+#[test]
 fn both_ways_have_room_for_a_burst() {
     let group = Group::bind(Protocol::Udp, ANY_PORT, 1, Claim::Free).unwrap();
     // As much as this host gives to whoever asks.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,10 +111,18 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // Nobody is started any more, and every node ends, also one that was started just now and is remembered nowhere.
+        let _ = fs::remove_file(&self.binary);
         for record in self.alive().values() {
             Handle::open(record.pid).iter().for_each(Handle::kill);
         }
-        let _ = fs::remove_dir_all(&self.directory);
+        // A start that was on its way may still put files there.
+        let end = std::time::Instant::now() + DEADLINE;
+        while fs::remove_dir_all(&self.directory).is_err_and(|e| e.kind() != io::ErrorKind::NotFound)
+            && std::time::Instant::now() < end
+        {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -9,24 +9,23 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::pace::{Pace, in_time, wait};
+use super::pace::{Pace, wait};
 use super::watch::Progress;
 use super::{Load, Report};
 use crate::pattern;
 
-/// Exchanges messages as `sender` until the pace ends and all answers are there.
+/// Exchanges messages over `stream` as `sender` until the pace ends and all answers are there.
 pub(super) async fn exchange(
     load: &Load,
+    stream: TcpStream,
     sender: u64,
-    pace: Pace,
+    pace: &mut Pace,
     progress: &Progress,
     report: &mut Report,
 ) -> io::Result<()> {
-    let stream = in_time(TcpStream::connect(load.address)).await?;
-    stream.set_nodelay(true)?;
     let mut talk = Talk::new(load, sender);
     loop {
-        let next = talk.fill(&pace, progress, report);
+        let next = talk.fill(pace, progress, report);
         talk.write(&stream)?;
         if talk.times.is_empty() && next.is_none() {
             return Ok(());
@@ -64,7 +63,7 @@ impl Talk {
 
     /// Adds the messages that are due and have room; returns when the next one is meant to go, if time is all it waits
     /// for.
-    fn fill(&mut self, pace: &Pace, progress: &Progress, report: &mut Report) -> Option<Instant> {
+    fn fill(&mut self, pace: &mut Pace, progress: &Progress, report: &mut Report) -> Option<Instant> {
         let now = Instant::now();
         while self.times.len() < self.in_flight {
             let intended = pace.intended(self.sent, now)?;
@@ -112,7 +111,7 @@ impl Talk {
             progress.answered();
             let number = self.sent - 1 - self.times.len() as u64;
             pattern::fill(&mut self.message, self.sender, number);
-            report.judged(self.answer == self.message, intended.elapsed());
+            report.judged(self.answer == self.message, intended);
         }
         Ok(())
     }

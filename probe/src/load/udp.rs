@@ -3,14 +3,14 @@
 //! Called by [`super::run`].
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::pace::{Pace, wait};
 use super::watch::Progress;
-use super::{ANSWER_TIMEOUT, Load, MAX_SIZE, Report};
+use super::{Load, MAX_SIZE, Report};
 use crate::pattern;
 
 /// How often datagrams without an answer are looked for.
@@ -19,18 +19,19 @@ const EXPIRY_PERIOD: Duration = Duration::from_millis(50);
 /// Sends datagrams as `sender` until the pace ends, then waits for the last answers.
 pub(super) async fn exchange(
     load: &Load,
+    address: SocketAddr,
     sender: u64,
-    pace: Pace,
+    pace: &mut Pace,
     progress: &Progress,
     report: &mut Report,
 ) -> io::Result<()> {
-    let own: IpAddr = if load.address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let own: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((own, 0)).await?;
-    socket.connect(load.address).await?;
+    socket.connect(address).await?;
     let mut window = Window::new(sender, load);
     let mut expiry = Instant::now() + EXPIRY_PERIOD;
     loop {
-        let next = window.send(&socket, &pace, progress, report).await?;
+        let next = window.send(&socket, pace, progress, report).await?;
         if window.is_empty() && next.is_none() {
             return Ok(());
         }
@@ -40,7 +41,7 @@ pub(super) async fn exchange(
         window.take(&socket, progress, report)?;
         let now = Instant::now();
         if now >= expiry {
-            report.lost += window.expire(now);
+            window.expire(now);
             expiry = now + EXPIRY_PERIOD;
         }
     }
@@ -49,6 +50,7 @@ pub(super) async fn exchange(
 /// Datagrams in flight, each in a place of its own, so that one that is lost keeps no other waiting.
 struct Window {
     sender: u64,
+    timeout: Duration,
     places: Vec<Place>,
     /// Places where none is.
     free: Vec<usize>,
@@ -79,7 +81,7 @@ impl Window {
         let free = (0..load.in_flight).rev().collect();
         // One byte more, so that a longer answer shows.
         let (message, answer) = (vec![0; load.size], vec![0; MAX_SIZE + 1]);
-        Self { sender, places, free, count: 0, message, answer }
+        Self { sender, timeout: load.timeout, places, free, count: 0, message, answer }
     }
 
     fn is_empty(&self) -> bool {
@@ -90,7 +92,7 @@ impl Window {
     async fn send(
         &mut self,
         socket: &UdpSocket,
-        pace: &Pace,
+        pace: &mut Pace,
         progress: &Progress,
         report: &mut Report,
     ) -> io::Result<Option<Instant>> {
@@ -128,11 +130,13 @@ impl Window {
         Some(sent)
     }
 
-    /// Gives up those that were sent too long before `now`; returns how many that were.
-    fn expire(&mut self, now: Instant) -> u64 {
-        let late = |place: &&Place| place.sent.is_some_and(|sent| now.duration_since(sent.at) >= ANSWER_TIMEOUT);
+    /// Gives up those that were sent too long before `now`.
+    fn expire(&mut self, now: Instant) {
+        let late = |place: &&Place| place.sent.is_some_and(|sent| now.duration_since(sent.at) >= self.timeout);
         let numbers: Vec<u64> = self.places.iter().filter(late).map(|place| place.number).collect();
-        numbers.into_iter().filter_map(|number| self.land(number)).count() as u64
+        for number in numbers {
+            self.land(number);
+        }
     }
 
     /// Takes all answers that are there.
@@ -151,12 +155,15 @@ impl Window {
             report.mismatches += 1;
             return;
         };
-        let Some(sent) = self.land(number) else {
-            report.strays += 1;
-            return;
-        };
-        progress.answered();
         pattern::fill(&mut self.message, self.sender, number);
-        report.judged(self.answer.get(..len) == Some(&self.message), sent.intended.elapsed());
+        let right = self.answer.get(..len) == Some(&self.message);
+        match self.land(number) {
+            Some(sent) => {
+                progress.answered();
+                report.judged(right, sent.intended);
+            }
+            None if right => report.strays += 1,
+            None => report.mismatches += 1,
+        }
     }
 }

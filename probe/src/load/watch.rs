@@ -1,20 +1,22 @@
-//! What a load has done so far, for who watches it: the terminal, and the watchdog over one TCP connection.
+//! A load that runs: what it has done so far, for the terminal and for the watchdog over one TCP connection, and the way
+//! to end it.
 //!
-//! Written by the senders of [`super`], read by anybody.
+//! Counted by the senders of [`super`], read and stopped by anybody.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout};
 
-use super::{ANSWER_TIMEOUT, Report};
+use super::Report;
 
-/// Counts of a load that runs.
+/// A load that runs.
 #[derive(Debug, Default)]
 pub struct Live {
     sent: AtomicU64,
     answered: AtomicU64,
+    stopped: OnceLock<Instant>,
 }
 
 impl Live {
@@ -27,6 +29,16 @@ impl Live {
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
+
+    /// Sends no more; what is out is waited for.
+    pub fn stop(&self) {
+        self.stopped.get_or_init(Instant::now);
+    }
+
+    /// When it was stopped, if it was.
+    pub(super) fn stopped(&self) -> Option<Instant> {
+        self.stopped.get().copied()
+    }
 }
 
 /// The counts of one sender, which also count for all.
@@ -34,11 +46,13 @@ impl Live {
 pub(super) struct Progress {
     own: Live,
     all: Arc<Live>,
+    timeout: Duration,
 }
 
 impl Progress {
-    pub(super) fn new(all: Arc<Live>) -> Self {
-        Self { own: Live::default(), all }
+    /// Of a sender whose answers may take as long as `timeout`.
+    pub(super) fn new(all: Arc<Live>, timeout: Duration) -> Self {
+        Self { own: Live::default(), all, timeout }
     }
 
     pub(super) fn sent(&self) {
@@ -51,31 +65,33 @@ impl Progress {
         self.all.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Messages that wait for their answer.
-    pub(super) fn waiting(&self) -> u64 {
-        self.own.sent().saturating_sub(self.own.answered())
-    }
-
     /// Runs `exchange`, but gives it up when one of its messages has waited for too long.
     ///
     /// One timer for many messages: one for each would cost the client more than the message.
-    pub(super) async fn guard(&self, exchange: impl Future<Output = io::Result<()>>) -> Option<io::Result<()>> {
+    pub(super) async fn guard(&self, exchange: impl Future<Output = io::Result<()>>) -> io::Result<()> {
         tokio::pin!(exchange);
         loop {
             let (waited, seen) = (self.waiting() > 0, self.own.answered());
-            match timeout(ANSWER_TIMEOUT, &mut exchange).await {
-                Ok(result) => return Some(result),
-                Err(_) if waited && self.own.answered() == seen => return None,
+            match timeout(self.timeout, &mut exchange).await {
+                Ok(result) => return result,
+                // Its messages are lost, which says it.
+                Err(_) if waited && self.own.answered() == seen => return Ok(()),
                 Err(_) => {}
             }
         }
     }
 
-    /// Tells how a TCP exchange ended.
-    pub(super) fn ended(&self, how: Option<io::Result<()>>, report: &mut Report) {
-        if let Some(Err(e)) = &how {
+    /// Tells how an exchange ended, after which no answer is waited for.
+    pub(super) fn ended(&self, how: io::Result<()>, report: &mut Report) {
+        if let Err(e) = how {
             report.failed(e);
         }
-        report.lost += self.waiting();
+        report.sent = self.own.sent();
+        report.lost = self.waiting();
+    }
+
+    /// Messages without an answer.
+    fn waiting(&self) -> u64 {
+        self.own.sent().saturating_sub(self.own.answered())
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! It must never count a round in which an echo was wrong, or in which the node lost one.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use echo_probe::load::{self, Load, Report, Transport};
+use echo_probe::load::{self, ANSWER_TIMEOUT, Load, Report, Transport};
 
 use crate::case::Case;
 use crate::server::{Kind, Server};
@@ -75,17 +76,17 @@ pub(crate) fn measure(case: &'static Case, plan: &Plan) -> Result<Figures, Failu
 
 fn sample(case: &Case, server: &Server, plan: &Plan) -> Result<Sample, Failure> {
     let load = Load {
-        address: server.address,
         transport: case.transport,
         connections: case.connections,
         reconnect: case.reconnect,
         size: case.size,
         in_flight: case.in_flight,
         duration: plan.load_time(),
+        timeout: ANSWER_TIMEOUT,
         rate: None,
     };
     let before = cost::cpu(server.pid())?;
-    let report = put(load)?;
+    let report = put(load, server.address)?;
     let spent = cost::cpu(server.pid())?.saturating_sub(before);
     if !report.is_clean() {
         return Err(
@@ -98,9 +99,9 @@ fn sample(case: &Case, server: &Server, plan: &Plan) -> Result<Sample, Failure> 
 }
 
 /// Runs a load on this thread, which has a core of its own.
-pub(crate) fn put(load: Load) -> Result<Report, Failure> {
+pub(crate) fn put(load: Load, address: SocketAddr) -> Result<Report, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(load::run(load, &Arc::default())))
+    Ok(runtime.block_on(load::run(load, &[address], &Arc::default())).iter().sum())
 }
 
 fn figure(kind: Kind, samples: &[Sample], base: &[Sample]) -> Option<Figure> {

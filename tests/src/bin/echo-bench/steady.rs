@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use echo_probe::load::{Load, Transport};
+use echo_probe::load::{ANSWER_TIMEOUT, Load, Transport};
 
 use crate::server::{Kind, Server};
 use crate::{Failure, Plan, cost, figures};
@@ -39,9 +39,9 @@ pub(crate) fn measure(plan: &Plan) -> Result<Steady, Failure> {
             1 => (Transport::Udp, false, &udp),
             _ => (Transport::Tcp, true, &tcp),
         };
-        let (address, rate, connections, size, in_flight) = (server.address, None, 16, 512, 16);
-        let report =
-            figures::put(Load { address, transport, connections, reconnect, size, in_flight, duration, rate })?;
+        let (connections, size, in_flight, rate, timeout) = (16, 512, 16, None, ANSWER_TIMEOUT);
+        let load = Load { transport, connections, reconnect, size, in_flight, duration, timeout, rate };
+        let report = figures::put(load, server.address)?;
         if !report.is_clean() {
             return Err(format!("{NAME}: not every echo came back right: {report:?}").into());
         }

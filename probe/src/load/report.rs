@@ -1,0 +1,165 @@
+//! What became of a load.
+//!
+//! Written by the senders of [`super`], read by who asked for it.
+
+use std::fmt;
+use std::iter::Sum;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+/// Longest latency that is told apart, in nanoseconds: a minute.
+const MAX_LATENCY: u64 = 60_000_000_000;
+/// Digits of a latency that are kept.
+const LATENCY_DIGITS: u8 = 3;
+
+/// What became of a load, or of the part of it that one address got.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Echoes that came back right.
+    pub echoes: u64,
+    /// Answers that were not what was sent.
+    pub mismatches: u64,
+    /// Messages without an answer.
+    pub lost: u64,
+    /// Right answers that nobody waited for any more: late, or doubled.
+    pub strays: u64,
+    /// Messages of an open loop that this program sent later than [`super::LATE`]: what was measured is then also itself.
+    pub late_sends: u64,
+    /// Messages of an open loop that were as late because all room was taken by messages without an answer.
+    pub held: u64,
+    /// Messages of an open loop that were meant to go and never did.
+    pub unsent: u64,
+    /// Datagrams that this host's kernel did not take (ENOBUFS).
+    pub refused: u64,
+    /// Connections and sockets that failed.
+    pub errors: u64,
+    /// The first of those, in words.
+    pub first_error: Option<String>,
+    /// When the senders began, and when they were to end.
+    pub(super) begin: Option<Instant>,
+    pub(super) end: Option<Instant>,
+    /// When the last answer came.
+    last: Option<Instant>,
+    latency: Latency,
+}
+
+/// In nanoseconds.
+#[derive(Clone)]
+struct Latency(Histogram<u64>);
+
+/// Its counters would fill pages.
+impl fmt::Debug for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(latency) = self;
+        let at = |quantile| Duration::from_nanos(latency.value_at_quantile(quantile));
+        write!(f, "{} from {:?} to {:?}, median {:?}", latency.len(), at(0.0), at(1.0), at(0.5))
+    }
+}
+
+impl Report {
+    #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
+    pub(super) fn new() -> Self {
+        let latency = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
+        let (sent, echoes, mismatches, lost, strays) = (0, 0, 0, 0, 0);
+        let (late_sends, held, unsent, refused, errors, first_error) = (0, 0, 0, 0, 0, None);
+        let (begin, end, last) = (None, None, None);
+        Self {
+            sent,
+            echoes,
+            mismatches,
+            lost,
+            strays,
+            late_sends,
+            held,
+            unsent,
+            refused,
+            errors,
+            first_error,
+            begin,
+            end,
+            last,
+            latency: Latency(latency),
+        }
+    }
+
+    /// Whether there were echoes, and all came back once and right.
+    pub fn is_clean(&self) -> bool {
+        self.echoes > 0 && [self.mismatches, self.lost, self.strays, self.refused, self.errors] == [0; 5]
+    }
+
+    /// From the start to the end of the sending, or to the last answer, if that came later.
+    pub fn elapsed(&self) -> Duration {
+        let end = self.end.max(self.last);
+        end.zip(self.begin).map_or(Duration::ZERO, |(end, begin)| end.saturating_duration_since(begin))
+    }
+
+    /// Echoes a second.
+    pub fn rate(&self) -> f64 {
+        self.per_second(self.echoes)
+    }
+
+    /// So many of something, a second.
+    pub fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// The latency that this share of the echoes did not exceed; 0 is the shortest, 0.5 the median, 1 the longest.
+    pub fn latency(&self, share: f64) -> Duration {
+        Duration::from_nanos(self.latency.0.value_at_quantile(share))
+    }
+
+    /// All latencies as (up to and with so many nanoseconds, echoes), shortest first, without empty steps.
+    pub fn latencies(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.latency.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    /// Counts an answer to a message that was meant to go then.
+    pub(super) fn judged(&mut self, right: bool, intended: Instant) {
+        let now = Instant::now();
+        self.last = Some(now);
+        if !right {
+            self.mismatches += 1;
+            return;
+        }
+        self.echoes += 1;
+        let nanos = now.saturating_duration_since(intended).as_nanos();
+        self.latency.0.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn failed(&mut self, error: impl fmt::Display) {
+        self.errors += 1;
+        self.first_error.get_or_insert_with(|| error.to_string());
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.echoes += other.echoes;
+        self.mismatches += other.mismatches;
+        self.lost += other.lost;
+        self.strays += other.strays;
+        self.late_sends += other.late_sends;
+        self.held += other.held;
+        self.unsent += other.unsent;
+        self.refused += other.refused;
+        self.errors += other.errors;
+        self.first_error = self.first_error.take().or_else(|| other.first_error.clone());
+        // All began at the same time.
+        self.begin = self.begin.or(other.begin);
+        self.end = self.end.max(other.end);
+        self.last = self.last.max(other.last);
+        // Same bounds, so that everything fits.
+        let _ = self.latency.0.add(&other.latency.0);
+    }
+}
+
+impl<'a> Sum<&'a Report> for Report {
+    fn sum<I: Iterator<Item = &'a Report>>(reports: I) -> Self {
+        let mut all = Self::new();
+        reports.for_each(|report| all.add(report));
+        all
+    }
+}

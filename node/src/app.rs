@@ -94,7 +94,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (leave, left) = watch::channel(None);
     let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
     let meter = metrics.meter();
-    critical.spawn("clock", clock::watch(report_cell.clone(), clock_error));
+    critical.spawn("clock", clock::watch(report_cell.clone(), clock_error, settings.clock_error));
     critical.spawn("refused sources", refused::watch(report_cell.clone(), counters.clone()));
     critical.spawn("metrics", metrics::register(&meter, &counters, settings.pool.as_str()));
     instruments::observe_revision(&meter, &settings.pool, report.clone());

@@ -59,6 +59,8 @@ pub struct Settings {
     pub lifeline: bool,
     /// How long the drain at the end may take, whatever the template says.
     pub drain_deadline: Option<Duration>,
+    /// How far off the host's clock may be; `None`: what the kernel tells.
+    pub clock_error: Option<Duration>,
 }
 
 /// Where the config comes from.

@@ -149,7 +149,7 @@ pub async fn run(
         lines,
         message: Vec::new(),
     };
-    prober.book.set_clock_error(system::clock_error());
+    prober.book.set_clock_error(settings.clock_error.or_else(system::clock_error));
     let mut due = prober.next_due();
     loop {
         let end = prober.book.next_end().map(|end| prober.start + end);

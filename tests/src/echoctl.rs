@@ -47,6 +47,17 @@ impl Echoctl {
         self.run_args(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// The document that a probe prints, and its exit code.
+    ///
+    /// # Panics
+    /// When it prints none.
+    #[track_caller]
+    pub fn probe(&self, line: &str) -> (Value, i32) {
+        let output = self.run(&format!("probe {line} -o json"));
+        let document = serde_json::from_str(&output.stdout);
+        (document.unwrap_or_else(|e| panic!("{line}: {e}: {}{}", output.stdout, output.stderr)), output.code)
+    }
+
     /// Runs it with these arguments.
     ///
     /// # Panics

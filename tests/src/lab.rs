@@ -5,7 +5,7 @@
 //! here has a name on the machine: a namespace lasts as long as the file that holds it, so all of it ends with the
 //! process, however that ends.
 //!
-//! It needs root, or the right to make user namespaces, and iproute2; without them a test fails and says so.
+//! It needs root, or the right to make user namespaces, iproute2 and nftables; without them a test fails and says so.
 
 mod inside;
 pub mod net;
@@ -102,6 +102,32 @@ impl Party {
     /// From now on nothing that it sends to `other` arrives; the other way is left as it is.
     pub fn cut_towards(&self, other: &Self) {
         self.within(|| ip(&format!("neigh replace {} lladdr {NOBODY} dev {PORT} nud permanent", other.address)));
+    }
+
+    /// From now on it receives only a part of the datagrams that come: of each `of` one is lost on its way, by chance.
+    pub fn lose_arriving(&self, of: u32) {
+        let lost = format!("numgen random mod {of} 0");
+        self.nft("add table ip loss");
+        self.nft("add counter ip loss lost");
+        self.nft("add chain ip loss arriving { type filter hook input priority 0; }");
+        self.nft(&format!("add rule ip loss arriving meta l4proto udp {lost} counter name lost drop"));
+    }
+
+    /// All arrive again; returns how many were lost.
+    pub fn lose_nothing(&self) -> u64 {
+        // First, so that what is counted is all.
+        self.nft("flush chain ip loss arriving");
+        let rules = self.nft("list counter ip loss lost");
+        let lost = rules.split_whitespace().skip_while(|word| *word != "packets").nth(1);
+        let lost = lost.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no counter in {rules}"));
+        self.nft("delete table ip loss");
+        lost
+    }
+
+    fn nft(&self, rule: &str) -> String {
+        let output = self.within(|| finish(Command::new(tools::foreign("nft")).arg(rule)));
+        assert!(output.status.success(), "nft {rule}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// What it sends to `other` arrives again.

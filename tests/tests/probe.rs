@@ -1,13 +1,10 @@
-//! `echoctl probe` against real nodes, and against what is dead, silent or behind a network that loses.
+//! `echoctl probe` against real nodes, and against what is dead or silent.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
 use std::process::Command;
 
-use echo_tests::cluster::{SETTLED, bound, pool_file, pool_on};
-use echo_tests::lab::net::Net;
-use echo_tests::lab::{self, Lab, Party};
+use echo_tests::cluster::{SETTLED, bound, pool_file};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 use nix::sys::signal::Signal;
@@ -18,20 +15,12 @@ fn echoctl() -> Echoctl {
     Echoctl::new("http://127.0.0.1:1")
 }
 
-/// The document of one run, and its exit code.
-#[track_caller]
-fn probe(echoctl: &Echoctl, line: &str) -> (Value, i32) {
-    let output = echoctl.run(&format!("probe {line} -o json"));
-    let document = serde_json::from_str(&output.stdout);
-    (document.unwrap_or_else(|e| panic!("{line}: {e}: {}{}", output.stdout, output.stderr)), output.code)
-}
-
 #[test]
 fn nodes_and_pools_are_probed_by_their_names() {
     let cluster = Cluster::start(3);
     let nodes = cluster.wait_nodes(3);
     for over in ["udp", "tcp", "tcp --reconnect"] {
-        let (told, code) = probe(&cluster.echoctl(), &format!("{over} pool/default --count 6 --interval 5ms"));
+        let (told, code) = cluster.echoctl().probe(&format!("{over} pool/default --count 6 --interval 5ms"));
         assert_eq!(code, 0, "{told}");
         let probes = told["probes"].as_array().unwrap();
         assert!(probes.len() == 6 && probes.iter().all(|probe| probe["outcome"] == "answered"), "{told}");
@@ -100,7 +89,7 @@ fn silence_is_loss_and_nobody_knows_where() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let line = format!("udp {address} --count 3 --interval 2ms --timeout 50ms --max-loss 10%");
-    let (told, code) = probe(&echoctl(), &line);
+    let (told, code) = echoctl().probe(&line);
     assert_eq!((code, &told["summary"]["lost"]["unknown"]), (1, &3.into()), "{told}");
     let outcomes: Vec<_> = told["probes"].as_array().unwrap().iter().map(|probe| &probe["outcome"]).collect();
     assert_eq!(outcomes, ["silent"; 3]);
@@ -172,167 +161,13 @@ fn wrong_usage_is_told_with_what_is_expected() {
     }
 }
 
-/// A node by itself on a host of the lab.
-fn lone_node(host: &Party, dir: &Path) -> Process {
-    std::fs::write(dir.join("pool.yaml"), pool_on(1, 7007)).unwrap();
-    let mut command = Command::new(tools::ours("echo-node"));
-    command.arg("--config").arg(dir.join("pool.yaml")).args(["--id", "far", "--lifeline", "--grpc", "127.0.0.1:0"]);
-    command.args(["--http", "127.0.0.1:0", "--insecure"]);
-    host.within(|| Process::start("node", dir, command))
-}
-
-/// The number of the last probe of this outcome in a document that is being written; 0: none.
-fn last(log: &str, outcome: &str) -> u64 {
-    let probes = log.lines().filter_map(|line| serde_json::from_str::<Value>(line.trim_end_matches(',')).ok());
-    probes.filter(|probe| probe["outcome"] == outcome).filter_map(|probe| probe["seq"].as_u64()).max().unwrap_or(0)
-}
-
-/// Silent probes of a document, as runs of consecutive numbers.
-fn gaps(told: &Value) -> Vec<usize> {
-    let probes = told["probes"].as_array().unwrap();
-    let silent = probes.iter().filter(|probe| probe["outcome"] == "silent").map(|probe| probe["seq"].as_u64().unwrap());
-    let mut silent: Vec<u64> = silent.collect();
-    silent.sort_unstable();
-    silent.chunk_by(|a, b| a + 1 == *b).map(<[u64]>::len).collect()
-}
-
-#[test]
-fn loss_is_told_in_the_direction_in_which_it_was() {
-    lab::run("loss_is_told_in_the_direction_in_which_it_was", || {
-        let (mut lab, dir) = (Lab::new(), tools::scratch("probe"));
-        let (client, far) = (lab.party("client"), lab.party("far"));
-        let node = lone_node(&far, &dir);
-        let address = format!("{}:7007", far.address);
-        eventually("it answers", SETTLED, || {
-            let output = client.within(|| echoctl().run(&format!("probe udp {address} --count 1")));
-            ensure(output.code == 0, || format!("{}{}{}", output.stdout, output.stderr, node.log()))
-        });
-        what_the_path_cannot_take_is_not_sent(&client, &address);
-        let mut command = Command::new(tools::ours("echoctl"));
-        let flags = ["--interval", "10ms", "--timeout", "300ms", "-o", "json"];
-        command.args(["probe", "udp", &address]).args(flags);
-        let mut run = client.within(|| Process::start("probe", &dir, command));
-        // Waits until a probe after the last `other` one is `what`.
-        let until = |what: &str, other: &str| {
-            let since = last(&run.log(), other);
-            eventually(&format!("one after {since} is {what}"), SETTLED, || {
-                ensure(last(&run.log(), what) > since, || run.log())
-            });
-        };
-        until("answered", "silent");
-        client.cut_towards(&far);
-        until("silent", "answered");
-        client.heal_towards(&far);
-        until("answered", "silent");
-        far.cut_towards(&client);
-        until("silent", "answered");
-        far.heal_towards(&client);
-        until("answered", "silent");
-        run.signal(Signal::SIGINT);
-        assert_eq!(run.wait(SETTLED).code(), Some(0), "{}", run.log());
-        let told: Value = serde_json::from_str(&run.log()).unwrap();
-        let lost = &told["summary"]["lost"];
-        assert_eq!(lost["unknown"], 0, "{}", told["summary"]);
-        let [there, back] = gaps(&told)[..] else { panic!("two gaps, not {:?}: {told}", gaps(&told)) };
-        assert_eq!((&lost["there"], &lost["back"]), (&there.into(), &back.into()), "{}", told["summary"]);
-        assert_eq!(told["summary"]["answeredBy"][0]["name"], "far");
-        assert_eq!(told["summary"]["seenAs"][0], client.address.to_string());
-    });
-}
-
-/// The cable takes packets of 1500 bytes; a datagram has 28 bytes before its data.
-fn what_the_path_cannot_take_is_not_sent(client: &Party, address: &str) {
-    let probe = |size: u16| {
-        let line = format!("udp {address} --count 3 --interval 5ms --dont-fragment --dscp EF --size {size}");
-        client.within(|| probe(&echoctl(), &line))
-    };
-    let (told, code) = probe(1472);
-    assert_eq!((code, &told["summary"]["answered"]), (0, &3.into()), "{told}");
-    assert_eq!(told["summary"]["dscps"][0], 46, "as it was marked: {told}");
-    let (told, code) = probe(1473);
-    assert_eq!(
-        (code, &told["summary"]["own"]["unsent"], &told["summary"]["sent"]),
-        (1, &3.into(), &0.into()),
-        "{told}"
-    );
-    let cause = told["probes"][0]["cause"].as_str().unwrap();
-    assert_eq!(cause, "too large for the path, which takes packets of 1500 bytes");
-}
-
-#[test]
-fn what_overflows_while_a_node_is_held_up_is_never_called_loss() {
-    lab::run("what_overflows_while_a_node_is_held_up_is_never_called_loss", || {
-        let (mut lab, dir) = (Lab::new(), tools::scratch("probe"));
-        let (client, far) = (lab.party("client"), lab.party("far"));
-        let node = lone_node(&far, &dir);
-        let address = format!("{}:7007", far.address);
-        let mut command = Command::new(tools::ours("echoctl"));
-        // Long ones fill the queue soon.
-        let flags = ["--interval", "2ms", "--size", "60000", "--timeout", "300ms", "-o", "json"];
-        command.args(["probe", "udp", &address]).args(flags);
-        eventually("it answers", SETTLED, || {
-            let output = client.within(|| echoctl().run(&format!("probe udp {address} --count 1")));
-            ensure(output.code == 0, || format!("{}{}{}", output.stdout, output.stderr, node.log()))
-        });
-        let mut run = client.within(|| Process::start("probe", &dir, command));
-        let until = |what: &str, after: u64| {
-            eventually(&format!("one after {after} is {what}"), SETTLED, || {
-                ensure(last(&run.log(), what) > after, || run.log())
-            });
-            last(&run.log(), what)
-        };
-        let answered = until("answered", 0);
-        node.signal(Signal::SIGSTOP);
-        let silent = until("silent", answered + 300);
-        node.signal(Signal::SIGCONT);
-        until("answered", silent);
-        run.signal(Signal::SIGINT);
-        assert_eq!(run.wait(SETTLED).code(), Some(0), "{}", run.log());
-        let told: Value = serde_json::from_str(&run.log()).unwrap();
-        let summary = &told["summary"];
-        assert!(summary["droppedByNode"]["all"].as_u64() > Some(0), "{summary}");
-        assert_eq!(summary["lost"]["there"], 0, "{summary}");
-    });
-}
-
-#[test]
-fn where_no_answer_comes_at_all_control_asks_the_node() {
-    lab::run("where_no_answer_comes_at_all_control_asks_the_node", || {
-        let net = Net::start();
-        let far = &net.nodes[0].host;
-        let probe =
-            || net.echoctl(0, |echoctl| probe(echoctl, "udp node/node-a --count 8 --interval 5ms --timeout 300ms"));
-        let lost = |told: &Value| {
-            let lost = &told["summary"]["lost"];
-            ["there", "back", "unknown"].map(|way| lost[way].as_u64().unwrap())
-        };
-        // The node's Agent does not reach us either; control does.
-        far.cut_towards(&net.client);
-        let (told, code) = probe();
-        assert_eq!((lost(&told), code), ([0, 8, 0], 1), "{told}");
-        far.heal_towards(&net.client);
-        net.client.cut_towards(far);
-        let (told, code) = probe();
-        assert_eq!((lost(&told), code), ([8, 0, 0], 1), "{told}");
-        net.client.heal_towards(far);
-        let (told, code) = probe();
-        assert_eq!((lost(&told), code), ([0, 0, 0], 0), "{told}");
-        // Nobody can tell any more.
-        net.client.cut_towards(far);
-        far.cut_towards(&net.controls[0].host);
-        let (told, code) = probe();
-        assert_eq!((lost(&told), code), ([0, 0, 8], 1), "{told}");
-        assert_eq!(told["summary"]["silentAgents"][0], "node-a");
-    });
-}
-
 #[test]
 fn what_a_node_drops_by_its_limits_is_never_called_loss() {
     let pool = pool_file(1).replace("    drain:", "    limits: {perSource: {messages: 50}}\n    drain:");
     let cluster = Cluster::start_with(&pool, &[]);
     cluster.wait_nodes(1);
     let line = "udp node/node-1 --count 300 --interval 2ms --timeout 300ms --max-loss 0%";
-    let (told, code) = probe(&cluster.echoctl(), line);
+    let (told, code) = cluster.echoctl().probe(line);
     let dropped = &told["summary"]["droppedByNode"];
     assert!(dropped["all"].as_u64() > Some(50), "{}", told["summary"]);
     assert_eq!(dropped["all"], dropped["reasons"]["rate_limit"], "{}", told["summary"]);

@@ -22,7 +22,8 @@ impl Default for ClockError {
 impl ClockError {
     /// Sets it; `None`: nobody knows.
     pub fn set(&self, error: Option<Duration>) {
-        let micros = error.and_then(|error| u32::try_from(error.as_micros()).ok());
+        // Never less than it is.
+        let micros = error.and_then(|error| u32::try_from(error.as_nanos().div_ceil(1000)).ok());
         self.0.store(micros.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
@@ -40,7 +41,7 @@ mod tests {
     fn what_is_not_known_is_not_told() {
         let error = ClockError::default();
         assert_eq!(error.micros(), None);
-        error.clone().set(Some(Duration::from_millis(3)));
+        error.clone().set(Some(Duration::from_nanos(2_999_001)));
         assert_eq!(error.micros(), Some(3000));
         error.set(Some(Duration::from_secs(10_000)));
         assert_eq!(error.micros(), None, "so far off that it says nothing");

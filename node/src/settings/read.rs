@@ -54,6 +54,7 @@ impl Reader {
         let advertise = args.advertise.map(|text| self.advertise(text));
         let shards = self.shards(args.shards.as_deref());
         let drain_deadline = args.drain_deadline.map(|text| self.duration("drain-deadline", &text));
+        let clock_error = args.clock_error.map(|text| self.duration("clock-error", &text));
         Some(Settings {
             cluster: cluster?,
             pool: pool?,
@@ -70,6 +71,7 @@ impl Reader {
             shards: shards?,
             lifeline: args.lifeline,
             drain_deadline: drain_deadline.flatten(),
+            clock_error: clock_error.flatten(),
         })
     }
 

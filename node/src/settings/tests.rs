@@ -74,6 +74,7 @@ fn values_are_understood() {
         "--insecure",
         "--shards=3",
         "--drain-deadline=5s",
+        "--clock-error=20us",
     ])
     .unwrap();
     let endpoints = vec!["http://10.0.0.1:2379".to_owned(), "http://etcd-1:2379".to_owned()];
@@ -84,6 +85,7 @@ fn values_are_understood() {
     assert_eq!(settings.labels["tier"], "");
     assert_eq!(settings.shards.get(), 3);
     assert_eq!(settings.drain_deadline, Some(Duration::from_secs(5)));
+    assert_eq!(settings.clock_error, Some(Duration::from_micros(20)));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct Settings {
     pub source_ports: usize,
     /// A connection for each probe.
     pub reconnect: bool,
+    /// How far off this host's clock may be; `None`: what the kernel tells.
+    pub clock_error: Option<Duration>,
 }
 
 /// Why nothing was probed.
@@ -109,6 +111,7 @@ mod tests {
             dont_fragment: false,
             source_ports: 1,
             reconnect: false,
+            clock_error: None,
         };
         change(&mut settings);
         settings.check(flows).err().map_or_else(String::new, |unfit| unfit.to_string())

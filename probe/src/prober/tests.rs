@@ -22,6 +22,7 @@ fn settings(transport: Transport, count: u64) -> Settings {
         dont_fragment: false,
         source_ports: 1,
         reconnect: false,
+        clock_error: None,
     }
 }
 

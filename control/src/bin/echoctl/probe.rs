@@ -92,6 +92,9 @@ pub(crate) struct Args {
     /// Connect anew for each probe.
     #[arg(long)]
     reconnect: bool,
+    /// How far off this host's clock may be, for one-way delays [default: what the kernel knows].
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    clock_error: Option<Duration>,
     #[command(flatten)]
     limits: Limits,
     /// Print the summary only.
@@ -171,6 +174,7 @@ impl Args {
             dont_fragment: self.dont_fragment,
             source_ports: self.source_ports.into(),
             reconnect: self.reconnect,
+            clock_error: self.clock_error,
         })
     }
 

@@ -33,7 +33,7 @@ struct Counter {
     read: fn(&Counts, Emit<'_>),
 }
 
-const COUNTERS: [Counter; 5] = [
+const COUNTERS: [Counter; 6] = [
     Counter {
         name: names::CONNECTION_ACCEPTED,
         unit: "{connection}",
@@ -47,6 +47,13 @@ const COUNTERS: [Counter; 5] = [
         description: "Accepts that served nobody, by reason",
         protocol: Some(Protocol::Tcp),
         read: |counts, emit| by(names::ERROR_TYPE, &counts.rejected, emit),
+    },
+    Counter {
+        name: names::CONNECTION_PACED,
+        unit: "{pause}",
+        description: "Times that a TCP connection was not read for a while, for a rate of the limits",
+        protocol: Some(Protocol::Tcp),
+        read: |counts, emit| emit(counts.paced, None),
     },
     Counter {
         name: names::IO,

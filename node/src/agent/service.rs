@@ -112,6 +112,7 @@ impl AgentService {
             dropped_packets: total.dropped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             rejected_connections: total.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             last_loss_times,
+            paced_reads: total.paced,
         }
     }
 }

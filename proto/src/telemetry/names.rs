@@ -9,6 +9,8 @@ pub const CONNECTION_ACTIVE: &str = "echo.server.connection.active";
 pub const CONNECTION_ACCEPTED: &str = "echo.server.connection.accepted";
 /// TCP connections closed right after accept, by [`ERROR_TYPE`]; counter.
 pub const CONNECTION_REJECTED: &str = "echo.server.connection.rejected";
+/// Times that a TCP connection was not read for a while, for its rate; counter.
+pub const CONNECTION_PACED: &str = "echo.server.connection.paced";
 /// Life of a TCP connection in seconds; histogram.
 pub const CONNECTION_DURATION: &str = "echo.server.connection.duration";
 /// Payload bytes by [`DIRECTION`]; counter.

@@ -123,6 +123,9 @@ fn live(sheet: &mut Sheet, live: Option<&v1::LiveFigures>, now: SystemTime) {
     sheet.field("Transmitted", io(live.transmitted_bytes, live.transmitted_packets));
     sheet.fields("Dropped", losses(live, &live.dropped_packets, now));
     sheet.fields("Refused", losses(live, &live.rejected_connections, now));
+    if live.paced_reads > 0 {
+        sheet.field("Paced", format!("{}, for a rate of the limits", count(live.paced_reads, "pause")));
+    }
 }
 
 /// `2 rate_limit, last at 2026-11-22T21:30:05Z (3m12s ago)`, a line for each reason.

@@ -68,7 +68,8 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
         v1::LiveFigures { connections: 1, udp_flows: 9, udp_flows_capped: true, rate: 1_500.0, ..Default::default() };
     let rejected_connections = [("file_limit".to_owned(), 4)].into();
     let last_loss_times = [("file_limit".to_owned(), prost_types::Timestamp { seconds: 90, nanos: 0 })].into();
-    status.live = Some(v1::LiveFigures { dropped_packets, rejected_connections, last_loss_times, ..live });
+    status.live =
+        Some(v1::LiveFigures { dropped_packets, rejected_connections, last_loss_times, paced_reads: 1, ..live });
     let text = node.sheet(&(), now()).text().to_owned();
     holds(&text, &["Phase:          CORDONED", "Cordoned by:    ann"]);
     holds(
@@ -85,6 +86,7 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
         &["UDP flows:      >=9 in the last 10 s", "Rate:           1.5k exchanges/s", "Dropped:        2 acl"],
     );
     holds(&text, &["Refused:        4 file_limit, last at 1970-01-01T00:01:30Z (10s ago)"]);
+    holds(&text, &["Paced:          1 pause, for a rate of the limits"]);
 }
 
 #[test]

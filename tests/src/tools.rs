@@ -23,6 +23,16 @@ pub fn foreign(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not in PATH; install it: .ci/setup test"))
 }
 
+/// A program that `.ci/setup test` builds into `target/tools/bin`.
+///
+/// # Panics
+/// When it is missing; the message says how to install it.
+pub fn built(name: &str) -> PathBuf {
+    let path = workspace().join("target/tools/bin").join(name);
+    assert!(path.exists(), "{} is missing; install it: .ci/setup test", path.display());
+    path
+}
+
 /// A file of the Python environment that `.ci/setup test` makes, such as `bin/python`; `*` stands for one name.
 ///
 /// # Panics

@@ -146,3 +146,19 @@ fn netcat_hears_what_services_say() {
     assert!(hear("daytime").ends_with(b"Z\r\n"));
     assert_eq!(serde_json::from_slice::<Value>(&hear("whoami")).unwrap()["pool"], "foreign");
 }
+
+#[test]
+fn fortio_has_every_message_echoed_over_tcp_and_udp() {
+    let (_node, addresses) = services();
+    for (over, listener) in [("tcp", "echo"), ("udp", "echo-udp")] {
+        let target = format!("{over}://{}", addresses[listener]);
+        let mut command = Command::new(tools::built("fortio"));
+        command.args(["load", "-quiet", "-qps", "0", "-c", "4", "-n", "2000", "-payload-size", "1000", "-json", "-"]);
+        let output = finish(command.arg(&target));
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{target}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
+        // It compares what comes back, byte by byte.
+        assert_eq!(told["RetCodes"], serde_json::json!({"OK": 2000}), "{told}");
+        assert_eq!((&told["BytesSent"], &told["BytesReceived"]), (&2_000_000.into(), &2_000_000.into()), "{told}");
+    }
+}

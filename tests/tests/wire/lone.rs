@@ -14,7 +14,7 @@ pub(crate) const RECORD: &str = "/echo/v1/default/nodes/default/lone";
 const ASSIGNMENT: &str = "/echo/v1/default/assignments/default";
 /// Until it serves; a third of a second on an idle machine.
 const READY: Duration = Duration::from_secs(20);
-/// Most calls in one second, whatever etcd does: a session asks for five things, and is tried four times in the worst
+/// Most calls in one second, whatever etcd does: a session makes eight calls, and is tried four times in the worst
 /// one, or three times and has something to tell each time. A storm would be hundreds.
 const CALM: usize = 40;
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 fn reflect(args: &[&str]) -> String {
     let script = tools::workspace().join("tests/foreign/reflect.py");
-    let output = finish(Command::new(tools::foreign("python3")).arg(script).args(args));
+    let output = finish(Command::new(tools::venv("bin/python")).arg(script).args(args));
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

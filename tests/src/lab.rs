@@ -104,13 +104,14 @@ impl Party {
         self.within(|| ip(&format!("neigh replace {} lladdr {NOBODY} dev {PORT} nud permanent", other.address)));
     }
 
-    /// From now on it receives only a part of the datagrams that come: of each `of` one is lost on its way, by chance.
+    /// From now on it receives only a part of the datagrams that come from others: of each `of` one is lost on its way, by
+    /// chance.
     pub fn lose_arriving(&self, of: u32) {
         let lost = format!("numgen random mod {of} 0");
         self.nft("add table ip loss");
         self.nft("add counter ip loss lost");
         self.nft("add chain ip loss arriving { type filter hook input priority 0; }");
-        self.nft(&format!("add rule ip loss arriving meta l4proto udp {lost} counter name lost drop"));
+        self.nft(&format!("add rule ip loss arriving iifname {PORT} meta l4proto udp {lost} counter name lost drop"));
     }
 
     /// All arrive again; returns how many were lost.

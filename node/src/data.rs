@@ -12,6 +12,7 @@
 //! | `order` | what control tells a shard |
 //! | `accept` | new connections of a TCP listener |
 //! | `gate` | how many connections there may be, in all and of each source |
+//! | `source` | who counts as one, for limits |
 //! | `tcp` | one connection: read, answer, keep what the peer has not taken |
 //! | `spin` | busy polling |
 //! | `ticket` | a connection's place in the books |
@@ -50,6 +51,7 @@ pub(crate) mod sessions;
 pub(crate) mod shard;
 pub(crate) mod slot;
 pub(crate) mod socket;
+mod source;
 mod spin;
 mod stamped;
 #[allow(unsafe_code)]

@@ -54,17 +54,6 @@ impl Listener {
         Rc::clone(&self.0.borrow())
     }
 
-    /// What it does now, if that has a rate.
-    pub(super) fn limited(&self) -> Option<Rc<Served>> {
-        let served = self.0.borrow();
-        served.limiter.is_some().then(|| Rc::clone(&served))
-    }
-
-    /// Whether that is still what it does.
-    pub(super) fn serves(&self, served: &Rc<Served>) -> bool {
-        Rc::ptr_eq(&self.0.borrow(), served)
-    }
-
     /// Counts a connection that was not served, and gives the reason back.
     pub(super) fn refused(&self, reason: Refusal) -> Refusal {
         self.0.borrow().slot.refused.add(reason, 1);

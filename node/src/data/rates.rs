@@ -1,16 +1,15 @@
 //! How much a source, and a listener, may send: messages and bytes a second.
 //!
-//! Asked by [`super::udp`] before a datagram is answered, and told by [`super::tcp`] what was read. Shared by all shards
-//! without a lock: a source is a hash that picks one of [`CELLS`] atomic cells, so that nothing here grows with what
-//! peers send. Sources that fall into one cell share its rate: a collision only limits more. It must never admit more
-//! than a rate times the time, and one burst.
+//! Asked by [`super::udp`] before a datagram is answered, and by [`super::tcp`] before it reads, which then tells what it
+//! has read. Shared by all shards without a lock: a source has one of [`PLACES`] atomic cells, so that nothing here grows
+//! with what peers send. Sources that fall into one cell share its rate: a collision only limits more. It must never
+//! admit more than a rate times the time, and one burst; over TCP, and one read of each shard.
 //!
 //! A cell is the generic cell rate algorithm (ITU-T I.371): the time at which all that was admitted would have come, had
 //! it come at the rate.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,9 +19,8 @@ use echo_proto::spec::{LimitsPlan, Protocol, RatePlan};
 
 use super::flows::Moment;
 use super::order::SocketId;
+use super::source::{PLACES, Place};
 
-/// Cells that sources fall into, a power of two: 512 KiB for either kind of rate.
-const CELLS: usize = 65_536;
 /// A cell's clock: ticks since the host's start, 16 in a nanosecond, so that a rate of 1 Gbit/s is exact to a thousandth
 /// for 64 bytes, and that it wraps after 36 years.
 const TICKS_PER_SECOND: u64 = 16_000_000_000;
@@ -31,21 +29,6 @@ const BURST: u64 = 10;
 /// What may always come at once, whatever the rate: one message of any size.
 const ONE_MESSAGE: u64 = 1;
 const LONGEST_READ: u64 = 65_536;
-
-/// Who sends, as far as rates go: an IPv4 address, or a /64 of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Source(u64);
-
-impl Source {
-    /// `address` is not one of IPv4 in IPv6's clothes.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        match address {
-            // As `::ffff:a.b.c.d` has it, in a /64 that nobody has.
-            IpAddr::V4(v4) => Self(0xffff_0000_0000 | u64::from(v4.to_bits())),
-            IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
-        }
-    }
-}
 
 /// A rate, as the cells count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,13 +71,17 @@ impl Cell {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    /// Counts units that have come already; returns after how long more may come.
-    fn charge(&self, rate: Rate, units: u64, now: u64) -> u64 {
+    /// Counts units that have come already.
+    fn charge(&self, rate: Rate, units: u64, now: u64) {
         let cost = rate.ticks(units);
-        let next = |due: u64| due.max(now).saturating_add(cost);
         // Never refused.
-        let was = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| Some(next(due))).unwrap_or(now);
-        next(was).saturating_sub(now.saturating_add(rate.ahead))
+        let _ =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| Some(due.max(now).saturating_add(cost)));
+    }
+
+    /// After how long more may come.
+    fn over(&self, rate: Rate, now: u64) -> u64 {
+        self.0.load(Ordering::Relaxed).saturating_sub(now.saturating_add(rate.ahead))
     }
 }
 
@@ -130,22 +117,23 @@ impl Rates {
             && self.bytes.is_none_or(|rate| pair.bytes.admit(rate, bytes, now))
     }
 
-    fn charge(self, pair: &Pair, bytes: u64, now: u64) -> u64 {
-        let messages = self.messages.map_or(0, |rate| pair.messages.charge(rate, 1, now));
-        messages.max(self.bytes.map_or(0, |rate| pair.bytes.charge(rate, bytes, now)))
+    fn charge(self, pair: &Pair, bytes: u64, now: u64) {
+        self.messages.into_iter().for_each(|rate| pair.messages.charge(rate, 1, now));
+        self.bytes.into_iter().for_each(|rate| pair.bytes.charge(rate, bytes, now));
+    }
+
+    fn over(self, pair: &Pair, now: u64) -> u64 {
+        let messages = self.messages.map_or(0, |rate| pair.messages.over(rate, now));
+        messages.max(self.bytes.map_or(0, |rate| pair.bytes.over(rate, now)))
     }
 }
 
-/// What the sources of a node have sent, over all its listeners and shards.
-struct Sources {
-    /// Random, so that nobody can choose addresses that fall into another's cell.
-    hash: RandomState,
-    pairs: Box<[Pair]>,
-}
+/// What the sources of a node have sent, over all its listeners and shards: 512 KiB for either kind of rate.
+struct Sources(Box<[Pair]>);
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { hash: RandomState::new(), pairs: (0..CELLS).map(|_| Pair::default()).collect() }
+        Self((0..PLACES).map(|_| Pair::default()).collect())
     }
 }
 
@@ -156,8 +144,8 @@ impl fmt::Debug for Sources {
 }
 
 impl Sources {
-    fn pair(&self, source: Source) -> Option<&Pair> {
-        self.pairs.get(self.hash.hash_one(source) as usize % CELLS)
+    fn pair(&self, place: Place) -> Option<&Pair> {
+        self.0.get(place.index())
     }
 }
 
@@ -219,27 +207,48 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    fn bounds(&self, source: IpAddr) -> Bounds {
-        if source.is_loopback() { self.loopback } else { self.others }
+    fn bounds(&self, source: IpAddr) -> &Bounds {
+        if source.is_loopback() { &self.loopback } else { &self.others }
     }
 
     /// Counts a message if it is within the rates; returns whether it is. What its source may not send counts for no
     /// listener.
     pub(crate) fn admit(&self, source: IpAddr, bytes: usize, now: Moment) -> bool {
         let (bounds, bytes, now) = (self.bounds(source), bytes as u64, ticks(now));
-        let of_source = || self.sources.pair(Source::of(source));
+        let of_source = || self.sources.pair(Place::of(source));
         (bounds.source.none() || of_source().is_none_or(|pair| bounds.source.admit(pair, bytes, now)))
             && bounds.listener.admit(&self.listener, bytes, now)
     }
 
-    /// Counts a message that was taken already; returns how long to wait before the next one is taken.
-    pub(crate) fn charge(&self, source: IpAddr, bytes: usize, now: Moment) -> Duration {
-        let (bounds, bytes, now) = (self.bounds(source), bytes as u64, ticks(now));
-        let of_source =
-            || self.sources.pair(Source::of(source)).map_or(0, |pair| bounds.source.charge(pair, bytes, now));
-        let wait = if bounds.source.none() { 0 } else { of_source() };
-        let wait = wait.max(bounds.listener.charge(&self.listener, bytes, now));
-        Duration::from_nanos(wait.div_ceil(TICKS_PER_SECOND / 1_000_000_000))
+    /// What holds now for a connection of `source`, which is at `place`.
+    pub(crate) fn turn(&self, source: IpAddr, place: Place, now: Moment) -> Turn<'_> {
+        let bounds = self.bounds(source);
+        let source = if bounds.source.none() { None } else { self.sources.pair(place) };
+        Turn { bounds, source, listener: &self.listener, now: ticks(now) }
+    }
+}
+
+/// The rates of a connection, at one moment.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    bounds: &'a Bounds,
+    source: Option<&'a Pair>,
+    listener: &'a Pair,
+    now: u64,
+}
+
+impl Turn<'_> {
+    /// How long not to take more; `None`: something may be taken now.
+    pub(crate) fn over(&self) -> Option<Duration> {
+        let source = self.source.map_or(0, |pair| self.bounds.source.over(pair, self.now));
+        let ticks = source.max(self.bounds.listener.over(self.listener, self.now));
+        (ticks > 0).then(|| Duration::from_nanos(ticks.div_ceil(TICKS_PER_SECOND / 1_000_000_000)))
+    }
+
+    /// Counts what was taken. Who asked [`Self::over`] before has taken one message too much at most.
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.source.into_iter().for_each(|pair| self.bounds.source.charge(pair, bytes as u64, self.now));
+        self.bounds.listener.charge(self.listener, bytes as u64, self.now);
     }
 }
 

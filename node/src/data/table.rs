@@ -3,7 +3,7 @@
 //! Filled by [`super::accept`]; [`sweep`] runs once a shard. No timer is set, moved or read for a connection or a
 //! message: traffic leaves a mark, which costs one store, and the next sweep turns it into a time. So a connection is
 //! closed between `idle timeout` and `idle timeout + 2 periods` after its last byte, never earlier; time in which the
-//! shard itself did not run is nobody's idleness. A lifetime is counted the same way, from the first sweep on.
+//! shard itself did not run is nobody's idleness. A lifetime is counted from the moment it came, to the next sweep.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -48,8 +48,8 @@ pub(super) struct Activity {
     touched: Cell<bool>,
     /// The sweep that last found traffic, on the table's clock; not before the traffic itself.
     last: Cell<Duration>,
-    /// The first sweep that found it, on the table's clock; not before it came.
-    born: Cell<Option<Duration>>,
+    /// When it came.
+    since: Instant,
     /// It is not read, for its rate: its silence is our doing.
     held: Cell<bool>,
     /// Our side is closed, for this.
@@ -63,15 +63,21 @@ impl Activity {
         self.touched.set(true);
     }
 
-    /// From now on the peer is not read, or is again.
+    /// From now on the peer is not read, or is again; unless our side is closed, which it has no long time to answer.
     pub(super) fn hold(&self, held: bool) {
-        self.held.set(held);
-        self.touch();
+        if self.lingering.get().is_none() && self.held.replace(held) != held {
+            self.touch();
+        }
     }
 
     /// Our side is closed, for `end`; the peer has [`LINGER`] to close its own.
     pub(super) fn linger(&self, end: End) {
         self.lingering.set(Some(end));
+    }
+
+    /// How long it has been there.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// How it ended, or would if it were dropped now.
@@ -99,7 +105,7 @@ impl Table {
         let activity = Rc::new(Activity {
             touched: Cell::new(true),
             last: Cell::new(places.now),
-            born: Cell::new(None),
+            since: Instant::now(),
             held: Cell::new(false),
             lingering: Cell::new(None),
             end: Cell::new(End::Stopped),
@@ -144,8 +150,9 @@ impl Table {
         self.0.borrow().used.is_empty()
     }
 
-    /// Moves the clock on by `ran` and ends what was idle, or lived, for too long. The tasks end by themselves, later.
-    fn sweep(&self, ran: Duration, ages: Ages) {
+    /// Moves the clock on by `ran` and ends what was idle, or has lived by `now`, for too long. The tasks end by
+    /// themselves, later.
+    fn sweep(&self, ran: Duration, now: Instant, ages: Ages) {
         let places = &mut *self.0.borrow_mut();
         places.now += ran;
         for (activity, task) in places.used.iter().flatten() {
@@ -154,11 +161,9 @@ impl Table {
             }
             let lingering = activity.lingering.get();
             let idle = if lingering.is_some() { ages.idle.min(LINGER) } else { ages.idle };
-            let born = activity.born.get().unwrap_or(places.now);
-            activity.born.set(Some(born));
             let end = if places.now.saturating_sub(activity.last.get()) >= idle {
                 lingering.unwrap_or(End::Idle)
-            } else if ages.life.is_some_and(|life| places.now.saturating_sub(born) >= life) {
+            } else if ages.life.is_some_and(|life| now.saturating_duration_since(activity.since) >= life) {
                 End::Lifetime
             } else {
                 continue;
@@ -180,7 +185,7 @@ pub(super) async fn sweep(shard: Rc<Shard>) {
         // Beyond that the shard did not run, and what its peers sent meanwhile is still unread.
         let ran = now.duration_since(swept).min(period * MAX_LATE);
         swept = now;
-        shard.connections.sweep(ran, shard.ages.get());
+        shard.connections.sweep(ran, now, shard.ages.get());
     }
 }
 
@@ -196,6 +201,12 @@ mod tests {
         Ages { idle: MS(ms), life: None }
     }
 
+    impl Table {
+        fn after(&self, ran: Duration, ages: Ages) {
+            self.sweep(ran, Instant::now(), ages);
+        }
+    }
+
     fn idle(activity: &Activity) -> bool {
         activity.end().get() == End::Idle
     }
@@ -204,14 +215,14 @@ mod tests {
     fn a_limit_counts_from_the_sweep_that_saw_the_last_traffic() {
         let table = Table::default();
         let (_, activity) = table.enter();
-        table.sweep(MS(1_000), idle_for(60_000));
+        table.after(MS(1_000), idle_for(60_000));
         // Its traffic is as old as can be: just after a sweep. Then the limit shrinks below a period.
         activity.touch();
-        table.sweep(MS(1), idle_for(500));
+        table.after(MS(1), idle_for(500));
         assert!(!idle(&activity), "a new limit is no older than the traffic");
-        table.sweep(MS(499), idle_for(500));
+        table.after(MS(499), idle_for(500));
         assert!(!idle(&activity));
-        table.sweep(MS(1), idle_for(500));
+        table.after(MS(1), idle_for(500));
         assert!(idle(&activity));
     }
 
@@ -220,26 +231,22 @@ mod tests {
         let table = Table::default();
         let (_, busy) = table.enter();
         let (_, quiet) = table.enter();
-        table.sweep(MS(1), idle_for(40));
+        table.after(MS(1), idle_for(40));
         busy.touch();
-        table.sweep(MS(100), idle_for(40));
+        table.after(MS(100), idle_for(40));
         assert!(!idle(&busy) && idle(&quiet));
     }
 
     #[test]
     fn a_lifetime_ends_the_busy_too_and_never_early() {
         let table = Table::default();
-        table.sweep(MS(1), idle_for(60_000));
         let (_, activity) = table.enter();
         let ages = Ages { idle: MS(60_000), life: Some(MS(100)) };
-        // It came long after the last sweep, which is all that the table's clock knows.
-        table.sweep(MS(1_000), ages);
-        activity.touch();
-        table.sweep(MS(99), ages);
-        assert_eq!(activity.end().get(), End::Stopped);
-        activity.touch();
-        table.sweep(MS(1), ages);
-        assert_eq!(activity.end().get(), End::Lifetime);
+        for (age, end) in [(99, End::Stopped), (100, End::Lifetime)] {
+            activity.touch();
+            table.sweep(MS(1), activity.since + MS(age), ages);
+            assert_eq!(activity.end().get(), end);
+        }
     }
 
     #[test]
@@ -247,12 +254,12 @@ mod tests {
         let table = Table::default();
         let (_, activity) = table.enter();
         activity.hold(true);
-        (0..3).for_each(|_| table.sweep(MS(100), idle_for(50)));
+        (0..3).for_each(|_| table.after(MS(100), idle_for(50)));
         assert!(!idle(&activity));
         activity.hold(false);
-        table.sweep(MS(100), idle_for(50));
+        table.after(MS(100), idle_for(50));
         assert!(!idle(&activity));
-        table.sweep(MS(50), idle_for(50));
+        table.after(MS(50), idle_for(50));
         assert!(idle(&activity));
     }
 

@@ -2,15 +2,17 @@
 //!
 //! Made by [`super::accept`], held by [`super::tcp`]. It must never outlive its connection's socket by more than a drop.
 
+use std::cell::Ref;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use super::flows::Moment;
 use super::gate::Seat;
 use super::listener::{Listener, Served};
+use super::rates::{Limiter, Turn};
 use super::reason::{End, Refusal};
 use super::shard::Shard;
+use super::source::Place;
 use super::table::Activity;
 
 /// One connection that the gate has let in.
@@ -27,7 +29,6 @@ pub(super) struct Ticket {
     /// Taken once it is known whose it is.
     seat: Option<Seat>,
     place: u32,
-    since: Instant,
 }
 
 impl Ticket {
@@ -43,7 +44,7 @@ impl Ticket {
         }
         let peer = plain(peer);
         let known = !served.proxy_protocol;
-        let seat = if known { shard.gate.enter_source(peer.ip()) } else { None };
+        let seat = if known { shard.gate.enter_source(Place::of(peer.ip())) } else { None };
         if known && seat.is_none() {
             shard.gate.leave();
             return refused(Refusal::Source);
@@ -51,7 +52,7 @@ impl Ticket {
         served.slot.accepted.add(1);
         let (place, activity) = shard.connections.enter();
         let (listener, shard) = (Rc::clone(listener), Rc::clone(shard));
-        Some(Self { listener, served, shard, activity, peer, seat, place, since: Instant::now() })
+        Some(Self { listener, served, shard, activity, peer, seat, place })
     }
 
     /// Its place in the shard's table.
@@ -65,15 +66,32 @@ impl Ticket {
     /// That one has as many as it may.
     pub(super) fn belongs_to(&mut self, peer: SocketAddr) -> Result<(), Refusal> {
         self.peer = plain(peer);
-        self.seat = self.shard.gate.enter_source(self.peer.ip());
+        self.seat = self.shard.gate.enter_source(Place::of(self.peer.ip()));
         if self.seat.is_some() { Ok(()) } else { Err(Refusal::Source) }
     }
 
-    /// Counts what was read towards the rates, where there are any; tells how long not to read, and under which limits.
-    pub(super) fn charge(&self, read: usize) -> Option<(Duration, Rc<Served>)> {
-        let limits = self.listener.limited()?;
-        let wait = limits.limiter.as_ref()?.charge(self.peer.ip(), read, Moment::now());
-        (!wait.is_zero()).then_some((wait, limits))
+    /// The rates that hold by now where it came in, if any.
+    pub(super) fn limiter(&self) -> Option<Ref<'_, Limiter>> {
+        Ref::filter_map(self.listener.0.borrow(), |served| served.limiter.as_ref()).ok()
+    }
+
+    /// What `limiter` means for it at this moment; `None` before it is known whose it is.
+    pub(super) fn turn<'a>(&self, limiter: &'a Limiter) -> Option<Turn<'a>> {
+        Some(limiter.turn(self.peer.ip(), self.seat.as_ref()?.place(), Moment::now()))
+    }
+
+    /// Counts bytes towards the rates that hold by now.
+    pub(super) fn charge(&self, bytes: usize) {
+        if let Some(limiter) = self.limiter() {
+            self.turn(&limiter).inspect(|turn| turn.charge(bytes));
+        }
+    }
+
+    /// Counts what was sent, and gives it back.
+    pub(super) fn sent(&self, bytes: usize) -> usize {
+        self.served.slot.transmitted_bytes.add(bytes as u64);
+        self.activity.touch();
+        bytes
     }
 }
 
@@ -84,7 +102,7 @@ impl Drop for Ticket {
             end = End::Panicked;
             tracing::error!("what served a connection panicked, see above; the connection is closed, the others go on");
         }
-        self.served.slot.end(end, self.since.elapsed());
+        self.served.slot.end(end, self.activity.age());
         self.shard.connections.leave(self.place);
         self.seat.take().into_iter().for_each(|seat| self.shard.gate.leave_source(seat));
         self.shard.gate.leave();

@@ -67,21 +67,25 @@ fn by_default_this_host_is_not_limited_and_a_loopback_listener_has_no_limiter() 
     assert!(other.is_none(), "TCP has no default");
 }
 
-#[test]
-fn an_ipv6_network_is_one_source() {
-    let source = |address: &str| Source::of(address.parse().unwrap());
-    assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
-    assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
-    assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+/// How long a connection from THERE waits, which then takes so many bytes unless it has to.
+fn takes(limiter: &Limiter, bytes: usize, now: Moment) -> Option<Duration> {
+    let source = THERE.parse().unwrap();
+    let turn = limiter.turn(source, Place::of(source), now);
+    let wait = turn.over();
+    if wait.is_none() {
+        turn.charge(bytes);
+    }
+    wait
 }
 
 #[test]
-fn what_came_already_is_waited_for() {
+fn a_connection_is_asked_to_wait_before_it_takes_more() {
     let limiter = limiter_of_bytes(1_000_000);
-    let charge = |now| limiter.charge(THERE.parse().unwrap(), 100_000, now);
-    assert_eq!(charge(at(0)), Duration::ZERO);
-    assert_eq!(charge(at(0)), Duration::from_millis(100));
-    assert_eq!(charge(at(200_000_000)), Duration::ZERO);
+    assert_eq!(takes(&limiter, 100_000, at(0)), None);
+    assert_eq!(takes(&limiter, 100_000, at(0)), None, "exactly a burst is ahead, not more");
+    assert_eq!(takes(&limiter, 100_000, at(0)), Some(Duration::from_millis(100)));
+    assert_eq!(takes(&limiter, 100_000, at(100_000_000)), None);
+    assert!(!limiter.admit(THERE.parse().unwrap(), 1, at(100_000_000)), "its datagrams count as well");
 }
 
 #[test]
@@ -150,5 +154,25 @@ proptest! {
         let (cell, limit) = (Cell(AtomicU64::new(due)), Rate::new(rate, ONE_MESSAGE));
         cell.admit(limit, units, now);
         cell.charge(limit, units, now);
+        cell.over(limit, now);
+    }
+
+    /// However many connections ask whenever they like.
+    #[test]
+    fn connections_take_no_more_than_the_rate_a_burst_and_one_read(
+        rate in 1_u64..1_000_000_000_000,
+        reads in prop::collection::vec((0_u64..50_000_000, 1_usize..65_536), 1..300),
+    ) {
+        let limiter = limiter_of_bytes(rate);
+        let (mut now, mut sum) = (0_u64, 0_u128);
+        for (pause, bytes) in reads {
+            now += pause;
+            if takes(&limiter, bytes, at(now)).is_none() {
+                sum += bytes as u128;
+            }
+        }
+        let burst = u128::from((rate / BURST).max(LONGEST_READ));
+        let over_time = u128::from(rate) * u128::from(now) / 1_000_000_000 + 1 + u128::from(rate / TICKS_PER_SECOND);
+        prop_assert!(sum <= over_time + burst + u128::from(LONGEST_READ), "{sum}");
     }
 }

@@ -12,7 +12,7 @@ use super::super::tcp::Connection;
 
 /// Says the time and closes.
 pub(super) async fn serve(connection: &mut Connection) -> io::Result<End> {
-    connection.say(line(SystemTime::now()).as_bytes()).await
+    connection.say(line(SystemTime::now()).into_bytes()).await
 }
 
 /// The time to the second.

@@ -11,39 +11,30 @@ use super::super::tcp::{Connection, stamped};
 
 /// TCP: every byte back, in reads of at most `max_read`, until the peer closes its side; with `once`, only the first
 /// read. If that begins with the stamp's magic, the connection is stamped for its life.
-pub(super) async fn serve(connection: &mut Connection, max_read: usize, once: bool) -> io::Result<End> {
-    let mut read = match first(connection, max_read).await? {
-        First::Plain(read) => read,
-        First::Stamped(bytes) => return Box::pin(stamped::serve(connection, max_read, once, bytes)).await,
-    };
-    while read > 0 {
-        if once {
-            return connection.finish(End::Served).await;
+pub(super) fn serve(connection: &mut Connection, max_read: usize, once: bool) -> impl Future<Output = io::Result<End>> {
+    async move {
+        let mut marked = None;
+        let mut read = connection.exchange(max_read, |bytes| unless_marked(bytes, &mut marked)).await?;
+        if let Some(marked) = marked {
+            return Box::pin(stamped::serve(connection, max_read, once, marked)).await;
         }
-        read = connection.exchange(max_read, |bytes| bytes.len()).await?;
+        while read > 0 {
+            if once {
+                return connection.finish(End::Served).await;
+            }
+            read = connection.exchange(max_read, |bytes| bytes.len()).await?;
+        }
+        Ok(End::Peer)
     }
-    Ok(End::Peer)
 }
 
-/// The first read of a connection.
-enum First {
-    /// So many bytes, which are answered.
-    Plain(usize),
-    /// These, which are not answered yet.
-    Stamped(Vec<u8>),
-}
-
-async fn first(connection: &mut Connection, max_read: usize) -> io::Result<First> {
-    let mut marked = Vec::new();
-    let read = connection.exchange(max_read, |bytes| {
-        if !stamp::is_marked(bytes) {
-            return bytes.len();
-        }
-        marked.extend_from_slice(bytes);
-        0
-    });
-    let read = read.await?;
-    Ok(if marked.is_empty() { First::Plain(read) } else { First::Stamped(marked) })
+/// How much of a connection's first read is answered at once: all of it, but for what begins with the magic.
+fn unless_marked(bytes: &[u8], marked: &mut Option<Vec<u8>>) -> usize {
+    if stamp::is_marked(bytes) {
+        *marked = Some(bytes.to_vec());
+        return 0;
+    }
+    bytes.len()
 }
 
 /// UDP: the same data, also when there is none.

@@ -9,5 +9,5 @@ use super::super::tcp::Connection;
 
 /// Sends `banner` and closes, also when the peer spoke first.
 pub(super) async fn serve(connection: &mut Connection, banner: &[u8]) -> io::Result<End> {
-    connection.say(banner).await
+    connection.say(banner.to_vec()).await
 }

@@ -14,7 +14,7 @@ const UNIX_EPOCH_SINCE_1900: u32 = 2_208_988_800;
 /// Says the time and closes.
 pub(super) async fn serve(connection: &mut Connection) -> io::Result<End> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    connection.say(&answer(since_1970.as_secs())).await
+    connection.say(answer(since_1970.as_secs()).to_vec()).await
 }
 
 /// The number has 32 bits, so it begins again at 0 on 2036-02-07.

@@ -16,7 +16,7 @@ use super::super::who::Who;
 /// Says it and closes.
 pub(super) async fn serve(connection: &mut Connection) -> io::Result<End> {
     let line = seen(connection)?;
-    connection.say(line.as_bytes()).await
+    connection.say(line.into_bytes()).await
 }
 
 fn seen(connection: &Connection) -> io::Result<String> {

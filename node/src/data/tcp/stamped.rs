@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use echo_proto::spec::Protocol;
-use echo_proto::stamp::{self, Arrival, Broken, Identity, Kind, Request, Time};
+use echo_proto::stamp::{self, Arrival, Broken, HEAD_BYTES, Identity, Kind, Request, Time};
 use nix::cmsg_space;
 use nix::sys::socket::sockopt::ReceiveTimestampns;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
@@ -31,6 +31,8 @@ use super::Connection;
 enum Taken {
     /// So many bytes of whole messages, which are answered.
     Answered(usize),
+    /// Nothing, since the connection is above its rates.
+    Over,
     /// The peer has closed its side, between two messages.
     Closed,
     /// The connection is out of step and must end.
@@ -55,24 +57,22 @@ pub(in super::super) async fn serve(
         client: connection.peer(),
         most: if once { 1 } else { usize::MAX },
         space: cmsg_space!(TimeSpec),
+        kept: Vec::new(),
     };
-    let mut kept = Vec::new();
     let read = time(None);
-    let mut taken = poll_fn(|cx| Poll::Ready(messages.take(connection, cx, read, &mut first, &mut kept))).await?;
+    let mut taken = poll_fn(|cx| Poll::Ready(messages.take(connection, cx, read, &mut first))).await?;
     drop(first);
     loop {
-        connection.flush().await?;
-        match taken {
+        taken = match taken {
             Taken::Closed => return Ok(End::Peer),
             Taken::Broken => return connection.finish(End::Broken).await,
             Taken::Answered(bytes) if once && bytes > 0 => return connection.finish(End::Served).await,
-            Taken::Answered(bytes) => {
-                if let Some(pause) = connection.pace(bytes) {
-                    pause.await;
-                }
+            Taken::Over => {
+                connection.wait().await?;
+                Taken::Answered(0)
             }
-        }
-        taken = poll_fn(|cx| messages.poll_read(connection, cx, max_read, &mut kept)).await?;
+            Taken::Answered(_) => poll_fn(|cx| messages.poll_read(connection, cx, max_read)).await?,
+        };
     }
 }
 
@@ -84,38 +84,59 @@ struct Messages {
     most: usize,
     /// Room for the kernel's word on when a read's last byte came.
     space: Vec<u8>,
+    /// What has come of a message that is not whole yet.
+    kept: Vec<u8>,
 }
 
 impl Messages {
-    /// Reads behind what is `kept`, and answers what is whole.
+    /// Reads, and answers what is whole.
     fn poll_read(
         &mut self,
         connection: &mut Connection,
         cx: &mut Context<'_>,
         max_read: usize,
-        kept: &mut Vec<u8>,
     ) -> Poll<io::Result<Taken>> {
+        ready!(connection.poll_flush(cx))?;
         let shard = Rc::clone(&connection.ticket.shard);
         let buffer = &mut *shard.read_buffer.borrow_mut();
-        // A whole message has been answered, so what is kept is shorter than the longest, and than the buffer.
-        let Some((before, room)) = buffer.split_at_mut_checked(kept.len()) else {
-            return Poll::Ready(Ok(Taken::Broken));
+        let room = buffer.len().min(max_read).min(self.missing().unwrap_or(usize::MAX));
+        let room = buffer.get_mut(..room).unwrap_or_default();
+        let mut came = time(None);
+        let receive = |stream: &mut TcpStream, cx: &mut Context<'_>| {
+            let (read, time) = ready!(self.poll_receive(stream, cx, room))?;
+            came = time;
+            Poll::Ready(Ok(read))
         };
-        let limit = room.len().min(max_read);
-        let room = room.get_mut(..limit).unwrap_or_default();
-        let (read, time) = ready!(self.poll_receive(&connection.stream, cx, room))?;
+        let Some(read) = ready!(connection.poll_take(cx, receive))? else { return Poll::Ready(Ok(Taken::Over)) };
         if read == 0 {
-            // A part of a message will never be answered.
-            return Poll::Ready(Ok(if kept.is_empty() { Taken::Closed } else { Taken::Broken }));
+            return Poll::Ready(Ok(self.closed()));
         }
-        let slot = &connection.ticket.served.slot;
-        slot.received_bytes.add(read as u64);
-        slot.exchanges.add(1);
+        connection.ticket.served.slot.exchanges.add(1);
         connection.ticket.activity.touch();
         shard.spin.stir();
-        before.copy_from_slice(kept);
-        let whole = before.len() + read;
-        Poll::Ready(self.take(connection, cx, time, buffer.get_mut(..whole).unwrap_or_default(), kept))
+        let bytes = room.get_mut(..read).unwrap_or_default();
+        if self.kept.is_empty() {
+            return Poll::Ready(self.take(connection, cx, came, bytes));
+        }
+        self.kept.extend_from_slice(bytes);
+        // What is wrong in a head is told at once.
+        if self.kept.len() > HEAD_BYTES && self.missing().is_some_and(|missing| missing > 0) {
+            return Poll::Ready(Ok(Taken::Answered(0)));
+        }
+        let mut whole = std::mem::take(&mut self.kept);
+        Poll::Ready(self.take(connection, cx, came, &mut whole))
+    }
+
+    /// How much is missing of the message that has begun to come, or of its head; `None` if none has.
+    fn missing(&self) -> Option<usize> {
+        let begun = self.kept.len();
+        let len = stamp::message_len(&self.kept).ok().flatten().unwrap_or(HEAD_BYTES);
+        (begun > 0).then(|| len.saturating_sub(begun))
+    }
+
+    /// What it means that the peer has closed its side: a part of a message will never be answered.
+    fn closed(&self) -> Taken {
+        if self.kept.is_empty() { Taken::Closed } else { Taken::Broken }
     }
 
     /// Reads into `room`; returns how much, and when the last of it came.
@@ -136,21 +157,16 @@ impl Messages {
 
     /// Answers the whole messages at the start of `bytes` and keeps the rest.
     fn take(
-        &self,
+        &mut self,
         connection: &mut Connection,
         cx: &mut Context<'_>,
         time: Time,
         bytes: &mut [u8],
-        kept: &mut Vec<u8>,
     ) -> io::Result<Taken> {
         let shard = Rc::clone(&connection.ticket.shard);
         let (answered, broken) = self.answer(bytes, time, &shard.stamp(), &mut shard.sessions.borrow_mut());
         let (answers, rest) = bytes.split_at_checked(answered).unwrap_or_default();
-        kept.clear();
-        if rest.is_empty() {
-            *kept = Vec::new();
-        }
-        kept.extend_from_slice(rest);
+        self.kept = rest.to_vec();
         connection.poll_send(cx, answers)?;
         Ok(if broken { Taken::Broken } else { Taken::Answered(answered) })
     }
@@ -214,7 +230,7 @@ mod tests {
 
     fn messages() -> Messages {
         let (hit, client) = ("127.0.0.1:7".parse().unwrap(), "127.0.0.1:50000".parse().unwrap());
-        Messages { hit, client, most: usize::MAX, space: Vec::new() }
+        Messages { hit, client, most: usize::MAX, space: Vec::new(), kept: Vec::new() }
     }
 
     fn request(sequence: u64, len: usize) -> Vec<u8> {

@@ -76,7 +76,7 @@ async fn a_lifetime_ends_a_busy_connection() {
 async fn above_its_rate_a_connection_is_not_read_and_loses_nothing() {
     let mut node = Node::on(own_address());
     // The first 65,536 bytes may come at once, the rest takes 200 ms.
-    node.apply_with(ECHO, "{perSource: {bytes: 500000}, idleTimeout: 100ms}").await.unwrap();
+    node.apply_with(ECHO, "{perSource: {bytes: 500000}}").await.unwrap();
     let mut stream = node.connect("echo");
     let start = Clock::now();
     assert!(echoes(&mut stream, &pattern(65_536 + 100_000)));
@@ -86,35 +86,94 @@ async fn above_its_rate_a_connection_is_not_read_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_gone_is_not_waited_for() {
+async fn who_waits_for_its_rate_is_not_idle() {
     let mut node = Node::on(own_address());
-    node.apply_with(ECHO, "{perSource: {bytes: 1}}").await.unwrap();
-    let mut closes = node.connect("echo");
-    assert!(echoes(&mut closes, &pattern(65_536)));
-    assert!(echoes(&mut closes, b"!"));
-    eventually("it is paced", || node.counts("echo").paced > 0).await;
-    closes.shutdown(Shutdown::Write).unwrap();
-    eventually("it is closed", || node.live.connections() == 0).await;
+    let mut paced = paced_for_hours(&mut node).await;
+    node.apply_with(ECHO, "{perSource: {bytes: 1}, idleTimeout: 100ms}").await.unwrap();
+    // Others go by meanwhile, one after the other.
+    for count in 1..=3 {
+        let _silent = node.connect("echo");
+        eventually("it is idle", || node.counts("echo").ended.get("idle_timeout") == Some(&count)).await;
+    }
+    assert_eq!(node.counts("echo").active, 1);
+    node.apply(ECHO).await.unwrap();
+    assert!(gets_the_rest(&mut paced));
+}
 
-    let mut resets = node.connect("echo");
-    let paced = node.counts("echo").paced;
-    resets.write_all(&pattern(200_000)).unwrap();
-    eventually("it is paced, with more to read", || node.counts("echo").paced > paced).await;
-    socket2::SockRef::from(&resets).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(resets);
-    eventually("it is reset", || node.live.connections() == 0).await;
+/// A connection whose source has gone over a rate of a byte a second by many, with bytes that are not read.
+async fn paced_for_hours(node: &mut Node) -> TcpStream {
+    node.apply_with(ECHO, "{perSource: {bytes: 1}}").await.unwrap();
+    let mut stream = node.connect("echo");
+    assert!(echoes(&mut stream, &pattern(65_536)));
+    stream.write_all(&pattern(30_000)).unwrap();
+    eventually("it is over", || node.counts("echo").received_bytes > 65_536).await;
+    stream.write_all(b"later").unwrap();
+    eventually("it is paced", || node.counts("echo").paced == 1).await;
+    stream
+}
+
+/// Whether such a connection gets what it has not got yet.
+fn gets_the_rest(stream: &mut TcpStream) -> bool {
+    let mut back = vec![0; 30_005];
+    stream.read_exact(&mut back).is_ok() && back == [&pattern(30_000)[..], b"later"].concat()
 }
 
 #[tokio::test]
-async fn nobody_is_paced_for_longer_than_silence_may_last() {
+async fn who_is_gone_is_not_waited_for() {
     let mut node = Node::on(own_address());
-    node.apply_with(ECHO, "{perSource: {bytes: 1}, idleTimeout: 500ms}").await.unwrap();
+    let resets = paced_for_hours(&mut node).await;
+    let closes = node.connect("echo");
+    closes.shutdown(Shutdown::Write).unwrap();
+    eventually("it is closed", || node.counts("echo").ended.get("peer") == Some(&1)).await;
+    socket2::SockRef::from(&resets).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(resets);
+    eventually("it is reset", || node.counts("echo").ended.get("connection_reset") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn who_has_closed_its_side_is_waited_for_no_longer_than_silence_may_last() {
+    let mut node = Node::on(own_address());
+    let stream = paced_for_hours(&mut node).await;
+    node.apply_with(ECHO, "{perSource: {bytes: 1}, idleTimeout: 100ms}").await.unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    eventually("it is idle", || node.counts("echo").ended.get("idle_timeout") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn many_connections_go_over_a_rate_by_a_read_of_each_shard_at_most() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perListener: {bytes: 1}}").await.unwrap();
+    let mut streams: Vec<_> = (0..20).map(|_| node.connect("echo")).collect();
+    streams.iter_mut().for_each(|stream| stream.write_all(&pattern(60_000)).unwrap());
+    eventually("nearly all are paced", || node.counts("echo").paced >= 16).await;
+    let read = node.counts("echo").received_bytes;
+    assert!(read <= 65_536 + 2 * 65_536, "{read}");
+}
+
+#[tokio::test]
+async fn a_stamped_connection_has_its_rate_too() {
+    let mut node = Node::on(own_address());
+    node.apply_with(ECHO, "{perSource: {bytes: 1}}").await.unwrap();
     let mut stream = node.connect("echo");
-    // What is above the burst would be waited for during a minute.
-    assert!(echoes(&mut stream, &pattern(65_536)) && echoes(&mut stream, &pattern(60)));
+    let sent: Vec<u8> = (0..400).flat_map(|sequence| stamp::request(0, sequence, 500)).collect();
+    stream.write_all(&sent).unwrap();
+    eventually("it is paced", || node.counts("echo").paced > 0).await;
+    assert!(node.counts("echo").received_bytes <= 2 * 65_536);
+    node.apply(ECHO).await.unwrap();
+    stream.read_exact(&mut vec![0; sent.len()]).unwrap();
+}
+
+#[tokio::test]
+async fn chargen_pours_no_faster_than_its_rate() {
+    let mut node = Node::on(own_address());
+    let listener = "{name: gen, protocol: TCP, port: 0, service: {chargen: {}}}";
+    node.apply_with(listener, "{perListener: {bytes: 500000}}").await.unwrap();
+    let mut stream = node.connect("gen");
     let start = Clock::now();
-    assert!(echoes(&mut stream, b"after"));
-    assert!(start.elapsed() < PATIENCE && node.counts("echo").paced > 0);
+    // A burst, one write, and what takes 200 ms.
+    stream.read_exact(&mut vec![0; 65_536 + 7_030 + 100_000]).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    assert!(node.counts("gen").paced > 0);
 }
 
 #[tokio::test]
@@ -133,11 +192,9 @@ async fn a_raised_rate_holds_for_who_waits() {
 #[tokio::test]
 async fn a_raised_rate_of_sources_forgets_what_they_owed() {
     let mut node = Node::on(own_address());
-    node.apply_with(ECHO, "{perSource: {bytes: 1000}}").await.unwrap();
-    let mut stream = node.connect("echo");
-    assert!(echoes(&mut stream, &pattern(65_536)) && echoes(&mut stream, &pattern(30_000)));
-    eventually("it is paced, for half a minute", || node.counts("echo").paced > 0).await;
+    let mut stream = paced_for_hours(&mut node).await;
     node.apply_with(ECHO, "{perSource: {bytes: 1000000000}}").await.unwrap();
+    assert!(gets_the_rest(&mut stream));
     assert!(echoes(&mut stream, &pattern(100_000)));
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 const ECHO: &str = "{name: tcp, protocol: TCP, port: 0, service: {echo: {}}}";
 
-fn request(flow: u32, sequence: u64, len: usize) -> Vec<u8> {
+pub(super) fn request(flow: u32, sequence: u64, len: usize) -> Vec<u8> {
     let mut message = pattern(len);
     assert!(Request { session: 0xfeed, flow, sequence, ..Request::default() }.write(&mut message));
     message

@@ -4,6 +4,7 @@
 //! when an answer has come: the rate shows what both sides can do together, and a latency says nothing about an open
 //! road. In an open loop messages go at their own moments, and latency counts from those.
 
+mod burst;
 mod connect;
 mod gate;
 mod pace;

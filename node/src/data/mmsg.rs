@@ -1,13 +1,15 @@
 //! Datagrams in batches: recvmmsg(2) and sendmmsg(2) over one set of buffers.
 //!
 //! Used by [`super::udp`]; it knows no service and counts nothing. Where a socket has many addresses, an answer leaves
-//! from the very one that was hit ([`super::pktinfo`]). It must never keep a pointer from one call to the next: the
-//! headers are pointed at the buffers anew each time.
+//! from the very one that was hit ([`super::pktinfo`]). Answers of one length that follow each other to one peer may go
+//! as one message, which the kernel cuts (UDP_SEGMENT): it then does once what it would do for each of them. It must
+//! never keep a pointer from one call to the next: the headers are pointed at the buffers anew each time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -25,23 +27,43 @@ const PAYLOAD: usize = 64 * 1024;
 /// Distance between payloads: no power of two, so that short datagrams do not all fall into the same cache sets.
 const STRIDE: usize = PAYLOAD + 192;
 
+/// The longest answer that goes with others: what every path of IPv6 takes as one packet (1280 bytes with headers), so
+/// that hardly any has to be cut again.
+const LONGEST_TOGETHER: usize = 1232;
+const _: () = assert!(BATCH * LONGEST_TOGETHER <= 65_507 && BATCH <= 64, "what the kernel takes as one message");
+
 /// Buffers for [`BATCH`] datagrams. Pages that no datagram has reached take no memory.
 pub(super) struct Batch {
     payload: Box<[u8]>,
     envelopes: Box<[Envelope]>,
+    vectors: Box<[iovec]>,
     headers: Box<[mmsghdr]>,
     /// Headers that hold a received datagram.
     received: usize,
-    /// Headers that hold an answer, once they are given out anew.
-    queued: usize,
+    answers: Vec<Answer>,
+    /// How many answers each header holds that is to be sent.
+    runs: Vec<usize>,
 }
 
 /// What belongs to one datagram besides its payload.
 struct Envelope {
     peer: sockaddr_storage,
     control: Control,
-    vector: iovec,
 }
+
+/// An answer that waits to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    /// Of its request, whose buffers it uses.
+    place: usize,
+    peer_bytes: socklen_t,
+    control_bytes: usize,
+    way: Way,
+    len: usize,
+}
+
+/// From where to where an answer goes.
+type Way = (SocketAddr, Option<(IpAddr, u32)>);
 
 /// A received datagram.
 #[derive(Debug)]
@@ -67,30 +89,15 @@ pub(super) enum Sent {
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("received", &self.received).field("queued", &self.queued).finish_non_exhaustive()
+        let answers = self.answers.len();
+        f.debug_struct("Batch").field("received", &self.received).field("answers", &answers).finish_non_exhaustive()
     }
 }
 
-impl Envelope {
-    fn new() -> Self {
-        // SAFETY: these C structures are numbers and a raw pointer, for which zero is a value.
-        let (peer, vector) = unsafe { (zeroed(), zeroed()) };
-        Self { peer, control: Control::default(), vector }
-    }
-
-    /// A header that points to this envelope and to `payload`.
-    fn header(&mut self, payload: &mut [u8], peer_bytes: socklen_t, control_bytes: usize) -> mmsghdr {
-        self.vector = iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
-        let mut header = blank();
-        header.msg_hdr.msg_name = (&raw mut self.peer).cast();
-        header.msg_hdr.msg_namelen = peer_bytes;
-        header.msg_hdr.msg_iov = &raw mut self.vector;
-        header.msg_hdr.msg_iovlen = 1;
-        if control_bytes > 0 {
-            header.msg_hdr.msg_control = self.control.as_mut_ptr();
-            header.msg_hdr.msg_controllen = control_bytes as _;
-        }
-        header
+impl Answer {
+    /// Whether the kernel could cut both from one message.
+    fn goes_with(&self, next: &Self) -> bool {
+        (1..=LONGEST_TOGETHER).contains(&self.len) && self.len == next.len && self.way == next.way
     }
 }
 
@@ -105,8 +112,12 @@ fn peer(storage: &sockaddr_storage) -> SocketAddr {
         libc::AF_INET6 => {
             // SAFETY: as above.
             let peer = unsafe { &*(&raw const *storage).cast::<sockaddr_in6>() };
-            let address = Ipv6Addr::from(peer.sin6_addr.s6_addr).to_canonical();
-            SocketAddr::new(address, u16::from_be(peer.sin6_port))
+            let (address, port) = (Ipv6Addr::from(peer.sin6_addr.s6_addr), u16::from_be(peer.sin6_port));
+            match address.to_canonical() {
+                // Two links may each have a host of the same link-local address.
+                IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, peer.sin6_scope_id).into(),
+                v4 => SocketAddr::new(v4, port),
+            }
         }
         _ => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
     }
@@ -119,12 +130,16 @@ fn blank() -> mmsghdr {
 
 impl Batch {
     pub(super) fn new() -> Self {
+        // SAFETY: these C structures are numbers and raw pointers, for which zero is a value.
+        let (peer, vector) = unsafe { (zeroed(), zeroed()) };
         Self {
             payload: vec![0; BATCH * STRIDE].into(),
-            envelopes: (0..BATCH).map(|_| Envelope::new()).collect(),
+            envelopes: (0..BATCH).map(|_| Envelope { peer, control: Control::default() }).collect(),
+            vectors: vec![vector; BATCH].into(),
             headers: (0..BATCH).map(|_| blank()).collect(),
             received: 0,
-            queued: 0,
+            answers: Vec::with_capacity(BATCH),
+            runs: Vec::with_capacity(BATCH),
         }
     }
 
@@ -133,11 +148,18 @@ impl Batch {
     /// # Errors
     /// The kernel's; `WouldBlock` when there is nothing.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        (self.received, self.queued) = (0, 0);
-        let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
-        for (header, (envelope, payload)) in self.headers.iter_mut().zip(buffers) {
-            let payload = payload.get_mut(..PAYLOAD).unwrap_or_default();
-            *header = envelope.header(payload, size_of::<sockaddr_storage>() as socklen_t, CONTROL_BYTES);
+        self.received = 0;
+        self.answers.clear();
+        let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE)).zip(&mut self.vectors);
+        for (header, ((envelope, payload), vector)) in self.headers.iter_mut().zip(buffers) {
+            *vector = iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: PAYLOAD };
+            *header = blank();
+            header.msg_hdr.msg_name = (&raw mut envelope.peer).cast();
+            header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as socklen_t;
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = envelope.control.as_mut_ptr();
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
         }
         let (headers, len) = (self.headers.as_mut_ptr(), self.headers.len() as c_uint);
         // SAFETY: `len` headers, each pointing to buffers of `self` that are as long as it says and that nothing else
@@ -151,108 +173,96 @@ impl Batch {
     /// no answer. The answers are queued; none is longer than its request.
     pub(super) fn answer(&mut self, mut respond: impl FnMut(Datagram<'_>) -> Option<usize>) {
         let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE));
-        for (index, (envelope, payload)) in buffers.enumerate().take(self.received) {
-            let Some(header) = self.headers.get(index).copied() else { return };
+        for (place, (header, (envelope, payload))) in self.headers.iter().zip(buffers).enumerate().take(self.received) {
             let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
             let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
             let peer = peer(&envelope.peer);
             let told = envelope.control.read(header.msg_hdr.msg_controllen);
             let Some(len) = respond(Datagram { bytes, truncated, peer, told }) else { continue };
-            let control = told.hit.map_or(0, |hit| envelope.control.write(hit));
-            let answer = bytes.get_mut(..len.min(header.msg_len as usize)).unwrap_or_default();
-            if let Some(out) = self.headers.get_mut(self.queued) {
-                *out = envelope.header(answer, header.msg_hdr.msg_namelen, control);
-                self.queued += 1;
-            }
+            self.answers.push(Answer {
+                place,
+                peer_bytes: header.msg_hdr.msg_namelen,
+                control_bytes: told.hit.map_or(0, |hit| envelope.control.write(hit)),
+                way: (peer, told.hit.map(|hit| (hit.address(), hit.interface()))),
+                len: len.min(header.msg_len as usize),
+            });
         }
         self.received = 0;
     }
 
-    /// Sends the queued answers without waiting, and tells what became of them.
-    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, mut tell: impl FnMut(Sent)) {
-        let mut rest = self.headers.get_mut(..self.queued).unwrap_or_default();
-        self.queued = 0;
-        while !rest.is_empty() {
-            // SAFETY: these headers point to buffers of `self` that `answer` has filled and nothing has touched since.
-            let count =
-                unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, MSG_DONTWAIT) };
-            let gone = match usize::try_from(count) {
+    /// Sends the queued answers without waiting, and tells what became of them. Where `together` is set, those that can
+    /// go as one message do; it is unset when the kernel does not take that, and then each goes alone.
+    pub(super) fn send(&mut self, socket: BorrowedFd<'_>, together: &Cell<bool>, mut tell: impl FnMut(Sent)) {
+        let mut done = 0;
+        while done < self.answers.len() {
+            self.point(done, together.get());
+            let (headers, len) = (self.headers.as_mut_ptr(), self.runs.len() as c_uint);
+            // SAFETY: `point` has just pointed so many headers to buffers of `self`, which the kernel only reads.
+            let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, len, MSG_DONTWAIT) };
+            done += match usize::try_from(count) {
                 Ok(count) => {
-                    let bytes = rest.iter().take(count).map(|header| u64::from(header.msg_len)).sum();
-                    tell(Sent::Out { datagrams: count as u64, bytes });
-                    count
+                    let datagrams = self.runs.iter().take(count).sum();
+                    let bytes = self.headers.iter().take(count).map(|header| u64::from(header.msg_len)).sum();
+                    tell(Sent::Out { datagrams: datagrams as u64, bytes });
+                    datagrams
                 }
                 Err(_) => {
+                    let first = self.runs.first().copied().unwrap_or(1);
                     let (gone, cause) = match io::Error::last_os_error().raw_os_error() {
                         Some(libc::EINTR) => continue,
-                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => (rest.len(), Drop::SendBuffer),
+                        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
+                            (self.answers.len() - done, Drop::SendBuffer)
+                        }
+                        // The path takes only less, or its device or its encryption can't cut.
+                        Some(libc::EMSGSIZE | libc::EINVAL | libc::EIO) if first > 1 => {
+                            together.set(false);
+                            continue;
+                        }
                         Some(libc::EMSGSIZE) => (1, Drop::Oversize),
-                        _ => (1, Drop::Unsendable),
+                        _ => (first, Drop::Unsendable),
                     };
                     tell(Sent::Lost { datagrams: gone as u64, cause });
                     gone
                 }
             };
-            rest = rest.get_mut(gone..).unwrap_or_default();
+        }
+        self.answers.clear();
+    }
+
+    /// Points headers to the answers from the one with number `first` on, a run of those that may go `together` to each.
+    fn point(&mut self, first: usize, together: bool) {
+        let answers = self.answers.get(first..).unwrap_or_default();
+        self.runs.clear();
+        if together {
+            self.runs.extend(answers.chunk_by(Answer::goes_with).map(<[_]>::len));
+        } else {
+            self.runs.resize(answers.len(), 1);
+        }
+        for (vector, answer) in self.vectors.iter_mut().zip(answers) {
+            let payload = self.payload.get(answer.place * STRIDE..).unwrap_or_default();
+            *vector = iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: answer.len };
+        }
+        let (mut answers, mut vectors) = (answers, &mut *self.vectors);
+        let mut envelopes = self.envelopes.iter_mut().enumerate();
+        for (header, run) in self.headers.iter_mut().zip(self.runs.iter().copied()) {
+            let Some((answer, _)) = answers.split_first() else { return };
+            // Answers are in the order of their requests.
+            let Some((_, envelope)) = envelopes.find(|(place, _)| *place == answer.place) else { return };
+            let Some((parts, rest)) = std::mem::take(&mut vectors).split_at_mut_checked(run) else { return };
+            *header = blank();
+            header.msg_hdr.msg_name = (&raw mut envelope.peer).cast();
+            header.msg_hdr.msg_namelen = answer.peer_bytes;
+            header.msg_hdr.msg_iov = parts.as_mut_ptr();
+            header.msg_hdr.msg_iovlen = run as _;
+            let cut = if run > 1 { envelope.control.cut(answer.control_bytes, answer.len as u16) } else { 0 };
+            header.msg_hdr.msg_controllen = (answer.control_bytes + cut) as _;
+            if header.msg_hdr.msg_controllen > 0 {
+                header.msg_hdr.msg_control = envelope.control.as_mut_ptr();
+            }
+            (answers, vectors) = (answers.get(run..).unwrap_or_default(), rest);
         }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd as _;
-    use std::time::{Duration, SystemTime};
-
-    use echo_proto::spec::Protocol;
-    use socket2::SockRef;
-
-    use super::super::order::NewSocket;
-    use super::super::socket::{Claim, Group, ask_for_envelope};
-    use super::*;
-
-    /// What the kernel tells of a datagram that `client` sends to `host`, at a socket of ours on `bound`.
-    fn told(bound: &str, client: &UdpSocket, host: &str) -> Option<(Told, SocketAddr)> {
-        // A host without IPv6 has nothing to tell here.
-        let group = Group::bind(Protocol::Udp, bound.parse().unwrap(), 1, Claim::Free).ok()?;
-        let address = group.address();
-        let Some(NewSocket::Udp(socket)) = group.into_sockets().next() else { return None };
-        ask_for_envelope(&socket, address.ip()).unwrap();
-        client.send_to(b"what is seen", (host, address.port())).unwrap();
-        let (mut batch, mut seen) = (Batch::new(), None);
-        while batch.receive(socket.as_fd()).is_err() {}
-        batch.answer(|datagram| {
-            seen = Some((datagram.told, datagram.peer));
-            None
-        });
-        seen
-    }
-
-    #[test]
-    fn the_kernel_tells_what_a_socket_asks_for_on_every_kind_of_address() {
-        for (bound, own, host, many) in [
-            ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", false),
-            ("0.0.0.0:0", "127.0.0.1:0", "127.0.0.9", true),
-            ("[::]:0", "127.0.0.1:0", "127.0.0.9", true),
-            ("[::]:0", "[::1]:0", "::1", true),
-            ("[::1]:0", "[::1]:0", "::1", false),
-        ] {
-            let Ok(client) = UdpSocket::bind(own) else { continue };
-            if host.contains(':') {
-                SockRef::from(&client).set_unicast_hops_v6(42).unwrap();
-                SockRef::from(&client).set_tclass_v6(0xb8).unwrap();
-            } else {
-                client.set_ttl(42).unwrap();
-                SockRef::from(&client).set_tos_v4(0xb8).unwrap();
-            }
-            let Some((told, peer)) = told(bound, &client, host) else { continue };
-            assert_eq!((told.ttl, told.traffic_class), (Some(42), Some(0xb8)), "{bound} {host}");
-            assert_eq!(peer, client.local_addr().unwrap());
-            assert_eq!(told.hit.map(|hit| hit.address().to_string()), many.then(|| host.to_owned()));
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            let age = now.saturating_sub(told.received.unwrap());
-            assert!(age < Duration::from_secs(60), "{age:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Control messages of datagrams: which of our addresses was hit, and what else only the kernel has seen.
 //!
-//! Used by [`super::mmsg`]; [`super::socket`] asks for them, since each costs something a datagram. An answer must leave from the address that its request was sent to (RFC 1122, section
-//! 4.1.3.5), or the client does not know it; `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
+//! Used by [`super::mmsg`]; [`super::socket`] asks for them, since each costs something a datagram. An answer must
+//! leave from the address that its request was sent to (RFC 1122, section 4.1.3.5), or the client does not know it; `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
 
 use std::fmt;
 use std::mem::{size_of, zeroed};
@@ -90,12 +90,12 @@ impl Control {
     /// The route decides the interface, as it does for TCP; but a link-local address means nothing without one.
     pub(super) fn write(&mut self, hit: Hit) -> usize {
         match hit {
-            Hit::V4(info) => self.put(libc::IPPROTO_IP, libc::IP_PKTINFO, in_pktinfo { ipi_ifindex: 0, ..info }),
+            Hit::V4(info) => self.put(0, libc::IPPROTO_IP, libc::IP_PKTINFO, in_pktinfo { ipi_ifindex: 0, ..info }),
             Hit::V6(info) => {
                 let [high, low, ..] = info.ipi6_addr.s6_addr;
                 let link_local = high == 0xfe && low & 0xc0 == 0x80;
                 let ipi6_ifindex = if link_local { info.ipi6_ifindex } else { 0 };
-                self.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, in6_pktinfo { ipi6_ifindex, ..info })
+                self.put(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, in6_pktinfo { ipi6_ifindex, ..info })
             }
         }
     }
@@ -121,16 +121,25 @@ impl Control {
         told
     }
 
-    fn put<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) -> usize {
-        const { assert!(space::<T>() <= CONTROL_BYTES) };
-        let header: *mut cmsghdr = self.as_mut_ptr().cast();
-        // SAFETY: the buffer is aligned for a cmsghdr, and long enough for it and the data, as asserted; zero is a
-        // value of a cmsghdr; the data need not be aligned.
+    /// Writes, behind the `after` bytes of other messages, the one that has the kernel cut a message into datagrams of
+    /// `len` bytes; returns its length.
+    pub(super) fn cut(&mut self, after: usize, len: u16) -> usize {
+        self.put(after, libc::SOL_UDP, libc::UDP_SEGMENT, len)
+    }
+
+    /// Writes a message at `at`; returns its length, 0 if there is no room.
+    fn put<T: Copy>(&mut self, at: usize, level: c_int, kind: c_int, data: T) -> usize {
+        let Some(room) = self.0.get_mut(at..at + space::<T>()) else { return 0 };
+        room.fill(0);
+        // SAFETY: numbers, for which zero is a value; its padding differs between C libraries.
+        let mut head: cmsghdr = unsafe { zeroed() };
+        // SAFETY: arithmetic on a length.
+        head.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) } as _;
+        (head.cmsg_level, head.cmsg_type) = (level, kind);
+        let header: *mut cmsghdr = room.as_mut_ptr().cast();
+        // SAFETY: `room` is long enough for both; neither need be aligned.
         unsafe {
-            ptr::write_bytes(header.cast::<u8>(), 0, space::<T>());
-            (*header).cmsg_len = libc::CMSG_LEN(size_of::<T>() as u32) as _;
-            (*header).cmsg_level = level;
-            (*header).cmsg_type = kind;
+            ptr::write_unaligned(header, head);
             ptr::write_unaligned(libc::CMSG_DATA(header).cast::<T>(), data);
         }
         space::<T>()

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use echo_proto::stamp::Kind;
+use nix::sys::socket::{getsockopt, sockopt};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -48,6 +49,10 @@ struct Endpoint {
     address: SocketAddr,
     /// Whether the kernel tells how each datagram came.
     asked: Cell<bool>,
+    /// Whether the kernel knows how to cut datagrams from one message ...
+    cuts: bool,
+    /// ... and has not refused to since it was asked what it dropped.
+    together: Cell<bool>,
     lost: Lost,
 }
 
@@ -56,7 +61,9 @@ impl Endpoint {
         // The kernel knows the address of every socket that is bound; of any other, nothing is let through as local.
         let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { socket, address, asked: Cell::new(false), lost: Lost::default() }
+        // A kernel that does not know would send the whole message as one datagram.
+        let cuts = getsockopt(&socket, sockopt::UdpGsoSegment).is_ok();
+        Self { socket, address, asked: Cell::new(false), cuts, together: Cell::new(cuts), lost: Lost::default() }
     }
 
     /// Counts what the kernel dropped since it was asked last.
@@ -84,6 +91,7 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             _ = &mut stop => break,
             _ = ask.tick() => {
                 end.count_lost(&listener.served(), &shard);
+                end.together.set(end.cuts);
                 continue;
             }
             ready = end.socket.readable() => if ready.is_err() { return },
@@ -204,7 +212,10 @@ fn serve(batch: &mut Batch, end: &Endpoint, received: usize, served: &Served, sh
         flows.datagrams(now);
     }
     let mut told = 0;
-    batch.send(end.socket.as_fd(), |sent| match sent {
+    // What probes measure goes by itself.
+    let alone = Cell::new(false);
+    let together = if stamped.any() { &alone } else { &end.together };
+    batch.send(end.socket.as_fd(), together, |sent| match sent {
         Sent::Out { datagrams, bytes } => {
             slot.transmitted_packets.add(datagrams);
             slot.transmitted_bytes.add(bytes);

@@ -43,7 +43,7 @@ fn udp_peer(answer: fn(&mut [u8])) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
-        let mut buffer = [0; 1_000];
+        let mut buffer = [0; 10_000];
         while let Ok((n, client)) = socket.recv_from(&mut buffer) {
             answer(&mut buffer[..n]);
             let _ = socket.send_to(&buffer[..n], client);
@@ -61,7 +61,9 @@ async fn put(load: Load, address: SocketAddr, live: &Arc<Live>) -> Report {
 async fn right_answers_are_counted_and_timed() {
     let (tcp, udp) = (tcp_peer(|_| {}), udp_peer(|_| {}));
     let anew = Load { reconnect: true, ..load(Transport::Tcp) };
-    for (load, address) in [(load(Transport::Tcp), tcp), (anew, tcp), (load(Transport::Udp), udp)] {
+    // Too long to be cut from one message.
+    let long = Load { size: 9_000, ..load(Transport::Udp) };
+    for (load, address) in [(load(Transport::Tcp), tcp), (anew, tcp), (load(Transport::Udp), udp), (long, udp)] {
         let live = Arc::default();
         let report = put(load, address, &live).await;
         assert_eq!((live.sent(), live.answered()), (report.echoes, report.echoes));

@@ -1,16 +1,17 @@
-//! Load from one UDP socket: a window of datagrams in flight.
+//! Load from one UDP socket: a window of datagrams in flight, sent and taken in bursts.
 //!
 //! Called by [`super::run`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 
 use super::pace::{Pace, wait};
 use super::watch::Progress;
-use super::{Load, MAX_SIZE, Report};
+use super::{Load, MAX_SIZE, Report, burst};
 use crate::pattern;
 
 /// How often datagrams without an answer are looked for.
@@ -28,22 +29,20 @@ pub(super) async fn exchange(
     let own: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((own, 0)).await?;
     socket.connect(address).await?;
-    let mut window = Window::new(sender, load);
-    let mut expiry = Instant::now() + EXPIRY_PERIOD;
+    let mut window = Window::new(sender, load, burst::is_possible(&socket, load.size));
+    let mut expiry = interval(EXPIRY_PERIOD);
+    expiry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let next = window.send(&socket, pace, progress, report).await?;
         if window.is_empty() && next.is_none() {
             return Ok(());
         }
-        if let Ok(ready) = timeout_at(expiry, wait(socket.readable(), next)).await {
-            ready?;
+        tokio::select! {
+            biased;
+            now = expiry.tick() => window.expire(now),
+            ready = wait(socket.readable(), next) => ready?,
         }
         window.take(&socket, progress, report)?;
-        let now = Instant::now();
-        if now >= expiry {
-            window.expire(now);
-            expiry = now + EXPIRY_PERIOD;
-        }
     }
 }
 
@@ -56,8 +55,16 @@ struct Window {
     free: Vec<usize>,
     /// Datagrams sent so far.
     count: u64,
+    size: usize,
+    /// Whether those that leave at once go as one message, which the kernel cuts.
+    together: bool,
     message: Vec<u8>,
-    answer: Vec<u8>,
+    /// Messages that are about to be sent, and their places.
+    out: Vec<u8>,
+    leaving: Vec<usize>,
+    /// Answers that were taken, and their lengths.
+    answers: Vec<u8>,
+    lens: Vec<usize>,
 }
 
 /// One datagram's place, used again and again.
@@ -76,12 +83,25 @@ struct Sent {
 }
 
 impl Window {
-    fn new(sender: u64, load: &Load) -> Self {
+    fn new(sender: u64, load: &Load, together: bool) -> Self {
         let places = (0..load.in_flight as u64).map(|number| Place { number, sent: None }).collect();
         let free = (0..load.in_flight).rev().collect();
-        // One byte more, so that a longer answer shows.
-        let (message, answer) = (vec![0; load.size], vec![0; MAX_SIZE + 1]);
-        Self { sender, timeout: load.timeout, places, free, count: 0, message, answer }
+        let batch = (MAX_SIZE / load.size).min(burst::MOST).min(load.in_flight).max(1);
+        Self {
+            sender,
+            timeout: load.timeout,
+            places,
+            free,
+            count: 0,
+            size: load.size,
+            together,
+            message: vec![0; load.size],
+            out: vec![0; batch * load.size],
+            leaving: Vec::with_capacity(batch),
+            // One byte more, so that a longer answer shows; and one place more, which stays empty when all is taken.
+            answers: vec![0; (batch + 1) * (load.size + 1)],
+            lens: Vec::with_capacity(batch + 1),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -96,27 +116,62 @@ impl Window {
         progress: &Progress,
         report: &mut Report,
     ) -> io::Result<Option<Instant>> {
-        while let Some(place) = self.free.last().and_then(|index| self.places.get_mut(*index)) {
-            let at = Instant::now();
-            let Some(intended) = pace.intended(self.count, at) else { break };
+        loop {
+            let next = self.fill(pace, report);
+            if self.leaving.is_empty() {
+                return Ok(next);
+            }
+            self.flush(socket, progress, report).await?;
+        }
+    }
+
+    /// Writes a batch of those that are due and have a place; returns when the next one is meant to go, if time is all
+    /// it waits for.
+    fn fill(&mut self, pace: &mut Pace, report: &mut Report) -> Option<Instant> {
+        let at = Instant::now();
+        self.leaving.clear();
+        for message in self.out.chunks_exact_mut(self.size) {
+            let index = *self.free.last()?;
+            let place = self.places.get_mut(index)?;
+            let intended = pace.intended(self.count, at)?;
             if intended > at {
-                return Ok(Some(intended));
+                return Some(intended);
             }
             pace.sent(intended, at, report);
             self.count += 1;
-            pattern::fill(&mut self.message, self.sender, place.number);
-            match socket.send(&self.message).await {
-                Ok(_) => {
-                    place.sent = Some(Sent { intended, at });
-                    self.free.pop();
-                    progress.sent();
+            pattern::fill(message, self.sender, place.number);
+            place.sent = Some(Sent { intended, at });
+            self.leaving.push(index);
+            self.free.pop();
+        }
+        None
+    }
+
+    /// Sends that batch.
+    async fn flush(&mut self, socket: &UdpSocket, progress: &Progress, report: &mut Report) -> io::Result<()> {
+        let mut done = 0;
+        while done < self.leaving.len() {
+            let count = if self.together { self.leaving.len() - done } else { 1 };
+            let messages = self.out.get(done * self.size..(done + count) * self.size).unwrap_or_default();
+            match socket.async_io(Interest::WRITABLE, || burst::send(socket, messages, self.size)).await {
+                Ok(()) => (0..count).for_each(|_| progress.sent()),
+                // The kernel had no room: they are not sent, and nothing waits for them.
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    report.refused += count as u64;
+                    for index in self.leaving.iter().copied().skip(done).take(count) {
+                        self.places.get_mut(index).into_iter().for_each(|place| place.sent = None);
+                        self.free.push(index);
+                    }
                 }
-                // The kernel had no room: it is not sent, and nothing waits for it.
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => report.refused += 1,
+                Err(e) if count > 1 && burst::is_refusal(&e) => {
+                    self.together = false;
+                    continue;
+                }
                 Err(e) => return Err(e),
             }
+            done += count;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Frees the place of a datagram; returns when it went, or `None` if nobody waits for it.
@@ -141,22 +196,35 @@ impl Window {
 
     /// Takes all answers that are there.
     fn take(&mut self, socket: &UdpSocket, progress: &Progress, report: &mut Report) -> io::Result<()> {
+        let room = self.size + 1;
+        let most = self.answers.len() / room;
         loop {
-            match socket.try_recv(&mut self.answer) {
-                Ok(len) => self.judge(len, progress, report),
+            self.lens.clear();
+            let tried = socket.try_io(Interest::READABLE, || {
+                burst::receive(socket, &mut self.answers, room, &mut self.lens)?;
+                // Fewer than there is room for: there are no more, which the runtime is told without another call.
+                if self.lens.len() < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            let (answers, lens) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.lens));
+            for (answer, len) in answers.chunks_exact(room).zip(&lens) {
+                self.judge(answer.get(..*len).unwrap_or_default(), progress, report);
+            }
+            (self.answers, self.lens) = (answers, lens);
+            match tried {
+                Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e),
             }
         }
     }
 
-    fn judge(&mut self, len: usize, progress: &Progress, report: &mut Report) {
-        let Some(number) = self.answer.get(..len).and_then(pattern::number) else {
+    fn judge(&mut self, answer: &[u8], progress: &Progress, report: &mut Report) {
+        let Some(number) = pattern::number(answer) else {
             report.mismatches += 1;
             return;
         };
         pattern::fill(&mut self.message, self.sender, number);
-        let right = self.answer.get(..len) == Some(&self.message);
+        let right = answer == self.message;
         match self.land(number) {
             Some(sent) => {
                 progress.answered();

@@ -80,6 +80,11 @@ impl<'a> Stamped<'a> {
         sessions.dropped(&key, reason);
     }
 
+    /// Whether there are answers of these.
+    pub(super) fn any(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// The kernel did not take the answers with these places.
     pub(super) fn lost(&self, places: Range<usize>, cause: Drop) {
         let sessions = &mut *self.shard.sessions.borrow_mut();

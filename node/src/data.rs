@@ -55,7 +55,7 @@ mod source;
 mod spin;
 mod stamped;
 #[allow(unsafe_code)]
-mod syscall;
+pub(crate) mod syscall;
 pub(crate) mod table;
 mod tcp;
 mod ticket;

@@ -29,6 +29,7 @@ use crate::data::gate::Gate;
 use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
 use crate::data::rates::Cells;
+use crate::data::syscall;
 use crate::data::table::Ages;
 pub use crate::data::who::Who;
 use answering::Answering;
@@ -89,6 +90,7 @@ impl Live {
     /// # Errors
     /// A thread or its event queue could not be had.
     pub fn start(options: LiveOptions) -> Result<Self, StartError> {
+        syscall::join_free_memory();
         let gate = Arc::new(Gate::default());
         let counters = Counters::new(options.shards.get());
         Ok(Self {

@@ -260,7 +260,7 @@ mod tests {
     }
 
     /// Tokio keeps a task in multiples of 128 bytes, and adds 104 of its own: this makes it three. With what it keeps of
-    /// the socket, and what the table does, 15,000 idle connections cost 0.9 KiB each.
+    /// the socket, what the table does, and what the allocator adds, 15,000 idle connections cost 0.88 KiB each.
     #[test]
     fn a_connection_is_small() {
         let size = size_of_future(serve);

@@ -16,8 +16,8 @@ use crate::{Failure, cost};
 const WARM: u32 = 5;
 /// How often it is looked whether a load has begun.
 const LOOK_PERIOD: Duration = Duration::from_millis(1);
-/// Loads, each so many times as long as the one before, until one has an echo: a busy machine may not run a server for
-/// a while.
+/// Loads, each so many times as long as the one before, until one has an echo and the server a time for it: a busy
+/// machine may not run it for a while, and the time of ended processes is told in steps.
 const TRIES: u32 = 4;
 const LONGER: u32 = 4;
 
@@ -83,11 +83,12 @@ fn once(load: Load, server: &Server) -> Result<Option<Sample>, Flaw> {
     let (report, looks) = (clean(&done.0)?, done.1?);
     let (from, to) = looks;
     let echoes = to.echoes.saturating_sub(from.echoes);
-    if echoes == 0 {
+    let spent = to.server.saturating_sub(from.server);
+    if echoes == 0 || spent.is_zero() {
         return Ok(None);
     }
     let (time, echoes) = ((to.at - from.at).as_secs_f64(), echoes as f64);
-    let (server, load) = (to.server.saturating_sub(from.server).as_secs_f64(), (to.load - from.load).as_secs_f64());
+    let (server, load) = (spent.as_secs_f64(), (to.load - from.load).as_secs_f64());
     Ok(Some(Sample {
         cpu: server * 1e6 / echoes,
         load_cpu: load * 1e6 / echoes,

@@ -19,7 +19,7 @@
 //! | `table` | a shard's open connections; closes those that are idle |
 //! | `udp` | datagrams in batches |
 //! | `mmsg`, `pktinfo`, `syscall` | the system calls for that, and their control messages: the only unsafe code |
-//! | `guard` | whose datagrams are served |
+//! | `guard`, `ranges` | whose datagrams are served |
 //! | `rates` | how much a source, and a listener, may send |
 //! | `proxy` | the PROXY protocol: whom a load balancer speaks for |
 //! | `service` | echo, discard, chargen, ...: what to do with bytes |
@@ -44,6 +44,7 @@ pub(crate) mod owner;
 #[allow(unsafe_code)]
 mod pktinfo;
 mod proxy;
+pub(crate) mod ranges;
 pub(crate) mod rates;
 pub(crate) mod reason;
 mod service;

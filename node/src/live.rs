@@ -28,6 +28,7 @@ pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
 use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
+use crate::data::ranges::Ranges;
 use crate::data::rates::Cells;
 use crate::data::syscall;
 use crate::data::table::Ages;
@@ -197,6 +198,7 @@ impl Live {
             let (address, cells) = (socket.bound().address.ip(), &prepared.cells);
             let limiter = cells.limiter(socket.id, &plan.limits, listener.protocol, address);
             let guard = Arc::new(Guard::new(&listener.guard));
+            let balancers = listener.balancers.as_deref().map(|from| Arc::new(Ranges::new(from)));
             let slots = self.counters.slots(socket.identity());
             for (order, slot) in orders.iter_mut().zip(slots) {
                 order.push(ListenerOrder {
@@ -207,7 +209,7 @@ impl Live {
                     limiter: limiter.clone(),
                     guard: Arc::clone(&guard),
                     max_datagram: plan.limits.max_datagram,
-                    proxy_protocol: listener.proxy_protocol,
+                    balancers: balancers.clone(),
                     slot,
                 });
             }

@@ -14,6 +14,8 @@ mod service;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
@@ -100,8 +102,9 @@ pub struct ListenerPlan {
     pub service: ServicePlan,
     /// Whom it answers; UDP only.
     pub guard: GuardPlan,
-    /// Every connection begins with a PROXY protocol header; TCP only.
-    pub proxy_protocol: bool,
+    /// Load balancers from which every connection comes, with a PROXY protocol header; `None`: it is not asked for. TCP
+    /// only.
+    pub balancers: Option<Vec<IpNet>>,
 }
 
 /// Transport of a listener.

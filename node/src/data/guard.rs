@@ -9,9 +9,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use echo_proto::spec::GuardPlan;
-use ipnet::IpNet;
 
 use super::pktinfo::Hit;
+use super::ranges::Ranges;
 use super::reason::Drop;
 
 /// Ports from which nobody asks, but many answer: those that need privileges ...
@@ -52,34 +52,6 @@ impl Ports {
     fn contains(&self, port: u16) -> bool {
         let port = usize::from(port);
         self.0.get(port / WORD).is_none_or(|word| word >> (port % WORD) & 1 == 1)
-    }
-}
-
-/// Ranges of addresses, as network and mask.
-#[derive(Debug, Default)]
-struct Ranges {
-    v4: Box<[(u32, u32)]>,
-    v6: Box<[(u128, u128)]>,
-}
-
-impl Ranges {
-    fn new(ranges: &[IpNet]) -> Self {
-        let v4 = ranges.iter().filter_map(|range| match range {
-            IpNet::V4(range) => Some((range.network().to_bits(), range.netmask().to_bits())),
-            IpNet::V6(_) => None,
-        });
-        let v6 = ranges.iter().filter_map(|range| match range {
-            IpNet::V6(range) => Some((range.network().to_bits(), range.netmask().to_bits())),
-            IpNet::V4(_) => None,
-        });
-        Self { v4: v4.collect(), v6: v6.collect() }
-    }
-
-    fn contain(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(v4) => self.v4.iter().any(|(network, mask)| v4.to_bits() & mask == *network),
-            IpAddr::V6(v6) => self.v6.iter().any(|(network, mask)| v6.to_bits() & mask == *network),
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use echo_proto::spec::ServicePlan;
 use echo_proto::spec::{GuardPlan, MAX_DATAGRAM};
 
 use super::guard::Guard;
+use super::ranges::Ranges;
 use super::rates::Limiter;
 use super::reason::Refusal;
 use super::slot::Slot;
@@ -23,8 +24,8 @@ pub(super) struct Served {
     pub(super) limiter: Option<Limiter>,
     pub(super) guard: Arc<Guard>,
     pub(super) max_datagram: usize,
-    /// Connections begin with a PROXY protocol header.
-    pub(super) proxy_protocol: bool,
+    /// Where connections come from, with a PROXY protocol header each; `None`: they have none.
+    pub(super) balancers: Option<Arc<Ranges>>,
     pub(super) slot: Arc<Slot>,
 }
 
@@ -33,14 +34,7 @@ impl Served {
     /// As by default.
     pub(super) fn of(service: ServicePlan, slot: Arc<Slot>) -> Rc<Self> {
         let guard = Arc::new(Guard::new(&GuardPlan::default()));
-        Rc::new(Self {
-            service,
-            limiter: None,
-            guard,
-            max_datagram: MAX_DATAGRAM as usize,
-            proxy_protocol: false,
-            slot,
-        })
+        Rc::new(Self { service, limiter: None, guard, max_datagram: MAX_DATAGRAM as usize, balancers: None, slot })
     }
 }
 

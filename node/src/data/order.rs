@@ -12,6 +12,7 @@ use echo_proto::spec::ServicePlan;
 use tokio::sync::oneshot;
 
 use super::guard::{Guard, Ports};
+use super::ranges::Ranges;
 use super::rates::Limiter;
 use super::sessions::Listing;
 use super::slot::Slot;
@@ -88,7 +89,7 @@ pub(crate) struct ListenerOrder {
     /// ... and the longest of them.
     pub(crate) max_datagram: usize,
     /// Whether connections begin with a PROXY protocol header.
-    pub(crate) proxy_protocol: bool,
+    pub(crate) balancers: Option<Arc<Ranges>>,
     /// Where the shard counts.
     pub(crate) slot: Arc<Slot>,
 }

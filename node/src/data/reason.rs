@@ -85,6 +85,8 @@ reasons! {
         Source = "max_connections_per_source",
         /// It did not begin with a PROXY protocol header, or not in time.
         ProxyHeader = "proxy_header",
+        /// It is none of the load balancers that may write such a header.
+        ProxySource = "proxy_source",
         /// No file descriptor was left; the connection waits in the kernel's queue.
         Files = "file_limit",
         /// No memory was left; the connection waits in the kernel's queue.

@@ -248,13 +248,13 @@ struct Prepared {
 
 /// Lets the shard's runtime watch a new socket.
 fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
-    let ListenerOrder { id, socket, predecessor, service, limiter, guard, max_datagram, proxy_protocol, slot } = order;
+    let ListenerOrder { id, socket, predecessor, service, limiter, guard, max_datagram, balancers, slot } = order;
     let socket = match socket {
         None => Ok(None),
         Some(NewSocket::Tcp(socket)) => TcpListener::from_std(socket).map(|s| Some(Ready::Tcp(s))),
         Some(NewSocket::Udp(socket)) => UdpSocket::from_std(socket).map(|s| Some(Ready::Udp(s))),
     };
     let socket = socket.map_err(|e: io::Error| format!("watch a new socket: {e}"))?;
-    let served = Served { service, limiter, guard, max_datagram, proxy_protocol, slot };
+    let served = Served { service, limiter, guard, max_datagram, balancers, slot };
     Ok(Prepared { id, served, socket, predecessor })
 }

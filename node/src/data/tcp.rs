@@ -35,7 +35,7 @@ pub(super) fn serve(mut connection: Connection) -> impl Future<Output = ()> {
     async move {
         let served = Rc::clone(&connection.ticket.served);
         // In a box: its memory is given back before the service begins.
-        if served.proxy_protocol
+        if served.balancers.is_some()
             && let Err(refusal) = Box::pin(connection.read_header()).await
         {
             served.slot.refused.add(refusal, 1);

@@ -39,11 +39,14 @@ impl Ticket {
             served.slot.refused.add(reason, 1);
             None
         };
+        let peer = plain(peer);
+        if served.balancers.as_ref().is_some_and(|balancers| !balancers.contain(peer.ip())) {
+            return refused(Refusal::ProxySource);
+        }
         if !shard.gate.enter() {
             return refused(Refusal::Limit);
         }
-        let peer = plain(peer);
-        let known = !served.proxy_protocol;
+        let known = served.balancers.is_none();
         let seat = if known { shard.gate.enter_source(Place::of(peer.ip())) } else { None };
         if known && seat.is_none() {
             shard.gate.leave();

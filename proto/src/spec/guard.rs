@@ -1,4 +1,4 @@
-//! Whom a UDP listener answers: `guard` as written -> ranges of addresses.
+//! Whom a UDP listener answers, and which load balancers a TCP listener believes: as written -> ranges of addresses.
 //!
 //! Called by [`super::listener`]; asked by nodes for each listener. Pure.
 
@@ -10,8 +10,8 @@ use v1::service::Kind;
 
 /// Most ranges of each kind.
 pub const MAX_RANGES: usize = 64;
-/// Sources that are answered where none are given: those that no stranger on the Internet can have.
-const DEFAULT_ALLOW: [&str; 9] = [
+/// Sources that are trusted where none are given: those that no stranger on the Internet can have.
+const NEAR: [&str; 9] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -46,9 +46,12 @@ pub struct GuardPlan {
 
 impl Default for GuardPlan {
     fn default() -> Self {
-        let allow = DEFAULT_ALLOW.iter().filter_map(|range| range.parse().ok()).collect();
-        Self { allow: Some(allow), allow_service_ports: Vec::new() }
+        Self { allow: Some(near()), allow_service_ports: Vec::new() }
     }
+}
+
+fn near() -> Vec<IpNet> {
+    NEAR.iter().filter_map(|range| range.parse().ok()).collect()
 }
 
 impl Check {
@@ -65,6 +68,20 @@ impl Check {
             (false, false) => Some(allow),
         };
         GuardPlan { allow, allow_service_ports }
+    }
+
+    /// Who may write PROXY protocol headers.
+    pub(super) fn balancers(
+        &mut self,
+        path: &str,
+        given: &v1::ProxyProtocol,
+        protocol: Option<Protocol>,
+    ) -> Vec<IpNet> {
+        if protocol == Some(Protocol::Udp) {
+            self.fail(path, "only for TCP");
+        }
+        let from = self.ranges(&format!("{path}.from"), &given.from);
+        if from.is_empty() { near() } else { from }
     }
 
     fn ranges(&mut self, path: &str, given: &[String]) -> Vec<IpNet> {
@@ -115,7 +132,7 @@ mod tests {
         let (plan, errors) = check(v1::Guard::default());
         assert!(errors.is_empty() && plan == GuardPlan::default());
         let ranges = plan.allow.unwrap();
-        assert_eq!(ranges.len(), DEFAULT_ALLOW.len(), "each of them can be read");
+        assert_eq!(ranges.len(), NEAR.len(), "each of them can be read");
         let answered =
             |address: &str| ranges.iter().any(|range| range.contains(&address.parse::<std::net::IpAddr>().unwrap()));
         assert!(

@@ -43,12 +43,10 @@ impl Check {
         let port = self.port(path, listener, protocol);
         let service = self.service(path, listener.service.as_ref(), protocol);
         let guard = self.guard(&format!("{path}.guard"), listener.guard.as_ref(), protocol);
-        let proxy_protocol = listener.proxy_protocol;
-        if proxy_protocol && protocol == Some(Protocol::Udp) {
-            self.fail(&format!("{path}.proxyProtocol"), "only for TCP");
-        }
+        let balancers = listener.proxy_protocol.as_ref();
+        let balancers = balancers.map(|given| self.balancers(&format!("{path}.proxyProtocol"), given, protocol));
         let (name, protocol, port, service) = (name.ok()?, protocol?, port?, service?);
-        Some(ListenerPlan { name, protocol, address, port, service, guard, proxy_protocol })
+        Some(ListenerPlan { name, protocol, address, port, service, guard, balancers })
     }
 
     fn address(&mut self, path: &str, listener: &v1::Listener) -> Option<IpAddr> {

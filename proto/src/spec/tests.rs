@@ -134,7 +134,11 @@ fn each_bound_holds() {
         (read(&listeners("[]")).map(|_| ()), "at least one listener"),
         (read(&pool("{replicas: 100001}")).map(|_| ()), "100001 is too large"),
         (read(&pool("{template: {limits: {maxConnections: 0}}}")).map(|_| ()), "maxConnections: must be at least 1"),
-        (one("protocol: UDP, port: 7, proxyProtocol: true, service: {echo: {}}"), "proxyProtocol: only for TCP"),
+        (one("protocol: UDP, port: 7, proxyProtocol: {}, service: {echo: {}}"), "proxyProtocol: only for TCP"),
+        (
+            one("protocol: TCP, port: 7, proxyProtocol: {from: [10.0.0.1/8]}, service: {echo: {}}"),
+            "proxyProtocol.from[0]: 10.0.0.1/8 names a host",
+        ),
         (read(&pool("{template: {busyPoll: 11ms}}")).map(|_| ()), "busyPoll: must be at most 10ms"),
         (read(&pool("{template: {limits: {maxLifetime: 0s}}}")).map(|_| ()), "maxLifetime: must be at least 1ms"),
         (

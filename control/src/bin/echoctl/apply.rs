@@ -155,10 +155,10 @@ mod tests {
         let refused = ["autoscale", "canary", "waves", "minHealthy", "autoRevert"];
         let wrong = serde_json::json!({"spec": {"?": 0, "rollout": {"?": 0}, "template": {
             "?": 0, "limits": {"?": 0}, "drain": {"?": 0},
-            "listeners": [{"?": 0, "guard": {"?": 0}, "service": {"?": 0, "echo": {"?": 0}}}, {"service": {"greet": {"?": 0}}}],
+            "listeners": [{"?": 0, "guard": {"?": 0}, "proxyProtocol": {"?": 0}, "service": {"?": 0, "echo": {"?": 0}}}, {"service": {"greet": {"?": 0}}}],
         }}});
         let errors = codec::decode::<v1::Pool>(&wrong, Strictness::Strict).errors;
-        assert_eq!(errors.len(), 10);
+        assert_eq!(errors.len(), 11);
         for error in errors {
             let told = error.cause.replace("there is only", "there are");
             let known = told.strip_prefix("unknown field; there are ").unwrap();

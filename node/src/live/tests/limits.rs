@@ -46,7 +46,7 @@ async fn a_source_has_no_more_than_its_share_on_all_shards_and_listeners() {
 #[tokio::test]
 async fn behind_a_balancer_the_client_counts() {
     let mut node = Node::on(own_address());
-    let listener = "{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}";
+    let listener = "{name: echo, protocol: TCP, port: 0, proxyProtocol: {}, service: {echo: {}}}";
     node.apply_with(listener, "{maxConnectionsPerSource: 1}").await.unwrap();
     let connect = |client: &str| {
         let mut stream = node.connect("echo");

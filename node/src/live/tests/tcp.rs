@@ -134,7 +134,7 @@ async fn whoami_behind(node: &Node, header: &[u8]) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_proxy_header_names_the_client() {
-    let node = Node::serving("{name: who, protocol: TCP, port: 0, proxyProtocol: true, service: {whoami: {}}}").await;
+    let node = Node::serving("{name: who, protocol: TCP, port: 0, proxyProtocol: {}, service: {whoami: {}}}").await;
     let said = whoami_behind(&node, b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\n").await;
     assert_eq!((&said["peer"], &said["proxy"]["to"]), (&"192.0.2.7:5000".into(), &"198.51.100.1:80".into()));
     assert!(said["proxy"]["from"].as_str().unwrap().starts_with("127."), "{said}");
@@ -147,7 +147,7 @@ async fn a_proxy_header_names_the_client() {
 
 #[tokio::test]
 async fn what_follows_a_proxy_header_is_echoed_to_the_last_byte() {
-    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}").await;
+    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: {}, service: {echo: {}}}").await;
     let mut stream = node.connect("echo");
     let sent = pattern(100_000);
     stream.write_all(b"PROXY TCP6 2001:db8::1 2001:db8::2 5000 80\r\n").unwrap();
@@ -162,13 +162,32 @@ async fn what_follows_a_proxy_header_is_echoed_to_the_last_byte() {
 
 #[tokio::test]
 async fn a_connection_without_its_proxy_header_is_closed_and_counted() {
-    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: true, service: {echo: {}}}").await;
+    let node = Node::serving("{name: echo, protocol: TCP, port: 0, proxyProtocol: {}, service: {echo: {}}}").await;
     assert!(!echoes(&mut node.connect("echo"), b"GET / HTTP/1.0\r\n\r\n"));
     let half = node.connect("echo");
     half.shutdown(Shutdown::Write).unwrap();
     eventually("both are counted", || node.counts("echo").rejected.get("proxy_header") == Some(&2)).await;
     let counts = node.counts("echo");
     assert_eq!((counts.ended["refused"], counts.active, counts.received_bytes), (2, 0, 0));
+}
+
+#[tokio::test]
+async fn nobody_but_a_load_balancer_may_name_the_client() {
+    let listener = |from| {
+        format!("{{name: echo, protocol: TCP, port: 0, proxyProtocol: {{from: [{from}]}}, service: {{echo: {{}}}}}}")
+    };
+    let mut node = Node::serving(&listener("10.0.0.0/8, '::1/128'")).await;
+    let ask = |node: &Node| {
+        let mut stream = node.connect("echo");
+        // It may be closed by now.
+        let _ = stream.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 80\r\n");
+        echoes(&mut stream, b"hello")
+    };
+    assert!(!ask(&node));
+    let counts = node.counts("echo");
+    assert_eq!((counts.rejected["proxy_source"], counts.accepted), (1, 0));
+    node.apply(&listener("127.0.0.0/8")).await.unwrap();
+    assert!(ask(&node), "a change holds at once");
 }
 
 #[tokio::test]

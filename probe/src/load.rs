@@ -47,6 +47,16 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// As people type it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -78,7 +88,7 @@ pub async fn run(load: Load, addresses: &[SocketAddr], live: &Arc<Live>) -> Vec<
         let (gate, live) = (Arc::clone(&gate), Arc::clone(live));
         senders.spawn(async move { (index, send(&load, address, sender, &gate, live).await) });
     }
-    let mut reports: Vec<_> = addresses.iter().map(|_| Report::new()).collect();
+    let mut reports: Vec<_> = addresses.iter().map(|_| Report::default()).collect();
     while let Some(ended) = senders.join_next().await {
         match ended {
             Ok((index, part)) => reports.iter_mut().skip(index).take(1).for_each(|report| report.add(&part)),
@@ -89,7 +99,7 @@ pub async fn run(load: Load, addresses: &[SocketAddr], live: &Arc<Live>) -> Vec<
 }
 
 async fn send(load: &Load, address: SocketAddr, sender: u64, gate: &Gate, live: Arc<Live>) -> Report {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let keeps = load.transport == Transport::Tcp && !load.reconnect;
     let stream = if keeps { Some(gate.connect(load, address).await) } else { None };
     let start = gate.pass().await;
@@ -102,7 +112,7 @@ async fn send(load: &Load, address: SocketAddr, sender: u64, gate: &Gate, live: 
         (None, Transport::Tcp) => progress.guard(connect::exchange(load, address, sender, pace, &progress, told)).await,
         (None, Transport::Udp) => udp::exchange(load, address, sender, pace, &progress, told).await,
     };
-    progress.ended(end, told);
+    progress.ended(end, address, told);
     pace.ended(told);
     report
 }

@@ -185,7 +185,7 @@ mod tests {
     async fn what_is_late_for_lack_of_room_is_not_the_senders_own_doing() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let (mut pace, mut report) = (pace(Some(1_000), 0, start), Report::new());
+        let (mut pace, mut report) = (pace(Some(1_000), 0, start), Report::default());
         let mut send = |number, now| {
             let intended = pace.intended(number, now).filter(|intended| *intended <= now);
             intended.is_some_and(|intended| {

@@ -15,7 +15,7 @@ const MAX_LATENCY: u64 = 60_000_000_000;
 const LATENCY_DIGITS: u8 = 3;
 
 /// What became of a load, or of the part of it that one address got.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Messages that were sent.
     pub sent: u64,
@@ -51,6 +51,13 @@ pub struct Report {
 #[derive(Clone)]
 struct Latency(Histogram<u64>);
 
+impl Default for Latency {
+    #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
+    fn default() -> Self {
+        Self(Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits"))
+    }
+}
+
 /// Its counters would fill pages.
 impl fmt::Debug for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,31 +68,6 @@ impl fmt::Debug for Latency {
 }
 
 impl Report {
-    #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
-    pub(super) fn new() -> Self {
-        let latency = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
-        let (sent, echoes, mismatches, lost, strays) = (0, 0, 0, 0, 0);
-        let (late_sends, held, unsent, refused, errors, first_error) = (0, 0, 0, 0, 0, None);
-        let (begin, end, last) = (None, None, None);
-        Self {
-            sent,
-            echoes,
-            mismatches,
-            lost,
-            strays,
-            late_sends,
-            held,
-            unsent,
-            refused,
-            errors,
-            first_error,
-            begin,
-            end,
-            last,
-            latency: Latency(latency),
-        }
-    }
-
     /// Whether there were echoes, and all came back once and right.
     pub fn is_clean(&self) -> bool {
         self.echoes > 0 && [self.mismatches, self.lost, self.strays, self.refused, self.errors] == [0; 5]
@@ -158,7 +140,7 @@ impl Report {
 
 impl<'a> Sum<&'a Report> for Report {
     fn sum<I: Iterator<Item = &'a Report>>(reports: I) -> Self {
-        let mut all = Self::new();
+        let mut all = Self::default();
         reports.for_each(|report| all.add(report));
         all
     }

@@ -139,9 +139,14 @@ async fn a_stop_ends_it_with_what_there_is() {
 async fn nobody_there_is_an_error() {
     // A port that the kernel gives to nobody.
     let free = "127.0.0.1:1".parse().unwrap();
-    let report = put(load(Transport::Tcp), free, &Arc::default()).await;
-    assert_eq!((report.echoes, report.errors), (0, 3));
-    assert!(report.first_error.unwrap().contains("refused"));
+    for transport in [Transport::Tcp, Transport::Udp] {
+        // Found out long before the end.
+        let load =
+            Load { duration: Duration::from_secs(3_600), timeout: Duration::from_secs(3_600), ..load(transport) };
+        let report = put(load, free, &Arc::default()).await;
+        assert_eq!((report.echoes, report.errors, report.lost), (0, 3, report.sent));
+        assert!(report.first_error.unwrap().contains("refused"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,10 +40,22 @@ pub(super) async fn exchange(
         tokio::select! {
             biased;
             now = expiry.tick() => window.expire(now),
-            ready = wait(socket.readable(), next) => ready?,
+            ready = wait(readable(&socket), next) => ready?,
         }
         window.take(&socket, progress, report)?;
     }
+}
+
+/// Waits for an answer; fails where a host on the way says that none will come, which a peer's silence would not.
+async fn readable(socket: &UdpSocket) -> io::Result<()> {
+    if socket.ready(Interest::READABLE | Interest::ERROR).await?.is_error() {
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        // Somebody else has taken it: a send.
+        let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+    Ok(())
 }
 
 /// Datagrams in flight, each in a place of its own, so that one that is lost keeps no other waiting.

@@ -4,12 +4,14 @@
 //! Counted by the senders of [`super`], read and stopped by anybody.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::{Duration, Instant, timeout};
 
 use super::Report;
+use crate::error::explain;
 
 /// A load that runs.
 #[derive(Debug, Default)]
@@ -33,6 +35,11 @@ impl Live {
     /// Sends no more; what is out is waited for.
     pub fn stop(&self) {
         self.stopped.get_or_init(Instant::now);
+    }
+
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.get().is_some()
     }
 
     /// When it was stopped, if it was.
@@ -81,10 +88,14 @@ impl Progress {
         }
     }
 
-    /// Tells how an exchange ended, after which no answer is waited for.
-    pub(super) fn ended(&self, how: io::Result<()>, report: &mut Report) {
-        if let Err(e) = how {
-            report.failed(e);
+    /// Tells how an exchange with `address` ended, after which no answer is waited for.
+    pub(super) fn ended(&self, how: io::Result<()>, address: SocketAddr, report: &mut Report) {
+        match how {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                report.failed(format_args!("{address}: the far end closed the connection"));
+            }
+            Err(error) => report.failed(format_args!("{address}: {}", explain(&error))),
+            Ok(()) => {}
         }
         report.sent = self.own.sent();
         report.lost = self.waiting();

@@ -17,8 +17,8 @@ use echo_proto::codec;
 
 use crate::server::Servers;
 use crate::{
-    apply, backup, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, probe, rollout, scale,
-    up, version,
+    apply, backup, bench, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, probe, rollout,
+    scale, up, version,
 };
 
 /// The admin command line of an echo cluster.
@@ -115,6 +115,8 @@ pub(crate) enum Verb {
     Rollout(rollout::Args),
     /// Send probes over TCP or UDP, as ping, and tell what the path does to them.
     Probe(probe::Args),
+    /// Put a load on an echo over TCP or UDP, compare every byte, and tell rate and latencies.
+    Bench(bench::Args),
     /// Look for what is wrong, or soon will be, here and in the cluster.
     Doctor(doctor::Args),
     /// Tell the versions of this command and of control.
@@ -156,6 +158,7 @@ impl Verb {
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
             Self::Probe(_) => "echoctl probe",
+            Self::Bench(_) => "echoctl bench",
             Self::Doctor(_) => "echoctl doctor",
             Self::Version(_) => "echoctl version",
             Self::Config(args) => args.span(),
@@ -238,6 +241,13 @@ pub(crate) fn revision(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "expected the number of a revision; `echoctl get revisions` lists them".to_owned())
 }
 
+/// A share in percent; a value parser for clap.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>().ok();
+    let known = number.filter(|percent| (0.0..=100.0).contains(percent));
+    known.ok_or_else(|| "expected a percentage from 0% to 100%, such as 1% or 0.1%".to_owned())
+}
+
 /// How many; a value parser for clap.
 pub(crate) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
@@ -279,6 +289,14 @@ mod tests {
             let told = help::command().try_get_matches_from(words).map(|_| ()).map_err(|e| e.to_string());
             let first = told.as_ref().map_or_else(|told| told.lines().next().unwrap_or_default(), |()| "");
             assert!(first.contains(expected), "{line}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percentages() {
+        assert_eq!((percent("1%"), percent("0.1"), percent("100 %")), (Ok(1.0), Ok(0.1), Ok(100.0)));
+        for bad in ["-1%", "101%", "NaN", "x", ""] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -103,6 +103,18 @@ pub(crate) async fn chosen<T: Source>(
     Err(last)
 }
 
+/// The object called `name`.
+///
+/// # Errors
+/// Control is away, or there is no such object: with the name that was probably meant.
+pub(crate) async fn one<T: Source>(control: &mut Control, name: &str) -> Result<T, Failure> {
+    let filter = Filter::default();
+    match T::find(control, name, &filter).await {
+        Err(missing @ Failure::NotFound { .. }) => Err(spelt::<T>(control, name, &filter, missing).await),
+        answer => answer,
+    }
+}
+
 /// With the name that was probably meant, where there is one.
 async fn spelt<T: Source>(control: &mut Control, name: &str, filter: &Filter, missing: Failure) -> Failure {
     let filter = Filter { skip_live: true, ..filter.clone() };

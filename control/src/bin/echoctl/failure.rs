@@ -89,6 +89,9 @@ pub(crate) enum Failure {
     /// Nobody can be probed, or what the probes showed is not good enough.
     #[error("{0}")]
     Probe(String),
+    /// A load can't be put on anybody, or what it showed is not good enough.
+    #[error("{0}")]
+    Bench(String),
     /// `up` can't start a cluster, or not keep it.
     #[error("{0}")]
     Up(String),
@@ -124,6 +127,7 @@ impl Failure {
             Self::Rollout(_) => "rollout",
             Self::Drain(_) => "drain",
             Self::Probe(_) => "probe",
+            Self::Bench(_) => "bench",
             Self::Up(_) => "up",
             Self::Output(_) => "output",
             Self::Partly => "partly",

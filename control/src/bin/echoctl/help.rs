@@ -10,7 +10,7 @@ use crate::args::Cli;
 /// Every verb, in the order in which a newcomer meets them.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Getting started", &["up", "get", "apply"]),
-    ("Look", &["describe", "diff", "probe", "doctor", "version"]),
+    ("Look", &["describe", "diff", "probe", "bench", "doctor", "version"]),
     ("Change", &["scale", "rollout", "delete", "backup", "restore"]),
     ("Take nodes out of service", &["cordon", "uncordon", "drain", "undrain"]),
     ("Settings", &["config", "completion", "help"]),

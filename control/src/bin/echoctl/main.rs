@@ -9,6 +9,7 @@ mod apply;
 mod args;
 mod author;
 mod backup;
+mod bench;
 mod chosen;
 mod completion;
 mod config;
@@ -35,6 +36,7 @@ mod reflector;
 mod rollout;
 mod scale;
 mod server;
+mod stops;
 mod target;
 mod up;
 mod version;
@@ -109,6 +111,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
         Verb::Probe(args) => probe::run(&cli.global, args).await,
+        Verb::Bench(args) => bench::run(&cli.global, args).await,
         Verb::Doctor(args) => doctor::run(&cli.global, args).await,
         Verb::Version(args) => version::run(&cli.global, args).await,
         Verb::Config(args) => config::verbs::run(&cli.global, &args),

@@ -31,6 +31,15 @@ pub(crate) enum Format {
     Name,
 }
 
+/// The form of a result that is no object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+}
+
 /// The flag of every command that shows objects.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OutputArgs {

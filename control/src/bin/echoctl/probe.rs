@@ -11,16 +11,15 @@ mod text;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use echo_probe::load::Transport;
 use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings, Unfit};
 use echo_proto::stamp::STAMP_BYTES;
-use echo_proto::v1::Protocol;
 use tokio::sync::mpsc;
 
 use crate::args::{Global, duration};
 use crate::failure::Failure;
-use crate::output::{print, tell};
-use crate::reflector::{Reflector, ReflectorArgs};
+use crate::output::{Form, print, tell};
+use crate::reflector::{Over, Reflector, ReflectorArgs};
+use crate::stops::{STOPS, stops};
 use limits::Limits;
 use sessions::Sessions;
 
@@ -52,9 +51,6 @@ Examples:
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of a plain probe where nobody names any, as ping.
 const PLAIN_BYTES: usize = 64;
-
-/// A first stop ends the sending, a second one the waiting.
-const STOPS: usize = 2;
 
 /// Flags of `probe`.
 #[derive(Debug, clap::Args)]
@@ -105,22 +101,6 @@ pub(crate) struct Args {
     output: Form,
 }
 
-/// The protocols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Over {
-    Tcp,
-    Udp,
-}
-
-/// The form of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    /// For people: a line for each probe, and a summary.
-    Table,
-    /// One document.
-    Json,
-}
-
 /// What is probed, for those who print it.
 #[derive(Debug)]
 struct Subject<'a> {
@@ -135,8 +115,7 @@ struct Subject<'a> {
 /// The target is wrong or not there, nobody answers, or a limit was passed.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let settings = args.settings(global)?;
-    let protocol = if args.transport == Over::Tcp { Protocol::Tcp } else { Protocol::Udp };
-    let reflectors = args.to.find(global, protocol).await?;
+    let reflectors = args.to.find(global, args.transport.protocol()).await?;
     let subject = Subject { target: args.to.target(), settings: &settings, reflectors: &reflectors };
     let (run, sessions) = args.probe(global, &subject).await?;
     let report = run.report();
@@ -163,7 +142,7 @@ impl Args {
             ));
         }
         Ok(Settings {
-            transport: if self.transport == Over::Tcp { Transport::Tcp } else { Transport::Udp },
+            transport: self.transport.transport(),
             count: self.count,
             interval: self.interval,
             jitter: self.jitter,
@@ -181,8 +160,7 @@ impl Args {
     /// Probes to the end, while lines are printed, and asks the nodes about what was not answered.
     async fn probe(&self, global: &Global, subject: &Subject<'_>) -> Result<(Run, Sessions), Failure> {
         let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
-        let (stop, stopped) = mpsc::channel(STOPS);
-        tokio::spawn(interrupts(stop.clone()));
+        let (stop, stopped) = stops();
         let printer = Printer { args: self, subject, failure: RefCell::default(), stop };
         let mut first = true;
         let ended = prober::run(subject.settings, &addresses, stopped, |event| {
@@ -204,11 +182,6 @@ impl Args {
         let sessions = sessions::ask(global, &mut run, subject).await;
         Ok((run, sessions))
     }
-}
-
-/// Tells each Ctrl-C, until nobody asks for it.
-async fn interrupts(stop: mpsc::Sender<()>) {
-    while tokio::signal::ctrl_c().await.is_ok() && stop.send(()).await.is_ok() {}
 }
 
 /// Prints what happens; a failure ends the run.

@@ -1,15 +1,17 @@
 //! Whom probes and load go to: HOST:PORT, a node, or all nodes of a pool, whose addresses control tells.
 //!
-//! Used by `probe`. Control is asked only for the names of nodes and pools.
+//! Used by `probe` and `bench`. Control is asked only for the names of nodes and pools.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use echo_probe::load::Transport;
 use echo_proto::v1::{self, Protocol, service::Kind};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::args::Global;
+use crate::chosen::one;
 use crate::connect::{Control, io_cause};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -38,6 +40,31 @@ pub(crate) struct ReflectorArgs {
     /// Ask HOST at an IPv6 address.
     #[arg(short = '6', long)]
     ipv6: bool,
+}
+
+/// The protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Over {
+    Tcp,
+    Udp,
+}
+
+impl Over {
+    /// What a listener serves.
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::Tcp,
+            Self::Udp => Protocol::Udp,
+        }
+    }
+
+    /// What is sent.
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
 }
 
 /// Who is asked.
@@ -69,20 +96,30 @@ impl ReflectorArgs {
         &self.target
     }
 
+    /// Whether the words make sense by themselves.
+    ///
+    /// # Errors
+    /// They do not.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match wish(&self.target)? {
+            Wish::Host(..) if self.listener.is_some() => {
+                Err(Failure::Usage("--listener is for nodes and pools; of a host the port says it".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Those to ask, at least one.
     ///
     /// # Errors
     /// The target makes no sense, there is no such thing, or it does not serve the protocol.
     pub(crate) async fn find(&self, global: &Global, protocol: Protocol) -> Result<Vec<Reflector>, Failure> {
-        let listener = self.listener.as_deref();
+        self.check()?;
         match wish(&self.target)? {
-            Wish::Host(..) if listener.is_some() => {
-                Err(Failure::Usage("--listener is for nodes and pools; of a host the port says it".to_owned()))
-            }
             Wish::Host(host, port) => Ok(vec![Reflector { address: self.look_up(&host, port).await?, node: None }]),
             Wish::Node(name) => {
                 let mut control = control(global).await?;
-                let node = v1::Node::find(&mut control, &name, &Filter::default()).await?;
+                let node = one::<v1::Node>(&mut control, &name).await?;
                 Ok(vec![self.of_node(&mut control, &node, protocol, None).await?])
             }
             Wish::Pool(name) => self.of_pool(&mut control(global).await?, &name, protocol).await,
@@ -90,7 +127,7 @@ impl ReflectorArgs {
     }
 
     async fn of_pool(&self, control: &mut Control, name: &str, protocol: Protocol) -> Result<Vec<Reflector>, Failure> {
-        let pool = v1::Pool::find(control, name, &Filter::default()).await?;
+        let pool = one::<v1::Pool>(control, name).await?;
         let filter = Filter { pool: name.to_owned(), skip_live: true, ..Filter::default() };
         let (nodes, _) = list::<v1::Node>(control, &filter).await?;
         let all = nodes.len();

@@ -2,7 +2,6 @@
 //!
 //! Used by `probe`. Pure. Its fields are told in `probe --help`.
 
-use echo_probe::load::Transport;
 use echo_probe::prober::{Directions, Event, Outcome, Reply, Report, Run, Spread, Times};
 use echo_proto::API_VERSION;
 use serde_json::{Map, Value, json};
@@ -13,7 +12,7 @@ use super::sessions::Sessions;
 /// Up to the first probe.
 pub(super) fn begin(subject: &Subject<'_>) -> String {
     let settings = subject.settings;
-    let over = if settings.transport == Transport::Tcp { "tcp" } else { "udp" };
+    let over = settings.transport.label();
     let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address.to_string()).collect();
     let head = json!({
         "apiVersion": API_VERSION, "kind": "Probe", "target": subject.target, "transport": over,

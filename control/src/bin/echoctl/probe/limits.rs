@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use echo_probe::prober::Report;
 
-use crate::args::duration;
+use crate::args::{duration, percent};
 use crate::failure::Failure;
 use crate::output::human::round_trip;
 
@@ -48,25 +48,10 @@ impl Limits {
     }
 }
 
-/// A share in percent; a value parser for clap.
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>().ok();
-    let known = number.filter(|percent| (0.0..=100.0).contains(percent));
-    known.ok_or_else(|| "expected a percentage from 0% to 100%, such as 1% or 0.1%".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use echo_probe::prober::Loss;
-
-    #[test]
-    fn shares_are_percentages() {
-        assert_eq!((percent("1%"), percent("0.1"), percent("100 %")), (Ok(1.0), Ok(0.1), Ok(100.0)));
-        for bad in ["-1%", "101%", "NaN", "x", ""] {
-            assert!(percent(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn what_a_node_dropped_is_within_any_limit() {

@@ -23,14 +23,7 @@ pub(super) fn header(subject: &Subject<'_>) -> String {
     let form = if settings.stamped { "stamped" } else { "plain" };
     let at = if addresses.concat() == *target { String::new() } else { format!(" ({}{more})", addresses.join(", ")) };
     let (size, interval) = (settings.size, settings.interval);
-    format!("PROBE {} {target}{at}: {size} bytes, {form}, one each {interval:?}\n", over(subject))
-}
-
-fn over(subject: &Subject<'_>) -> &'static str {
-    match subject.settings.transport {
-        echo_probe::load::Transport::Tcp => "tcp",
-        echo_probe::load::Transport::Udp => "udp",
-    }
+    format!("PROBE {} {target}{at}: {size} bytes, {form}, one each {interval:?}\n", subject.settings.transport.label())
 }
 
 /// What happened to a probe.
@@ -62,7 +55,7 @@ fn answer(subject: &Subject<'_>, seq: &str, reply: &Reply) -> String {
 
 /// What it came to.
 pub(super) fn summary(subject: &Subject<'_>, report: &Report, sessions: &Sessions) -> String {
-    let mut lines = vec![format!("--- {} {} ---", over(subject), subject.target)];
+    let mut lines = vec![format!("--- {} {} ---", subject.settings.transport.label(), subject.target)];
     lines.push(counts(report));
     lines.extend(losses(report, sessions));
     lines.extend(ours(report));

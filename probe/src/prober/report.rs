@@ -122,7 +122,7 @@ pub struct Report {
     pub unsent: u64,
     /// Probes that left, and were not waited for.
     pub cut_short: u64,
-    /// Sent later than planned by more than half an interval, by ourselves.
+    /// Sent later than planned by more than an interval, and by 10 ms at least, by ourselves.
     pub behind: u64,
     /// Answered in time.
     pub answered: u64,

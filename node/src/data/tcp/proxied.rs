@@ -70,3 +70,42 @@ impl Connection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::RefCell;
+    use std::net::TcpStream as Client;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use echo_proto::spec::ServicePlan;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::super::super::listener::{Listener, Served};
+    use super::super::super::ranges::Ranges;
+    use super::super::super::shard::Shard;
+    use super::super::super::slot::Slot;
+    use super::super::super::ticket::Ticket;
+    use super::super::serve;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_send_its_header_in_time_is_closed_and_counted() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = Client::connect(socket.local_addr().unwrap()).unwrap();
+        let (stream, peer) = socket.accept().await.unwrap();
+        let (shard, slot) = (Rc::new(Shard::new(Arc::default(), Arc::default())), Arc::<Slot>::default());
+        shard.gate.set_limits(1, None);
+        let balancers = Some(Arc::new(Ranges::new(&["127.0.0.0/8".parse().unwrap()])));
+        let plain = Rc::into_inner(Served::of(ServicePlan::Discard, Arc::clone(&slot))).unwrap();
+        let listener = Rc::new(Listener(RefCell::new(Rc::new(Served { balancers, ..plain }))));
+        let ticket = Ticket::new(peer, &listener, &shard).unwrap();
+        let start = Instant::now();
+        serve(Connection::new(stream, ticket)).await;
+        assert!(start.elapsed() >= HEADER_TIMEOUT);
+        assert_eq!(slot.refused.each().collect::<Vec<_>>(), [("proxy_header", 1)]);
+        assert_eq!((slot.ended.each().collect::<Vec<_>>(), shard.gate.open()), (vec![("refused", 1)], 0));
+    }
+}

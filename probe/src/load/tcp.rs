@@ -14,6 +14,9 @@ use super::watch::Progress;
 use super::{Load, Report};
 use crate::pattern;
 
+/// Most that is read at once: as much as a node does.
+const READ_AT_ONCE: usize = 64 * 1024;
+
 /// Exchanges messages over `stream` as `sender` until the pace ends and all answers are there.
 pub(super) async fn exchange(
     load: &Load,
@@ -48,17 +51,18 @@ struct Talk {
     /// What the kernel has not yet taken.
     out: VecDeque<u8>,
     message: Vec<u8>,
-    /// The answer that is being read, and how much of it is there.
-    answer: Vec<u8>,
+    /// Answers that are being read, and how much of them is there: less than one whole.
+    answers: Vec<u8>,
     read: usize,
 }
 
 impl Talk {
     fn new(load: &Load, sender: u64) -> Self {
         let (times, out) = (VecDeque::new(), VecDeque::new());
-        let (message, answer) = (vec![0; load.size], vec![0; load.size]);
         let (size, in_flight) = (load.size, load.in_flight);
-        Self { sender, size, in_flight, sent: 0, times, out, message, answer, read: 0 }
+        let at_once = size.saturating_mul(in_flight).min(READ_AT_ONCE).max(size);
+        let (message, answers) = (vec![0; size], vec![0; at_once]);
+        Self { sender, size, in_flight, sent: 0, times, out, message, answers, read: 0 }
     }
 
     /// Adds the messages that are due and have room; returns when the next one is meant to go, if time is all it waits
@@ -93,25 +97,26 @@ impl Talk {
 
     /// Reads what is there and compares each answer that is complete.
     fn read(&mut self, stream: &TcpStream, progress: &Progress, report: &mut Report) -> io::Result<()> {
-        while let Some(rest) = self.answer.get_mut(self.read..) {
+        while let Some(rest) = self.answers.get_mut(self.read..) {
             match stream.try_read(rest) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.read += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }
-            if self.read < self.size {
-                continue;
+            let whole = self.read - self.read % self.size;
+            for answer in self.answers.get(..whole).unwrap_or_default().chunks_exact(self.size) {
+                let Some(intended) = self.times.pop_front() else {
+                    report.strays += 1;
+                    continue;
+                };
+                progress.answered();
+                let number = self.sent - 1 - self.times.len() as u64;
+                pattern::fill(&mut self.message, self.sender, number);
+                report.judged(answer == self.message, intended);
             }
-            self.read = 0;
-            let Some(intended) = self.times.pop_front() else {
-                report.strays += 1;
-                continue;
-            };
-            progress.answered();
-            let number = self.sent - 1 - self.times.len() as u64;
-            pattern::fill(&mut self.message, self.sender, number);
-            report.judged(self.answer == self.message, intended);
+            self.answers.copy_within(whole..self.read, 0);
+            self.read -= whole;
         }
         Ok(())
     }

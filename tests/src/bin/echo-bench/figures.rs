@@ -1,16 +1,20 @@
 //! One case measured: rounds in which every server gets the same load, one after the other.
 //!
-//! It must never count a round in which an echo was wrong, or in which the node lost one.
+//! It must never count a load in which an echo was wrong or lost: of `echo-node` and of the base that is the end of the
+//! case; a rival is left out, and its wrong bytes are a fault of the run.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use crate::case::{Case, Wanted};
+use crate::kind::Kind;
+use crate::rounds::{of, ratio, turns};
+use crate::run::Log;
+use crate::sample::{self, Flaw, Sample};
+use crate::server::Server;
+use crate::stats::Middle;
+use crate::target::Target;
+use crate::{Failure, Plan};
 
-use echo_probe::load::{self, ANSWER_TIMEOUT, Load, Report, Transport};
-
-use crate::case::Case;
-use crate::server::{Kind, Server};
-use crate::stats::{Middle, middle};
-use crate::{Failure, Plan, cost};
+/// A load that takes more of its core than so much may be what was waited for.
+const LOAD_AT_ITS_LIMIT: f64 = 0.97;
 
 /// What a case showed.
 #[derive(Debug)]
@@ -32,99 +36,119 @@ pub(crate) struct Figure {
     pub(crate) rate: Middle,
     /// Latencies that a half, 99 % and 99.9 % did not exceed, in microseconds.
     pub(crate) latency: [Middle; 3],
+    /// The part of the time in which the server had its core.
+    pub(crate) busy: Middle,
+    /// CPU time of the load for one echo, and the part of the time in which it had its core.
+    pub(crate) load_cpu: Middle,
+    pub(crate) load_busy: Middle,
 }
 
-/// One server in one round.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    cpu: f64,
-    rate: f64,
-    latency: [f64; 3],
+/// A server of the case and what it has shown so far.
+struct Contestant {
+    server: Server,
+    samples: Vec<Sample>,
 }
 
-/// Runs all rounds of a case. Every other round goes through the servers backwards.
-pub(crate) fn measure(case: &'static Case, plan: &Plan) -> Result<Figures, Failure> {
+impl Contestant {
+    fn sample(&self, case: &Case, plan: &Plan) -> Result<Sample, Flaw> {
+        sample::take(case.load(plan.load_time()), &self.server)
+    }
+}
+
+/// Runs all rounds of a case.
+pub(crate) fn measure(case: &'static Case, plan: &Plan, log: &mut Log) -> Result<Figures, Failure> {
     eprintln!("{}: {} rounds on {} servers", case.name, plan.rounds, case.servers.len());
-    let udp = case.transport == Transport::Udp;
-    let mut servers = Vec::new();
+    let mut contestants = Vec::new();
     for kind in case.servers {
-        match Server::start(*kind, udp, plan) {
-            Ok(server) => servers.push((server, Vec::new())),
-            Err(e) if !matches!(kind, Kind::Node) && !servers.is_empty() => eprintln!("LEFT OUT: {e}"),
-            Err(e) => return Err(e),
+        if let Some(why) = kind.unfit(case) {
+            log.leave_out(case.name, *kind, why);
+            continue;
+        }
+        let ready = Server::start(*kind, case.udp(), plan).map_err(Flaw::from).and_then(|server| {
+            let contestant = Contestant { server, samples: Vec::new() };
+            // Once without counting, for caches and what is made at the first use.
+            contestant.sample(case, plan)?;
+            Ok(contestant)
+        });
+        match ready {
+            Ok(contestant) => contestants.push(contestant),
+            Err(flaw) => refuse(case, *kind, &flaw, log)?,
         }
     }
-    // Once without counting, for caches and what is made at the first use.
-    for (server, _) in &servers {
-        sample(case, server, plan)?;
-    }
-    for round in 0..plan.rounds {
-        let turn = |(server, samples): &mut (Server, Vec<Sample>)| {
-            samples.push(sample(case, server, plan)?);
-            Ok::<_, Failure>(())
-        };
-        if round % 2 == 0 {
-            servers.iter_mut().try_for_each(turn)?;
-        } else {
-            servers.iter_mut().rev().try_for_each(turn)?;
+    let mut out = Vec::new();
+    for place in turns(plan.rounds, contestants.len()) {
+        let Some(contestant) = contestants.get_mut(place).filter(|_| !out.contains(&place)) else { continue };
+        match contestant.sample(case, plan) {
+            Ok(sample) => contestant.samples.push(sample),
+            Err(flaw) => {
+                refuse(case, contestant.server.kind, &flaw, log)?;
+                out.push(place);
+            }
         }
     }
-    let base = servers.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
-    let figures = servers.iter().map(|(server, samples)| figure(server.kind, samples, &base));
-    Ok(Figures { case, servers: figures.collect::<Option<_>>().ok_or("a case without rounds")? })
+    let base = contestants.first().map(|base| base.samples.clone()).unwrap_or_default();
+    let stayed = contestants.iter().enumerate().filter(|(place, _)| !out.contains(place));
+    let servers = stayed.map(|(_, contestant)| figure(contestant, &base)).collect::<Option<_>>();
+    Ok(Figures { case, servers: servers.ok_or("a case without rounds")? })
 }
 
-fn sample(case: &Case, server: &Server, plan: &Plan) -> Result<Sample, Failure> {
-    let load = Load {
-        transport: case.transport,
-        connections: case.connections,
-        reconnect: case.reconnect,
-        size: case.size,
-        in_flight: case.in_flight,
-        duration: plan.load_time(),
-        timeout: ANSWER_TIMEOUT,
-        rate: None,
-    };
-    let before = cost::cpu(server.pid())?;
-    let report = put(load, server.address)?;
-    let spent = cost::cpu(server.pid())?.saturating_sub(before);
-    if !report.is_clean() {
-        return Err(
-            format!("{}, {}: not every echo came back right: {report:?}", case.name, server.kind.title()).into()
-        );
+/// Leaves a rival out; fails if it is none.
+fn refuse(case: &Case, kind: Kind, flaw: &Flaw, log: &mut Log) -> Result<(), Failure> {
+    if matches!(kind, Kind::Node(_)) || case.servers.first() == Some(&kind) {
+        return Err(format!("{}: {flaw}", kind.title()).into());
     }
-    let cpu = spent.as_secs_f64() * 1e6 / report.echoes as f64;
-    let latency = [0.5, 0.99, 0.999].map(|share| report.latency(share).as_secs_f64() * 1e6);
-    Ok(Sample { cpu, rate: report.rate(), latency })
+    if flaw.wrong {
+        log.fault(case.name, format_args!("{}: {flaw}", kind.title()));
+    }
+    log.leave_out(case.name, kind, flaw);
+    Ok(())
 }
 
-/// Runs a load on this thread, which has a core of its own.
-pub(crate) fn put(load: Load, address: SocketAddr) -> Result<Report, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(load::run(load, &[address], &Arc::default())).iter().sum())
-}
-
-fn figure(kind: Kind, samples: &[Sample], base: &[Sample]) -> Option<Figure> {
-    let of = |value: fn(&Sample) -> f64| middle(samples.iter().map(value));
-    let ratio = middle(samples.iter().zip(base).map(|(own, base)| own.cpu / base.cpu))?;
-    let latency = [of(|s| s.latency[0])?, of(|s| s.latency[1])?, of(|s| s.latency[2])?];
-    Some(Figure { kind, cpu: of(|s| s.cpu)?, ratio, rate: of(|s| s.rate)?, latency })
+fn figure(contestant: &Contestant, base: &[Sample]) -> Option<Figure> {
+    let samples = &contestant.samples;
+    Some(Figure {
+        kind: contestant.server.kind,
+        cpu: of(samples, |s| s.cpu)?,
+        ratio: ratio(samples, base, |s| s.cpu)?,
+        rate: of(samples, |s| s.rate)?,
+        latency: [of(samples, |s| s.latency[0])?, of(samples, |s| s.latency[1])?, of(samples, |s| s.latency[2])?],
+        busy: of(samples, |s| s.busy)?,
+        load_cpu: of(samples, |s| s.load_cpu)?,
+        load_busy: of(samples, |s| s.load_busy)?,
+    })
 }
 
 impl Figures {
+    /// What is asked of `echo-node` here.
+    pub(crate) fn target(&self) -> Option<Target> {
+        let node = self.servers.iter().find(|figure| matches!(figure.kind, Kind::Node(_)))?;
+        let (figure, measured) = match self.case.wanted {
+            Wanted::TimeAtMost(_) => ("server CPU time for one echo, over that of the first", node.ratio),
+            Wanted::RateAtLeast(_) => {
+                ("echoes for each second of server CPU, over those of the first", node.ratio.inverse())
+            }
+        };
+        Some(Target { work: self.case.title.to_owned(), figure, measured, wanted: self.case.wanted.bound() })
+    }
+
     /// Prints the table of this case.
     pub(crate) fn print(&self) {
-        println!("{}", self.case.title);
-        for figure in &self.servers {
-            let Figure { kind, cpu, ratio, rate, latency: [p50, p99, p999] } = figure;
-            print!("  {:<22} {:>7.2} us CPU/echo  ", kind.title(), cpu.median);
-            print!("{:>6.3} [{:.3}, {:.3}]  {:>7.0} echoes/s", ratio.median, ratio.low, ratio.high, rate.median);
-            print!("  p50 {:.0} p99 {:.0} p99.9 {:.0} us", p50.median, p99.median, p999.median);
-            match (*kind == Kind::Node, ratio.median <= self.case.wanted) {
-                (true, true) => println!("  (wanted: at most {:.2})", self.case.wanted),
-                (true, false) => println!("  MISSED: wanted at most {:.2}", self.case.wanted),
-                (false, _) => println!(),
-            }
+        println!("\n{}", self.case.title);
+        println!(
+            "  {:<22} {:>8}  {:>22}  {:>8}  {:>6} {:>6} {:>7}   {:>5} {:>12}",
+            "", "us CPU", "ratio", "echoes/s", "p50", "p99", "p99.9 us", "busy", "load: us CPU, busy"
+        );
+        for Figure { kind, cpu, ratio, rate, latency: [p50, p99, p999], busy, load_cpu, load_busy } in &self.servers {
+            print!("  {:<22} {:>8.2}  ", kind.title(), cpu.median);
+            print!("{:>6.3} [{:.3}, {:.3}]  {:>8.0}  ", ratio.median, ratio.low, ratio.high, rate.median);
+            print!("{:>6.0} {:>6.0} {:>7.0}    ", p50.median, p99.median, p999.median);
+            let limit = if load_busy.median > LOAD_AT_ITS_LIMIT { " (full)" } else { "" };
+            println!(
+                "{:>3.0} % {:>8.2} {:>3.0} %{limit}",
+                busy.median * 100.0,
+                load_cpu.median,
+                load_busy.median * 100.0
+            );
         }
     }
 }

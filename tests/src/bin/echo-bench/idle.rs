@@ -1,21 +1,31 @@
-//! What an idle connection costs a node: memory by the number of connections, and how quick an echo on one still is.
-
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+//! What an idle connection costs a node: memory by the number of connections, and how quick an echo on one of them is.
 
 use crate::core::{Core, stay_on};
-use crate::server::{Kind, Server};
-use crate::{Failure, Plan, cost, stats};
+use crate::hold::Holder;
+use crate::kind::Kind;
+use crate::pool::Setup;
+use crate::rounds::{of, ratio, turns};
+use crate::server::Server;
+use crate::stats::Middle;
+use crate::target::{Bound, Target};
+use crate::{Failure, Plan, cost};
 
 pub(crate) const NAME: &str = "idle";
 /// How many nodes share the load of the last step, and how many connections they hold together.
 const FLEET: (u32, u32) = (6, 70_000);
-/// Connections on which the last echo is timed.
-const TIMED: usize = 1_000;
-/// How long one echo may take.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Most memory of a connection, in KiB.
+const SLOPE: f64 = 1.0;
+/// As quick as with one: the 99 % of echoes that are spread over all connections, over those on the only connection of
+/// another node. Something more, since each of them finds its socket in no cache of the machine.
+const SLOWER: f64 = 1.25;
+
+/// What it showed.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) steps: Vec<Step>,
+    /// KiB a connection.
+    pub(crate) slope: Option<f64>,
+}
 
 /// One number of idle connections.
 #[derive(Debug)]
@@ -24,34 +34,77 @@ pub(crate) struct Step {
     pub(crate) connections: u32,
     /// Of all nodes together.
     pub(crate) rss_kib: u64,
-    /// Of an echo on one of them.
-    pub(crate) p50_micros: f64,
+    /// Of echoes on them, in microseconds.
+    pub(crate) p50: Middle,
+    pub(crate) p99: Middle,
+    /// Over those of one connection, in the same round.
+    pub(crate) p50_ratio: Middle,
+    pub(crate) p99_ratio: Middle,
 }
 
-/// Measures one connection, three steps on one node each, and a fleet.
-pub(crate) fn measure(plan: &Plan) -> Result<Vec<Step>, Failure> {
+/// Nodes with their connections.
+struct Held {
+    servers: Vec<Server>,
+    holders: Vec<Holder>,
+}
+
+/// Measures three steps on one node each, and a fleet.
+pub(crate) fn measure(plan: &Plan) -> Result<Idle, Failure> {
+    eprintln!("{NAME}: up to {} connections", plan.idle);
+    println!(
+        "\nIdle connections: memory, and echoes of 64 B on any of them, over those on the only one of another node"
+    );
+    let mut one = Held::open(1, 1, plan)?;
     let mut steps = Vec::new();
-    for connections in [1, plan.idle / 3, plan.idle / 3 * 2, plan.idle] {
-        steps.push(step(1, connections, plan)?);
+    for connections in [plan.idle / 3, plan.idle / 3 * 2, plan.idle] {
+        steps.push(step(1, connections, &mut one, plan)?);
     }
     if plan.idle >= FLEET.1.div_ceil(FLEET.0) {
-        steps.push(step(FLEET.0, FLEET.1, plan)?);
+        steps.push(step(FLEET.0, FLEET.1, &mut one, plan)?);
     }
-    for Step { nodes, connections, rss_kib, p50_micros } in &steps {
-        println!(
-            "idle: {connections:>6} connections on {nodes} nodes  RSS {rss_kib:>7} KiB  echo p50 {p50_micros:.0} us"
-        );
+    let slope = slope(&steps);
+    if let Some(slope) = slope {
+        println!("  {slope:.3} KiB of RSS a connection");
     }
-    if let Some(slope) = slope(&steps) {
-        println!("idle: {slope:.3} KiB of RSS a connection (wanted: at most 1)");
-    }
-    Ok(steps)
+    Ok(Idle { steps, slope })
 }
 
-/// KiB a connection, by least squares over the steps on one node with many.
-pub(crate) fn slope(steps: &[Step]) -> Option<f64> {
-    let many = steps.iter().filter(|step| step.nodes == 1 && step.connections > 1);
-    let points: Vec<(f64, f64)> = many.map(|step| (step.connections.into(), step.rss_kib as f64)).collect();
+fn step(nodes: u32, connections: u32, one: &mut Held, plan: &Plan) -> Result<Step, Failure> {
+    let mut many = Held::open(nodes, connections, plan)?;
+    let rss_kib = many.servers.iter().map(|server| cost::rss_kib(server.pid())).sum::<Result<u64, Failure>>()?;
+    let mut rounds = [Vec::new(), Vec::new()];
+    for (turn, place) in turns(plan.rounds, rounds.len()).enumerate() {
+        let (held, rounds) = if place == 0 { (&mut *one, &mut rounds[0]) } else { (&mut many, &mut rounds[1]) };
+        let holder = turn / 2 % held.holders.len();
+        rounds.push(held.holders.get_mut(holder).ok_or("no holder")?.time()?);
+    }
+    let [base, many] = rounds;
+    let (p50, p99) = (|times: &[f64; 2]| times[0], |times: &[f64; 2]| times[1]);
+    let ratios = ratio(&many, &base, p50).zip(ratio(&many, &base, p99));
+    let ((p50_ratio, p99_ratio), (p50, p99)) = ratios.zip(of(&many, p50).zip(of(&many, p99))).ok_or("no rounds")?;
+    let step = Step { nodes, connections, rss_kib, p50, p99, p50_ratio, p99_ratio };
+    step.print();
+    Ok(step)
+}
+
+impl Held {
+    fn open(nodes: u32, connections: u32, plan: &Plan) -> Result<Self, Failure> {
+        let start = |_| Server::start(Kind::Node(Setup::Full), false, plan);
+        let servers: Vec<Server> = (0..nodes).map(start).collect::<Result<_, Failure>>()?;
+        stay_on(Core::Last)?;
+        let share = |index| connections / nodes + u32::from(index < connections % nodes);
+        let holders = (0..).zip(&servers).map(|(index, server)| Holder::start(server.address, share(index)));
+        Ok(Self { holders: holders.collect::<Result<_, Failure>>()?, servers })
+    }
+}
+
+/// KiB a connection, by least squares over the steps on one node.
+fn slope(steps: &[Step]) -> Option<f64> {
+    let points: Vec<(f64, f64)> = steps
+        .iter()
+        .filter(|step| step.nodes == 1)
+        .map(|step| (step.connections.into(), step.rss_kib as f64))
+        .collect();
     let count = points.len() as f64;
     let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
     let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
@@ -60,78 +113,32 @@ pub(crate) fn slope(steps: &[Step]) -> Option<f64> {
     (under > 0.0).then_some(over / under)
 }
 
-fn step(nodes: u32, connections: u32, plan: &Plan) -> Result<Step, Failure> {
-    let servers: Vec<Server> =
-        (0..nodes).map(|_| Server::start(Kind::Node, false, plan)).collect::<Result<_, Failure>>()?;
-    stay_on(Core::Last)?;
-    let mut holders = Vec::new();
-    let mut slowest: f64 = 0.0;
-    for (index, server) in (0..).zip(&servers) {
-        let share = connections / nodes + u32::from(index < connections % nodes);
-        let mut holder = Holder::start(server.address, share)?;
-        slowest = slowest.max(holder.p50()?);
-        holders.push(holder);
-    }
-    let rss_kib = servers.iter().map(|server| cost::rss_kib(server.pid())).sum::<Result<u64, Failure>>()?;
-    Ok(Step { nodes, connections, rss_kib, p50_micros: slowest })
-}
-
-/// A process that holds connections: this one could not open as many files.
-struct Holder(Child);
-
-impl Holder {
-    fn start(address: SocketAddr, connections: u32) -> Result<Self, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["hold", &address.to_string(), &connections.to_string()]);
-        Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
-    }
-
-    /// Waits until it holds them all; returns the median of its last echoes, in microseconds.
-    fn p50(&mut self) -> Result<f64, Failure> {
-        let told = self.0.stdout.take().ok_or("a holder has an output")?;
-        let mut line = String::new();
-        BufReader::new(told).read_line(&mut line)?;
-        Ok(line.trim().parse().map_err(|_| "a holder of idle connections failed; see above")?)
+impl Step {
+    fn print(&self) {
+        let Self { nodes, connections, rss_kib, p50, p99, p50_ratio, p99_ratio } = self;
+        print!("  {connections:>6} on {nodes} nodes  RSS {rss_kib:>7} KiB  p50 {:.0} us", p50.median);
+        print!(" {:.3} [{:.3}, {:.3}]", p50_ratio.median, p50_ratio.low, p50_ratio.high);
+        println!("  p99 {:.0} us {:.3} [{:.3}, {:.3}]", p99.median, p99_ratio.median, p99_ratio.low, p99_ratio.high);
     }
 }
 
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Opens connections, has an echo on each, then again on some of them, and tells how long those took.
-pub(crate) fn hold(address: SocketAddr, connections: u32) -> Result<(), Failure> {
-    let mut held = Vec::new();
-    for _ in 0..connections {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        echo(&mut stream)?;
-        held.push(stream);
-    }
-    let step = (held.len() / TIMED).max(1);
-    let mut times = Vec::new();
-    for _ in 0..TIMED.div_ceil(held.len().max(1)) {
-        for stream in held.iter_mut().step_by(step) {
-            times.push(echo(stream)?.as_secs_f64() * 1e6);
+impl Idle {
+    /// What is asked of it.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let single = self.steps.iter().filter(|step| step.nodes == 1).map(|step| step.connections).max();
+        if let (Some(slope), Some(most)) = (self.slope, single) {
+            let work = format!("Idle connections on one process, {}, {} and {most}", most / 3, most / 3 * 2);
+            let (measured, wanted) = (Middle::once(slope), Bound::AtMost(SLOPE));
+            targets.push(Target { work, figure: "KiB of RSS a connection", measured, wanted });
         }
+        for step in self.steps.iter().filter(|step| step.nodes > 1 || Some(step.connections) == single) {
+            let work = format!("{} idle connections over {} processes", step.connections, step.nodes);
+            let figure = "p99 of an echo on any of them, over that on one alone";
+            targets.push(Target { work, figure, measured: step.p99_ratio, wanted: Bound::AtMost(SLOWER) });
+        }
+        targets
     }
-    let p50 = stats::middle(times).ok_or("no connection to hold")?.median;
-    println!("{p50}");
-    io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
-}
-
-fn echo(stream: &mut TcpStream) -> Result<Duration, Failure> {
-    let (sent, mut answer) = ([7; 64], [0; 64]);
-    let start = Instant::now();
-    stream.write_all(&sent)?;
-    stream.read_exact(&mut answer)?;
-    if answer == sent { Ok(start.elapsed()) } else { Err("a wrong echo on an idle connection".into()) }
 }
 
 #[cfg(test)]
@@ -139,10 +146,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_is_taken_over_many_connections_on_one_node() {
-        let step = |nodes, connections, rss_kib| Step { nodes, connections, rss_kib, p50_micros: 0.0 };
-        let steps = [step(1, 1, 9), step(1, 100, 1_050), step(1, 200, 1_100), step(1, 300, 1_150), step(6, 900, 1)];
+    fn the_slope_is_taken_over_connections_on_one_node() {
+        let some = Middle::once(1.0);
+        let step = |nodes, connections, rss_kib| Step {
+            nodes,
+            connections,
+            rss_kib,
+            p50: some,
+            p99: some,
+            p50_ratio: some,
+            p99_ratio: some,
+        };
+        let steps = [step(1, 100, 1_050), step(1, 200, 1_100), step(1, 300, 1_150), step(6, 900, 1)];
         assert_eq!(slope(&steps), Some(0.5));
-        assert_eq!(slope(&steps[..2]), None);
+        assert_eq!(slope(&steps[..1]), None);
     }
 }

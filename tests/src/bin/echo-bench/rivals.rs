@@ -18,7 +18,7 @@ use crate::Failure;
 /// What one read takes at most, as in `echo-node`.
 const BUFFER: usize = 65_536;
 /// What a UDP socket asks the kernel for, so that the load's window fits.
-const RECEIVE_BUFFER: usize = 4 << 20;
+pub(crate) const RECEIVE_BUFFER: usize = 4 << 20;
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Which of them.

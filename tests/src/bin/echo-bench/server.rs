@@ -2,84 +2,21 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
-
 use crate::core::{Core, stay_on};
-use crate::{Failure, Plan, rivals};
+use crate::kind::Kind;
+use crate::{Failure, Plan, cost};
 
 /// How long a server may take until it tells its address.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// How often its log is looked at meanwhile.
 const LOOK_PERIOD: Duration = Duration::from_millis(10);
-/// What a node serves here: the guard as it is by default, and limits that the load does not reach, so that their price
-/// is paid.
-const POOL: &str = include_str!("pool.yaml");
-const ASYNCIO: &str = include_str!("rivals/asyncio_echo.py");
-const THREADS: &str = include_str!("rivals/threads_echo.py");
-
-/// Which server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Node,
-    Epoll,
-    Tokio,
-    TokioUdp,
-    UdpOneCall,
-    Asyncio,
-    AsyncioUdp,
-    Threads,
-}
-
-impl Kind {
-    /// What people call it.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Node => "echo-node",
-            Self::Epoll => "raw epoll",
-            Self::Tokio | Self::TokioUdp => "plain tokio",
-            Self::UdpOneCall => "one call per datagram",
-            Self::Asyncio | Self::AsyncioUdp => "Python asyncio",
-            Self::Threads => "Python threads",
-        }
-    }
-
-    fn command(self, plan: &Plan, log: &Path, udp: bool) -> Result<Command, Failure> {
-        let own = |rival: rivals::Own| {
-            let mut command = Command::new(std::env::current_exe()?);
-            let name = rival.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-            command.args(["serve", &name]);
-            Ok(command)
-        };
-        let python = |script: &str| {
-            let mut command = Command::new("python3");
-            command.args(["-c", script, if udp { "udp" } else { "tcp" }]);
-            Ok(command)
-        };
-        match self {
-            Self::Node => node(plan, log),
-            Self::Epoll => own(rivals::Own::Epoll),
-            Self::Tokio => own(rivals::Own::Tokio),
-            Self::TokioUdp => own(rivals::Own::TokioUdp),
-            Self::UdpOneCall => own(rivals::Own::UdpOneCall),
-            Self::Asyncio | Self::AsyncioUdp => python(ASYNCIO),
-            Self::Threads => python(THREADS),
-        }
-    }
-}
-
-fn node(plan: &Plan, log: &Path) -> Result<Command, Failure> {
-    let pool = log.with_extension("yaml");
-    fs::write(&pool, POOL)?;
-    let mut command = Command::new(plan.binaries.join("echo-node"));
-    command.arg("--config").arg(pool);
-    command.args(["--address", "127.0.0.1", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--lifeline"]);
-    Ok(command)
-}
+/// Of logs, so that no two servers write to one.
+static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -93,8 +30,10 @@ impl Server {
     /// Starts one and waits for its address.
     #[allow(clippy::disallowed_methods)] // The pause between two looks at its log, with a deadline.
     pub(crate) fn start(kind: Kind, udp: bool, plan: &Plan) -> Result<Self, Failure> {
-        fs::create_dir_all(&plan.out)?;
-        let log = plan.out.join(format!("{}.log", kind.title().replace(' ', "-")));
+        let logs = plan.out.join("logs");
+        fs::create_dir_all(&logs)?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let log = logs.join(format!("{number}-{}.log", kind.title().replace(' ', "-")));
         let mut command = kind.command(plan, &log, udp)?;
         let file = File::create(&log)?;
         command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(file);
@@ -103,16 +42,16 @@ impl Server {
         stay_on(Core::Last)?;
         // From here on its end kills the process.
         let mut server = Self { kind, address: ([127, 0, 0, 1], 0).into(), child: child? };
-        let mark = if udp { "echo-udp " } else { "echo-tcp " };
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            let told = fs::read_to_string(&log)?;
-            if let Some(address) = address(&told, mark) {
+            // Not all that others write is UTF-8.
+            let told = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+            if let Some(address) = address(&told, kind.mark(udp)) {
                 server.address = address;
                 return Ok(server);
             }
             if server.child.try_wait()?.is_some() || Instant::now() > deadline {
-                return Err(format!("{} does not serve; it says: {told}", kind.title()).into());
+                return Err(format!("does not serve; it says: {told}").into());
             }
             thread::sleep(LOOK_PERIOD);
         }
@@ -121,12 +60,22 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// The CPU time that it has taken so far.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
+        if self.kind.is_foreign() { cost::cpu_with_children(self.pid()) } else { cost::cpu(self.pid()) }
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; nothing can be done about anything else.
-        let _ = self.child.kill();
+        if self.kind.is_foreign() {
+            // The shell in between ends it.
+            drop(self.child.stdin.take());
+        } else {
+            // It may have ended by itself; nothing can be done about anything else.
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

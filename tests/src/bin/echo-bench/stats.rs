@@ -10,6 +10,25 @@ pub(crate) struct Middle {
     pub(crate) high: f64,
 }
 
+impl Middle {
+    /// Of what was measured once.
+    pub(crate) fn once(value: f64) -> Self {
+        Self { median: value, low: value, high: value }
+    }
+
+    /// The middle of one over each.
+    pub(crate) fn inverse(self) -> Self {
+        Self { median: 1.0 / self.median, low: 1.0 / self.high, high: 1.0 / self.low }
+    }
+}
+
+/// The value that this share of all did not exceed, the nearest one that was seen; sorts them. `None` of none.
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let place = (values.len() as f64 * share).ceil() as usize;
+    values.get(place.max(1) - 1).copied()
+}
+
 /// The middle of these values; `None` of none.
 pub(crate) fn middle(values: impl IntoIterator<Item = f64>) -> Option<Middle> {
     let mut sorted: Vec<f64> = values.into_iter().collect();
@@ -30,7 +49,7 @@ fn outside(values: usize) -> usize {
     for heads in 0..values / 2 {
         sum += chance;
         if sum > 0.025 {
-            return heads;
+            return heads.saturating_sub(1);
         }
         chance *= (values - heads) as f64 / (heads + 1) as f64;
     }
@@ -40,6 +59,22 @@ fn outside(values: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_seen() {
+        let mut values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(
+            [0.5, 0.99, 0.999, 0.0].map(|share| quantile(&mut values, share)),
+            [50.0, 99.0, 100.0, 1.0].map(Some)
+        );
+        assert_eq!(quantile(&mut [], 0.5), None);
+    }
+
+    #[test]
+    fn the_inverse_turns_the_interval_round() {
+        let inverse = Middle { median: 2.0, low: 1.0, high: 4.0 }.inverse();
+        assert_eq!(inverse, Middle { median: 0.5, low: 0.25, high: 1.0 });
+    }
 
     #[test]
     fn the_interval_is_that_of_the_sign_test() {

@@ -6,6 +6,7 @@
 //! passed in.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use echo_proto::spec::Protocol;
 use echo_proto::stamp::{Request, Seen, WINDOW};
@@ -22,8 +23,8 @@ pub(crate) struct Key {
     pub(crate) session: u64,
     pub(crate) flow: u32,
     pub(crate) protocol: Protocol,
-    /// Ours, that was hit.
-    pub(crate) port: u16,
+    /// Ours, where it came in: what the UDP socket is bound to, or what the TCP connection was made to.
+    pub(crate) at: SocketAddr,
 }
 
 /// What has come of one flow.
@@ -36,7 +37,7 @@ pub(crate) struct Flow {
     /// When the first and the last request came, in nanoseconds since 1970.
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// What had been lost on its port before it began.
+    /// What had been lost on its socket before it began.
     lost_before: u64,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Flow {
 pub(crate) struct Sessions {
     flows: LruCache<Key, Flow>,
     evicted: u64,
-    /// Datagrams that were lost before they were read, by UDP port.
-    lost: HashMap<u16, u64>,
+    /// Datagrams that were lost before they were read, by the address of their UDP socket.
+    lost: HashMap<SocketAddr, u64>,
 }
 
 /// A copy of some of it.
@@ -63,9 +64,9 @@ pub(crate) struct Listing {
 }
 
 impl Key {
-    /// The flow of `request` on the listener at `port`.
-    pub(crate) fn of(request: &Request, protocol: Protocol, port: u16) -> Self {
-        Self { session: request.session, flow: request.flow, protocol, port }
+    /// The flow of `request`, which came in `at` this address of ours.
+    pub(crate) fn of(request: &Request, protocol: Protocol, at: SocketAddr) -> Self {
+        Self { session: request.session, flow: request.flow, protocol, at }
     }
 }
 
@@ -77,13 +78,13 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// So many more datagrams to a port were lost before they were read.
-    pub(crate) fn overflowed(&mut self, port: u16, datagrams: u64) {
-        *self.lost.entry(port).or_default() += datagrams;
+    /// So many more datagrams to the socket at this address were lost before they were read.
+    pub(crate) fn overflowed(&mut self, at: SocketAddr, datagrams: u64) {
+        *self.lost.entry(at).or_default() += datagrams;
     }
 
     /// A request has arrived at `now`; returns what has come of its flow with it. The last `fresh` datagrams that were
-    /// lost on its port may be younger than it.
+    /// lost on its socket may be younger than it.
     pub(crate) fn arrived(&mut self, key: Key, sequence: u64, now: u64, fresh: u64) -> Seen {
         let lost = lost_on(&self.lost, &key);
         let new = || Flow { lost_before: lost.saturating_sub(fresh), ..Flow::new(key, now) };
@@ -138,7 +139,7 @@ impl Flow {
         note(&mut self.seen, sequence);
     }
 
-    /// What was seen of it, now that so much was lost on its port in all.
+    /// What was seen of it, now that so much was lost on its socket in all.
     fn seen_with(&self, lost: u64) -> Seen {
         let overflowed = u32::try_from(lost.saturating_sub(self.lost_before)).unwrap_or(u32::MAX);
         Seen { overflowed, ..self.seen }
@@ -224,8 +225,8 @@ fn merged(a: Seen, b: Seen) -> Seen {
 }
 
 /// What was lost where the flow's requests come in.
-fn lost_on(lost: &HashMap<u16, u64>, key: &Key) -> u64 {
-    if key.protocol == Protocol::Udp { lost.get(&key.port).copied().unwrap_or_default() } else { 0 }
+fn lost_on(lost: &HashMap<SocketAddr, u64>, key: &Key) -> u64 {
+    if key.protocol == Protocol::Udp { lost.get(&key.at).copied().unwrap_or_default() } else { 0 }
 }
 
 /// A window as it stands `by` sequences later.

@@ -5,7 +5,6 @@
 
 use std::time::SystemTime;
 
-use echo_proto::spec::Protocol;
 use echo_proto::stamp::{self, Arrival, Identity, Request, Time};
 
 use super::sessions::{Key, Sessions};
@@ -16,21 +15,19 @@ pub(super) fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Counts `request`, which `message` holds, and makes the answer in its place; returns the flow that it belongs to. For
-/// `fresh`, see [`Sessions::arrived`].
+/// Counts `request`, which `message` holds, for the flow `key`, and makes the answer in its place. For `fresh`, see
+/// [`Sessions::arrived`].
 pub(super) fn answer(
     message: &mut [u8],
     request: &Request,
     arrival: &Arrival,
-    protocol: Protocol,
+    key: Key,
     by: &Identity,
     sessions: &mut Sessions,
     fresh: u64,
-) -> Key {
-    let key = Key::of(request, protocol, arrival.hit.port());
+) {
     let transmitted = Time { nanos: now(), kernel: false };
     let now = arrival.time.map_or(transmitted.nanos, |time| time.nanos);
     let seen = sessions.arrived(key, request.sequence, now, fresh);
     stamp::answer(message, by, arrival, &seen, Some(transmitted));
-    key
 }

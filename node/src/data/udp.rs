@@ -74,7 +74,7 @@ impl Endpoint {
             0 => {}
             new => {
                 served.slot.dropped.add(Drop::ReceiveBuffer, new);
-                shard.sessions.borrow_mut().overflowed(self.address.port(), new);
+                shard.sessions.borrow_mut().overflowed(self.address, new);
             }
         }
     }

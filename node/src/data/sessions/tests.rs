@@ -9,7 +9,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn key(session: u64, flow: u32) -> Key {
-    Key { session, flow, protocol: Protocol::Udp, port: 7 }
+    Key { session, flow, protocol: Protocol::Udp, at: at([127, 0, 0, 1], 7) }
+}
+
+fn at(address: [u8; 4], port: u16) -> SocketAddr {
+    (address, port).into()
 }
 
 fn after(sequences: &[u64]) -> Seen {
@@ -107,16 +111,27 @@ fn a_flow_that_moved_to_another_shard_is_one() {
 #[test]
 fn what_the_queue_lost_is_told_of_flows_that_were_there() {
     let mut sessions = Sessions::default();
-    sessions.overflowed(7, 5);
+    let own = key(1, 0).at;
+    sessions.overflowed(own, 5);
     assert_eq!(sessions.arrived(key(1, 0), 0, 1, 0).overflowed, 0, "before it began");
     assert_eq!(sessions.arrived(key(2, 0), 0, 2, 3).overflowed, 3, "perhaps after it began");
-    sessions.overflowed(7, 10);
-    sessions.overflowed(8, 100);
+    sessions.overflowed(own, 10);
+    sessions.overflowed(at([127, 0, 0, 1], 8), 60);
+    sessions.overflowed(at([127, 0, 0, 2], 7), 40);
     assert_eq!(sessions.arrived(key(1, 0), 1, 3, 0).overflowed, 10);
     let all = sessions.list(None, 9);
     assert_eq!((all.overflowed, all.flows[1].seen.overflowed), (115, 13), "also where nothing came since");
     let tcp = Key { protocol: Protocol::Tcp, ..key(1, 0) };
     assert_eq!(sessions.arrived(tcp, 0, 4, 0).overflowed, 0);
+}
+
+#[test]
+fn two_listeners_on_one_port_at_two_addresses_count_for_themselves() {
+    let mut sessions = Sessions::default();
+    let beside = Key { at: at([127, 0, 0, 2], 7), ..key(1, 0) };
+    assert_eq!(sessions.arrived(key(1, 0), 5, 1, 0), after(&[5]));
+    assert_eq!(sessions.arrived(beside, 5, 2, 0), after(&[5]), "no duplicate of the other's");
+    assert_eq!(sessions.list(Some(1), 9).total, 2);
 }
 
 proptest! {

@@ -22,7 +22,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::super::reason::End;
-use super::super::sessions::Sessions;
+use super::super::sessions::{Key, Sessions};
 use super::super::stamped;
 use super::Connection;
 
@@ -186,7 +186,8 @@ impl Messages {
             match stamp::kind(message) {
                 Kind::Request => {
                     let Some(request) = Request::read(message) else { break };
-                    stamped::answer(message, &request, &arrival, Protocol::Tcp, by, sessions, 0);
+                    let key = Key::of(&request, Protocol::Tcp, self.hit);
+                    stamped::answer(message, &request, &arrival, key, by, sessions, 0);
                 }
                 Kind::Plain => {}
                 // Whoever answers us takes us for a client, and we would go on for ever.

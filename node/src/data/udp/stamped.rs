@@ -52,8 +52,8 @@ impl<'a> Stamped<'a> {
         }
         let (by, sessions) = (self.shard.stamp(), &mut *self.shard.sessions.borrow_mut());
         let arrival = self.arrival(datagram, to);
-        let key =
-            stamped::answer(datagram.bytes, &request, &arrival, Protocol::Udp, &by, sessions, self.end.lost.fresh());
+        let key = Key::of(&request, Protocol::Udp, self.end.address);
+        stamped::answer(datagram.bytes, &request, &arrival, key, &by, sessions, self.end.lost.fresh());
         self.answers.push((place, key));
         if !self.end.asked.replace(true) {
             // A kernel that does not tell leaves us our own time.
@@ -68,7 +68,7 @@ impl<'a> Stamped<'a> {
             return;
         }
         let Some(request) = Request::read(datagram.bytes) else { return };
-        let key = Key::of(&request, Protocol::Udp, self.end.address.port());
+        let key = Key::of(&request, Protocol::Udp, self.end.address);
         let sessions = &mut *self.shard.sessions.borrow_mut();
         let (now, fresh) = (time(datagram).nanos, self.end.lost.fresh());
         match reason {

@@ -36,7 +36,7 @@ async fn a_connection_that_begins_with_the_magic_is_stamped_for_its_life() {
     let flows = node.live.sessions().list(Some(0xfeed), 9).await.unwrap().flows;
     let seen = flows[0].seen;
     assert_eq!((flows.len(), seen.count, seen.duplicates, seen.window), (1, 5, 1, 0b11101));
-    assert_eq!(flows[0].key.port, node.address("tcp").port());
+    assert_eq!(flows[0].key.at, node.address("tcp"));
 
     // Many at once, some of them cut in two by the reads.
     let many: Vec<u8> = (5..405).flat_map(|sequence| request(0, sequence, 700)).collect();

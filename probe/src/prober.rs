@@ -68,8 +68,6 @@ enum Note {
     Refused { sequence: Option<u64>, cause: String },
     /// Nor any of those that wait.
     Broken { cause: String },
-    /// Answers that the socket had no room for, so far.
-    Overflow(u64),
 }
 
 /// A flow's notes go here, with its index.
@@ -172,6 +170,11 @@ pub async fn run(
             () = at(end) => prober.expire(&mut tell),
         }
     }
+    for (flow, line) in prober.lines.iter().enumerate() {
+        if let Line::Udp(line) = line {
+            prober.book.overflow(flow, line.overflow());
+        }
+    }
     Ok(Run { session: form.session, book: prober.book })
 }
 
@@ -249,7 +252,6 @@ impl Prober<'_> {
             Note::Connected(time) => self.book.connected(time),
             Note::Started { sequence, at } => self.book.started(flow, sequence, since(at)),
             Note::Left { sequence, at } => self.book.left(flow, sequence, at),
-            Note::Overflow(dropped) => self.book.overflow(flow, dropped),
             Note::Answer { receipt, at } => {
                 let (number, outcome) = self.book.answered(flow, &Receipt { at: since(at), ..receipt });
                 tell(self.event(flow, number, outcome));

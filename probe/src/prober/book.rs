@@ -93,10 +93,10 @@ impl Book {
         }
     }
 
-    /// Answers that our socket dropped so far.
+    /// So many answers were dropped by our socket.
     pub(super) fn overflow(&mut self, flow: usize, dropped: u64) {
         if let Some(flow) = self.flows.get_mut(flow) {
-            flow.overflow = flow.overflow.max(dropped);
+            flow.overflow = dropped;
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) type Control = Vec<u8>;
 
 /// As much room as all that may come with one datagram takes.
 pub(super) fn control() -> Control {
-    cmsg_space!(Timestamps, u32, sock_extended_err, sockaddr_in6, u64)
+    cmsg_space!(Timestamps, sock_extended_err, sockaddr_in6, u64)
 }
 
 /// A datagram that came.
@@ -39,8 +39,6 @@ pub(super) struct Datagram {
     pub(super) len: usize,
     /// In Unix nanoseconds.
     pub(super) time: Option<u64>,
-    /// Datagrams that the socket had no room for, so far.
-    pub(super) overflow: u64,
 }
 
 /// What the error queue holds.
@@ -96,12 +94,10 @@ pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8], control: &mut Contr
     let mut parts = [IoSliceMut::new(buffer)];
     let fd = socket.as_fd().as_raw_fd();
     let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    let mut datagram = Datagram { len: message.bytes, time: None, overflow: 0 };
+    let mut datagram = Datagram { len: message.bytes, time: None };
     for part in message.cmsgs()? {
-        match part {
-            ControlMessageOwned::ScmTimestampsns(times) => datagram.time = nanos(&times),
-            ControlMessageOwned::RxqOvfl(dropped) => datagram.overflow = dropped.into(),
-            _ => {}
+        if let ControlMessageOwned::ScmTimestampsns(times) = part {
+            datagram.time = nanos(&times);
         }
     }
     Ok(datagram)

@@ -50,7 +50,7 @@ impl Line {
         let socket = socket(address, settings).map_err(|source| Unfit::Socket { address, source })?;
         let (socket, base) = (Arc::new(socket), Arc::new(AtomicU64::new(0)));
         let flow = u32::try_from(index).unwrap_or_default();
-        let reader = Reader { index, flow, form, socket: socket.clone(), base: base.clone(), notes, overflow: 0 };
+        let reader = Reader { index, flow, form, socket: socket.clone(), base: base.clone(), notes };
         tasks.spawn(reader.run());
         Ok(Self { flow, v6: address.is_ipv6(), socket, base })
     }
@@ -74,6 +74,12 @@ impl Line {
         })
     }
 
+    /// Answers that the socket had no room for: also of a burst that nothing came after.
+    pub(super) fn overflow(&self) -> u64 {
+        // An old kernel does not tell.
+        system::drops(&self.socket).unwrap_or_default().into()
+    }
+
     fn explain(&self, error: &io::Error) -> String {
         match error.raw_os_error() {
             Some(libc::EMSGSIZE) => match getsockopt(&self.socket, sockopt::IpMtu) {
@@ -90,7 +96,6 @@ fn socket(address: SocketAddr, settings: &Settings) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     // As much as the kernel gives; a smaller buffer is seen by what it drops.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    let _ = system::count_overflow(&socket);
     let class = settings.dscp.map(|dscp| u32::from(dscp) << 2);
     let any: SocketAddr = if address.is_ipv6() {
         class.map_or(Ok(()), |class| socket.set_tclass_v6(class))?;
@@ -121,11 +126,10 @@ struct Reader {
     socket: Arc<UdpSocket>,
     base: Arc<AtomicU64>,
     notes: Notes,
-    overflow: u64,
 }
 
 impl Reader {
-    async fn run(mut self) {
+    async fn run(self) {
         let (mut buffer, mut control) = (vec![0; BUFFER], kernel::control());
         loop {
             if self.socket.ready(Interest::READABLE | Interest::ERROR).await.is_err() {
@@ -172,11 +176,7 @@ impl Reader {
         notes
     }
 
-    fn take(&mut self, datagram: kernel::Datagram, bytes: &[u8], at: Instant, notes: &mut Vec<Note>) {
-        if datagram.overflow > self.overflow {
-            self.overflow = datagram.overflow;
-            notes.push(Note::Overflow(self.overflow));
-        }
+    fn take(&self, datagram: kernel::Datagram, bytes: &[u8], at: Instant, notes: &mut Vec<Note>) {
         notes.push(match self.form.read(self.flow, bytes) {
             Ok(Told { sequence, stamp }) => {
                 let receipt = Receipt { sequence, at: Duration::ZERO, kernel: datagram.time, stamp };

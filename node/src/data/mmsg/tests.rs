@@ -3,6 +3,7 @@
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::spec::Protocol;
@@ -176,4 +177,40 @@ fn what_the_kernel_does_not_cut_goes_one_by_one() {
     assert_eq!(echo.send(), [Sent::Out { datagrams: taken as u64, bytes: 10 * taken as u64 }]);
     assert!(!echo.together.get(), "it is not tried again");
     (0..taken).for_each(|_| assert_eq!(client.recv(&mut [0; 99]).unwrap(), 10));
+}
+
+/// A socket whose peer may send more than a datagram of UDP holds, or stop reading: neither is to be had of loopback.
+fn pair() -> (UnixDatagram, UnixDatagram) {
+    let (own, peer) = UnixDatagram::pair().unwrap();
+    own.set_nonblocking(true).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    (own, peer)
+}
+
+#[test]
+fn what_does_not_fit_is_seen_to_be_cut_off() {
+    let (own, peer) = pair();
+    peer.send(&vec![7; PAYLOAD + 1]).unwrap();
+    peer.send(&vec![7; PAYLOAD]).unwrap();
+    let mut batch = Batch::new();
+    assert_eq!(batch.receive(own.as_fd()).unwrap(), 2);
+    let mut seen = Vec::new();
+    batch.answer(|datagram| {
+        seen.push((datagram.bytes.len(), datagram.truncated));
+        None
+    });
+    assert_eq!(seen, [(PAYLOAD, true), (PAYLOAD, false)]);
+}
+
+#[test]
+fn a_full_send_buffer_is_told_and_not_waited_for() {
+    let (own, peer) = pair();
+    (0..3).for_each(|n| assert_eq!(peer.send(&[n; 8]).unwrap(), 8));
+    let mut batch = Batch::new();
+    assert_eq!(batch.receive(own.as_fd()).unwrap(), 3);
+    batch.answer(|datagram| Some(datagram.bytes.len()));
+    while own.send(b"not read").is_ok() {}
+    let mut told = Vec::new();
+    batch.send(own.as_fd(), &Cell::new(false), |sent| told.push(sent));
+    assert_eq!(told, [Sent::Lost { datagrams: 3, cause: Drop::SendBuffer }]);
 }

@@ -10,6 +10,7 @@ use echo_proto::stamp::{Answer, Request, STAMP_BYTES};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{sleep, timeout};
 
+use super::super::pktinfo::Told;
 use super::super::slot::Slot;
 use super::*;
 
@@ -141,6 +142,43 @@ fn a_stamp_tells_what_the_queue_had_no_room_for() {
         assert!(second.overflowed > first.overflowed, "{second:?}");
         assert_eq!(second.highest + 1 - second.count, u64::from(second.overflowed), "{second:?}");
     });
+}
+
+#[test]
+fn who_no_longer_listens_stops_and_delays_nobody() {
+    let setup = Setup::new();
+    let address = setup.socket.local_addr().unwrap();
+    for _ in 0..BATCH {
+        // Gone before it is answered: its host says that nobody is there.
+        Client::bind("127.0.0.1:0").unwrap().send_to(b"gone", address).unwrap();
+    }
+    let client = setup.client.try_clone().unwrap();
+    client.set_nonblocking(true).unwrap();
+    setup.run_during(ServicePlan::Echo { max_read: 1, once: false }, async || {
+        let answers = async {
+            for _ in 0..3 {
+                client.send(b"here").unwrap();
+                while client.recv(&mut [0; 9]).is_err() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        timeout(PATIENCE, answers).await.unwrap();
+    });
+    let all = BATCH as u64 + 3;
+    assert_eq!((setup.slot.received_packets.get(), setup.slot.transmitted_packets.get()), (all, all));
+    assert_eq!(setup.slot.dropped.sum(), 0);
+}
+
+#[test]
+fn what_was_cut_off_is_not_answered() {
+    let served = Served::of(ServicePlan::Echo { max_read: 1, once: false }, Arc::default());
+    let (peer, to) = ("127.0.0.1:5000".parse().unwrap(), Destination::new(Ipv4Addr::LOCALHOST.into(), None));
+    let verdict = |truncated| {
+        let datagram = Datagram { bytes: &mut [7; 9], truncated, peer, told: Told::default() };
+        admit(&datagram, Kind::Plain, to, &served, &Ports::default(), Moment::now())
+    };
+    assert_eq!((verdict(false), verdict(true)), (Ok(()), Err(Drop::Truncated)));
 }
 
 #[test]

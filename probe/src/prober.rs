@@ -121,7 +121,10 @@ pub async fn run(
     mut tell: impl FnMut(Event),
 ) -> Result<Run, Unfit> {
     let flows = flows(addresses, settings.source_ports);
-    settings.check(flows.len())?;
+    let mistakes = settings.mistakes(flows.len());
+    if !mistakes.is_empty() {
+        return Err(Unfit::Settings(mistakes));
+    }
     let form = Form { session: fastrand::u64(..), size: settings.size, stamped: settings.stamped };
     let (sender, mut notes) = mpsc::channel(NOTES);
     let mut tasks = JoinSet::new();

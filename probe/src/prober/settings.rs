@@ -53,9 +53,9 @@ pub struct Settings {
 /// Why nothing was probed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// A setting is out of its bounds.
-    #[error("{0}")]
-    Setting(String),
+    /// Settings are out of their bounds.
+    #[error("{}", .0.join("; "))]
+    Settings(Vec<String>),
     /// The kernel does not make a socket as wanted.
     #[error("cannot open a socket to {address}: {source}")]
     Socket {
@@ -68,29 +68,28 @@ pub enum Unfit {
 }
 
 impl Settings {
-    /// Whether all is within its bounds, with so many flows.
-    pub(super) fn check(&self, flows: usize) -> Result<(), Unfit> {
-        let refuse = |told: String| Err(Unfit::Setting(told));
+    /// All that is out of its bounds, with so many flows.
+    pub fn mistakes(&self, flows: usize) -> Vec<String> {
+        let mut mistakes = Vec::new();
         if self.interval < MIN_INTERVAL {
-            return refuse(format!("an interval of {:?} is too short; at least {MIN_INTERVAL:?}", self.interval));
+            mistakes.push(format!("an interval of {:?} is too short; at least {MIN_INTERVAL:?}", self.interval));
         }
         if !(MIN_BYTES..=MAX_SIZE).contains(&self.size) {
-            return refuse(format!("{} bytes are not possible; {MIN_BYTES} to {MAX_SIZE} are", self.size));
+            mistakes.push(format!("{} bytes are not possible; {MIN_BYTES} to {MAX_SIZE} are", self.size));
         }
         if self.jitter > MAX_JITTER {
-            return refuse(format!("a jitter of {} % is too large; at most {MAX_JITTER} %", self.jitter));
+            mistakes.push(format!("a jitter of {} % is too large; at most {MAX_JITTER} %", self.jitter));
         }
         if flows == 0 || flows > MAX_FLOWS {
-            return refuse(format!("{flows} addresses times source ports; 1 to {MAX_FLOWS} are possible"));
+            mistakes.push(format!("{flows} addresses times source ports; 1 to {MAX_FLOWS} are possible"));
         }
-        let waiting = self.timeout.as_nanos() / self.interval.as_nanos().max(1) + 1;
+        let waiting = self.timeout.as_nanos() / self.interval.max(MIN_INTERVAL).as_nanos() + 1;
         let most = if self.reconnect { MAX_CONNECTIONS } else { KEPT as u128 };
         if waiting > most {
-            return refuse(format!(
-                "{waiting} probes would wait at the same time, at most {most} can: shorten the timeout"
-            ));
+            mistakes
+                .push(format!("{waiting} probes would wait at the same time, at most {most} can: shorten the timeout"));
         }
-        Ok(())
+        mistakes
     }
 }
 
@@ -114,7 +113,7 @@ mod tests {
             clock_error: None,
         };
         change(&mut settings);
-        settings.check(flows).err().map_or_else(String::new, |unfit| unfit.to_string())
+        settings.mistakes(flows).join("; ")
     }
 
     #[test]
@@ -126,6 +125,8 @@ mod tests {
         assert!(told(|s| s.jitter = 100, 1).contains("at most 99 %"));
         assert!(told(|_| {}, 0).contains("1 to 1024"));
         assert!(told(|_| {}, 1_025).contains("1 to 1024"));
+        let several = told(|s| (s.interval, s.size) = (Duration::ZERO, 7), 1);
+        assert_eq!(several, "an interval of 0ns is too short; at least 1ms; 7 bytes are not possible; 8 to 65507 are");
         assert!(told(|s| s.timeout = Duration::from_secs(100), 1).contains("at most 65536"));
         assert!(told(|s| (s.timeout, s.reconnect) = (Duration::from_secs(2), true), 1).contains("at most 1024"));
     }

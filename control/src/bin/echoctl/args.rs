@@ -3,8 +3,9 @@
 //! Read by `main`. Each verb's own flags and examples stand in its file. It must do no I/O; wrong usage ends in clap
 //! with exit code 2.
 
+mod values;
+
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use echo_control::selector::Selector;
 use echo_proto::codec;
 
 use crate::server::Servers;
@@ -20,6 +20,9 @@ use crate::{
     apply, backup, bench, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, probe, rollout,
     scale, up, version,
 };
+use values::timeout;
+
+pub(crate) use values::{address, count, duration, percent, revision, selector, several};
 
 /// The admin command line of an echo cluster.
 #[derive(Debug, Parser)]
@@ -217,47 +220,6 @@ fn nearest_verb(mut error: clap::Error, first: Option<String>) -> clap::Error {
     error
 }
 
-/// A duration that can be waited for; a value parser for clap.
-fn timeout(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("expected a duration longer than 0s".to_owned()),
-        time => Ok(time),
-    }
-}
-
-/// A duration as people write it; a value parser for clap.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    codec::parse_duration(text).ok_or_else(|| "expected a duration such as 10s, 500ms or 1h30m".to_owned())
-}
-
-/// Labels as control reads them; a value parser for clap.
-pub(crate) fn selector(text: &str) -> Result<String, String> {
-    text.parse::<Selector>().map(|_| text.to_owned()).map_err(|e| e.to_string())
-}
-
-/// The number of a revision; a value parser for clap.
-pub(crate) fn revision(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected the number of a revision; `echoctl get revisions` lists them".to_owned())
-}
-
-/// A share in percent; a value parser for clap.
-pub(crate) fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>().ok();
-    let known = number.filter(|percent| (0.0..=100.0).contains(percent));
-    known.ok_or_else(|| "expected a percentage from 0% to 100%, such as 1% or 0.1%".to_owned())
-}
-
-/// How many; a value parser for clap.
-pub(crate) fn count(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u32::MAX))
-}
-
-/// Where to listen; a value parser for clap.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT, as in 127.0.0.1:7400".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,20 +252,5 @@ mod tests {
             let first = told.as_ref().map_or_else(|told| told.lines().next().unwrap_or_default(), |()| "");
             assert!(first.contains(expected), "{line}: {told:?}");
         }
-    }
-
-    #[test]
-    fn shares_are_percentages() {
-        assert_eq!((percent("1%"), percent("0.1"), percent("100 %")), (Ok(1.0), Ok(0.1), Ok(100.0)));
-        for bad in ["-1%", "101%", "NaN", "x", ""] {
-            assert!(percent(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_timeout_is_a_duration_that_can_be_waited_for() {
-        assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
-        assert!(timeout("5").is_err_and(|told| told.contains("such as 10s")));
-        assert!(timeout("0s").is_err_and(|told| told.contains("longer than 0s")));
     }
 }

@@ -123,9 +123,10 @@ struct Outcome {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let wish = plan::check(&args, global, client::raise_file_limit())?;
     let reflectors = args.to.find(global, args.transport.protocol()).await?;
-    let load = plan::load(&wish, args.to.target(), reflectors.len())?;
+    let target = args.to.target();
+    let load = plan::load(&wish, &target, reflectors.len())?;
     consent(&args, &reflectors)?;
-    let subject = Subject { target: args.to.target(), load, reflectors: &reflectors };
+    let subject = Subject { target: &target, load, reflectors: &reflectors };
     let outcome = put(global, &args, &subject).await?;
     print(&match args.output {
         Form::Table => text::summary(&subject, &outcome),

@@ -104,6 +104,18 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// All mistakes of a command line, if there are any.
+    pub(crate) fn usage(mistakes: &[String]) -> Result<(), Self> {
+        match mistakes {
+            [] => Ok(()),
+            [one] => Err(Self::Usage(one.clone())),
+            several => {
+                let told: String = several.iter().map(|mistake| format!("\n  {mistake}")).collect();
+                Err(Self::Usage(format!("{}; nothing was sent{told}", count(several.len(), "mistake"))))
+            }
+        }
+    }
+
     /// Stable name, for the command's span.
     pub(crate) fn label(&self) -> &'static str {
         match self {

@@ -11,11 +11,11 @@ mod text;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings, Unfit};
+use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings};
 use echo_proto::stamp::STAMP_BYTES;
 use tokio::sync::mpsc;
 
-use crate::args::{Global, duration};
+use crate::args::{Global, duration, several};
 use crate::failure::Failure;
 use crate::output::{Form, print, tell};
 use crate::reflector::{Over, Reflector, ReflectorArgs};
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     to: ReflectorArgs,
     /// Probes to send in all; without it, until Ctrl-C.
-    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    #[arg(short, long, value_parser = several, allow_negative_numbers = true, value_name = "N")]
     count: Option<u64>,
     /// Time between two probes, over all addresses and source ports.
     #[arg(short, long, value_parser = duration, default_value = "1s", value_name = "TIME")]
@@ -116,7 +116,8 @@ struct Subject<'a> {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let settings = args.settings(global)?;
     let reflectors = args.to.find(global, args.transport.protocol()).await?;
-    let subject = Subject { target: args.to.target(), settings: &settings, reflectors: &reflectors };
+    Failure::usage(&settings.mistakes(reflectors.len() * settings.source_ports))?;
+    let subject = Subject { target: &args.to.target(), settings: &settings, reflectors: &reflectors };
     let (run, sessions) = args.probe(global, &subject).await?;
     let report = run.report();
     match args.output {
@@ -128,20 +129,15 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
 
 impl Args {
     fn settings(&self, global: &Global) -> Result<Settings, Failure> {
-        let usage = |told: &str| Err(Failure::Usage(told.to_owned()));
+        let mut mistakes = Vec::from_iter(self.to.check().err().map(|failure| failure.to_string()));
         if self.transport == Over::Tcp && self.dont_fragment {
-            return usage("--dont-fragment is for udp: TCP fits its segments to the path");
+            mistakes.push("--dont-fragment is for udp: TCP fits its segments to the path".to_owned());
         }
         if self.transport == Over::Udp && self.reconnect {
-            return usage("--reconnect is for tcp: UDP has no connections");
+            mistakes.push("--reconnect is for tcp: UDP has no connections".to_owned());
         }
         let size = self.size.unwrap_or(if self.plain { PLAIN_BYTES } else { STAMP_BYTES });
-        if !self.plain && (MIN_BYTES..STAMP_BYTES).contains(&size) {
-            tell(&format!(
-                "probes of {size} bytes have no room for a stamp, which takes {STAMP_BYTES}: they are plain"
-            ));
-        }
-        Ok(Settings {
+        let settings = Settings {
             transport: self.transport.transport(),
             count: self.count,
             interval: self.interval,
@@ -154,7 +150,16 @@ impl Args {
             source_ports: self.source_ports.into(),
             reconnect: self.reconnect,
             clock_error: self.clock_error,
-        })
+        };
+        // Of one address; there may be more.
+        mistakes.extend(settings.mistakes(settings.source_ports));
+        Failure::usage(&mistakes)?;
+        if !self.plain && (MIN_BYTES..STAMP_BYTES).contains(&size) {
+            tell(&format!(
+                "probes of {size} bytes have no room for a stamp, which takes {STAMP_BYTES}: they are plain"
+            ));
+        }
+        Ok(settings)
     }
 
     /// Probes to the end, while lines are printed, and asks the nodes about what was not answered.
@@ -169,10 +174,7 @@ impl Args {
         if self.output == Form::Table {
             print(&text::header(subject))?;
         }
-        let mut run = ended.await.map_err(|unfit| match unfit {
-            Unfit::Setting(told) => Failure::Usage(told),
-            unfit @ Unfit::Socket { .. } => Failure::Probe(unfit.to_string()),
-        })?;
+        let mut run = ended.await.map_err(|unfit| Failure::Probe(unfit.to_string()))?;
         if let Some(failure) = printer.failure.take() {
             return Err(failure);
         }

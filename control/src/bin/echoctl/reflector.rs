@@ -2,6 +2,8 @@
 //!
 //! Used by `probe` and `bench`. Control is asked only for the names of nodes and pools.
 
+mod wish;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,19 +20,17 @@ use crate::failure::Failure;
 use crate::object::Object as _;
 use crate::object::source::{Filter, Source as _, list};
 use crate::output::tell;
-use crate::target::{self, Target, Type};
+use crate::target::Type;
+use wish::{Wish, wish};
 
 /// Longest wait for the addresses of a name.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// What a target may be.
-const EXPECTED: &str = "expected HOST:PORT, node/NAME or pool/NAME";
-
 /// The words and flags that choose whom to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReflectorArgs {
     /// Whom to ask: HOST:PORT, node/NAME, or pool/NAME for all its nodes in turn.
-    #[arg(value_name = "TARGET")]
-    target: String,
+    #[arg(required = true, num_args = 1..=2, value_name = "TARGET")]
+    target: Vec<String>,
     /// Listener to ask, where nodes have several echoes of the protocol.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -82,18 +82,10 @@ pub(crate) struct Known {
     pub(crate) pool: String,
 }
 
-/// What the target's words say.
-#[derive(Debug, PartialEq, Eq)]
-enum Wish {
-    Host(String, u16),
-    Node(String),
-    Pool(String),
-}
-
 impl ReflectorArgs {
-    /// As it was written.
-    pub(crate) fn target(&self) -> &str {
-        &self.target
+    /// As it was written, in one word: `node node-1` is `node/node-1`.
+    pub(crate) fn target(&self) -> String {
+        self.target.join(if self.target.first().is_some_and(|of| of.parse::<Type>().is_ok()) { "/" } else { " " })
     }
 
     /// Whether the words make sense by themselves.
@@ -101,7 +93,7 @@ impl ReflectorArgs {
     /// # Errors
     /// They do not.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        match wish(&self.target)? {
+        match wish(&self.target())? {
             Wish::Host(..) if self.listener.is_some() => {
                 Err(Failure::Usage("--listener is for nodes and pools; of a host the port says it".to_owned()))
             }
@@ -115,7 +107,7 @@ impl ReflectorArgs {
     /// The target makes no sense, there is no such thing, or it does not serve the protocol.
     pub(crate) async fn find(&self, global: &Global, protocol: Protocol) -> Result<Vec<Reflector>, Failure> {
         self.check()?;
-        match wish(&self.target)? {
+        match wish(&self.target())? {
             Wish::Host(host, port) => Ok(vec![Reflector { address: self.look_up(&host, port).await?, node: None }]),
             Wish::Node(name) => {
                 let mut control = control(global).await?;
@@ -196,27 +188,6 @@ pub(crate) async fn control(global: &Global) -> Result<Control, Failure> {
     Control::of(&context).await
 }
 
-fn wish(text: &str) -> Result<Wish, Failure> {
-    let usage = |cause: String| Failure::Usage(cause);
-    if text.contains('/') {
-        return match target::parse(&[text.to_owned()])? {
-            Target { of: Type::Node, names } => target::nodes(&names).map(|_| Wish::Node(names.concat())),
-            Target { of: Type::Pool, names } => target::pool(&names).map(|pool| Wish::Pool(pool.to_string())),
-            Target { of, .. } => Err(usage(format!("{} can't be asked; {EXPECTED}", of.plural()))),
-        };
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        // An IPv6 address without brackets has no port.
-        Some((host, port)) if !host.contains(':') || host.starts_with('[') && host.ends_with(']') => (host, port),
-        Some(_) => return Err(usage(format!("{text:?}: {EXPECTED}; an IPv6 address stands in brackets"))),
-        None => return Err(usage(format!("{text:?}: {EXPECTED}; did you mean node/{text} or {text}:7007?"))),
-    };
-    match port.parse() {
-        Ok(port) if port > 0 && !host.is_empty() => Ok(Wish::Host(host.trim_matches(['[', ']']).to_owned(), port)),
-        _ => Err(usage(format!("{text:?}: {EXPECTED}, with a port from 1 to 65535"))),
-    }
-}
-
 /// Where the node's echo of the protocol is bound, or why that is not clear.
 fn choose(
     template: Option<&v1::PoolTemplate>,
@@ -249,32 +220,6 @@ fn choose(
 mod tests {
     use super::*;
     use crate::documents::parse_pools;
-
-    #[test]
-    fn a_target_is_a_host_a_node_or_a_pool() {
-        let read = |text: &str| wish(text).map_err(|failure| failure.to_string());
-        let host = |host: &str, port| Ok(Wish::Host(host.to_owned(), port));
-        assert_eq!(read("10.0.0.1:7007"), host("10.0.0.1", 7007));
-        assert_eq!(read("[fd00::1]:7"), host("fd00::1", 7));
-        assert_eq!(read("echo.example:7007"), host("echo.example", 7007));
-        assert_eq!(read("node/a"), Ok(Wish::Node("a".to_owned())));
-        assert_eq!(read("pools/edge"), Ok(Wish::Pool("edge".to_owned())));
-        let cases = [
-            ("node-1", "did you mean node/node-1 or node-1:7007?"),
-            ("fd00::1:7", "in brackets"),
-            ("10.0.0.1:0", "a port from 1 to 65535"),
-            ("10.0.0.1:70000", "a port from 1 to 65535"),
-            (":7007", "expected HOST:PORT"),
-            ("event/x", "events can't be asked"),
-            ("nod/a", "did you mean"),
-            ("node/", "names no object"),
-            ("pool/A", "pool"),
-        ];
-        for (text, expected) in cases {
-            let told = read(text).unwrap_err();
-            assert!(told.contains(expected), "{text}: {told}");
-        }
-    }
 
     #[test]
     fn the_one_echo_of_the_protocol_is_asked_or_the_one_that_is_named() {

@@ -6,7 +6,6 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use echo_control::words;
 use echo_probe::load::{ANSWER_TIMEOUT, Load, MAX_SIZE, MIN_DATAGRAM, Transport};
 
 use super::Args;
@@ -68,14 +67,8 @@ pub(super) fn check(args: &Args, global: &Global, files: u64) -> Result<Wish, Fa
         rate: args.rate.and_then(NonZeroU32::new),
     };
     mistakes.extend(clashes(&load, files));
-    match mistakes.as_slice() {
-        [] => Ok(Wish { load, connections }),
-        [one] => Err(Failure::Usage(one.clone())),
-        several => {
-            let told = several.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>();
-            Err(Failure::Usage(format!("{}; nothing was sent{told}", words::count(several.len(), "mistake"))))
-        }
-    }
+    Failure::usage(&mistakes)?;
+    Ok(Wish { load, connections })
 }
 
 /// What does not go together.

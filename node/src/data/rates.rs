@@ -107,22 +107,26 @@ impl Rates {
         }
     }
 
-    fn none(self) -> bool {
-        self == Self::default()
+    fn none(&self) -> bool {
+        self.messages.is_none() && self.bytes.is_none()
     }
 
     /// What is refused for its bytes has taken its place among the messages.
-    fn admit(self, pair: &Pair, bytes: u64, now: u64) -> bool {
+    fn admit(&self, pair: &Pair, bytes: u64, now: u64) -> bool {
         self.messages.is_none_or(|rate| pair.messages.admit(rate, 1, now))
             && self.bytes.is_none_or(|rate| pair.bytes.admit(rate, bytes, now))
     }
 
-    fn charge(self, pair: &Pair, bytes: u64, now: u64) {
-        self.messages.into_iter().for_each(|rate| pair.messages.charge(rate, 1, now));
-        self.bytes.into_iter().for_each(|rate| pair.bytes.charge(rate, bytes, now));
+    fn charge(&self, pair: &Pair, bytes: u64, now: u64) {
+        if let Some(rate) = self.messages {
+            pair.messages.charge(rate, 1, now);
+        }
+        if let Some(rate) = self.bytes {
+            pair.bytes.charge(rate, bytes, now);
+        }
     }
 
-    fn over(self, pair: &Pair, now: u64) -> u64 {
+    fn over(&self, pair: &Pair, now: u64) -> u64 {
         let messages = self.messages.map_or(0, |rate| pair.messages.over(rate, now));
         messages.max(self.bytes.map_or(0, |rate| pair.bytes.over(rate, now)))
     }
@@ -247,7 +251,9 @@ impl Turn<'_> {
 
     /// Counts what was taken. Who asked [`Self::over`] before has taken one message too much at most.
     pub(crate) fn charge(&self, bytes: usize) {
-        self.source.into_iter().for_each(|pair| self.bounds.source.charge(pair, bytes as u64, self.now));
+        if let Some(pair) = self.source {
+            self.bounds.source.charge(pair, bytes as u64, self.now);
+        }
         self.bounds.listener.charge(self.listener, bytes as u64, self.now);
     }
 }

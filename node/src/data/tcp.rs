@@ -101,7 +101,9 @@ impl Connection {
         max_read: usize,
         respond: &mut impl FnMut(&mut [u8]) -> usize,
     ) -> Poll<io::Result<Option<usize>>> {
-        ready!(self.poll_flush(cx))?;
+        if self.unsent.is_some() {
+            ready!(self.poll_flush(cx))?;
+        }
         let shard = Rc::clone(&self.ticket.shard);
         let buffer = &mut *shard.read_buffer.borrow_mut();
         let room = buffer.len().min(max_read);

@@ -27,13 +27,14 @@ impl Connection {
         read: impl FnOnce(&mut TcpStream, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<Option<usize>>> {
         let limiter = self.ticket.limiter();
-        let turn = limiter.as_deref().and_then(|limiter| self.ticket.turn(limiter));
-        if let Some(turn) = &turn {
+        if limiter.is_some() {
+            // Who has nothing to read is asked for no more than that.
             ready!(self.stream.poll_read_ready(cx))?;
-            if turn.over().is_some() {
-                let at_end = ready!(self.poll_end(cx))?;
-                return Poll::Ready(Ok(at_end.then_some(0)));
-            }
+        }
+        let turn = limiter.as_deref().and_then(|limiter| self.ticket.turn(limiter));
+        if turn.as_ref().is_some_and(|turn| turn.over().is_some()) {
+            let at_end = ready!(self.poll_end(cx))?;
+            return Poll::Ready(Ok(at_end.then_some(0)));
         }
         let read = ready!(read(&mut self.stream, cx))?;
         if read > 0 {

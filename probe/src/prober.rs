@@ -30,7 +30,7 @@ mod udp;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use echo_proto::stamp::Seen;
+use echo_proto::stamp::{Name, Seen};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -98,9 +98,10 @@ impl Run {
         self.book.report()
     }
 
-    /// Takes what the node of a flow told of it after the end.
-    pub fn learn(&mut self, flow: usize, node: &str, seen: Seen) {
-        self.book.learn(flow, node, seen);
+    /// Takes what the node of a flow told of it after the end. `whole`: it remembers all since before the first probe.
+    pub fn learn(&mut self, flow: usize, node: &str, seen: Seen, whole: bool) {
+        // As its stamps have it.
+        self.book.learn(flow, Name::new(node).as_str(), seen, whole);
     }
 }
 

@@ -30,7 +30,7 @@
 //! | 130 | 2 | client_port | client's port as the node saw it |
 //! | 132 | 1 | ttl | TTL or hop limit with which the request arrived |
 //! | 133 | 1 | traffic_class | DSCP (upper 6 bits) and ECN with which the request arrived |
-//! | 134 | 2 | zero | |
+//! | 134 | 2 | memory | a number that the node draws when it begins to count this flow; another one: it began anew |
 //! | 136 | 8 | count | requests of this flow that arrived, this one and those that were dropped included |
 //! | 144 | 8 | duplicates | those of them whose sequence was in the window already |
 //! | 152 | 8 | lowest | the lowest sequence that arrived: nothing is known of those before |
@@ -117,7 +117,7 @@ mod at {
     pub(super) const CLIENT_PORT: Field<2> = Field(130);
     pub(super) const TTL: Field<1> = Field(132);
     pub(super) const TRAFFIC_CLASS: Field<1> = Field(133);
-    pub(super) const ZERO: Field<2> = Field(134);
+    pub(super) const MEMORY: Field<2> = Field(134);
     pub(super) const COUNT: Field<8> = Field(136);
     pub(super) const DUPLICATES: Field<8> = Field(144);
     pub(super) const LOWEST: Field<8> = Field(152);

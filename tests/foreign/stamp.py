@@ -19,7 +19,7 @@ TRACE = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736"), bytes.fromhex("00f067
 # What a client writes, and where the node's part begins.
 REQUEST = struct.Struct(">16sBBHI QIB3x QQ16s8s")
 # known, then the node's part from offset 80 on.
-ANSWER = struct.Struct(">QQ16s16sHHBB2xQQQQQQI4sII64s64s")
+ANSWER = struct.Struct(">QQ16s16sHHBBHQQQQQQI4sII64s64s")
 
 
 def request(session, flow, sequence, length):
@@ -37,13 +37,13 @@ def read(sent, answer):
     magic, version, direction, known, length, session, flow, flags, sequence, at, trace, parent = REQUEST.unpack_from(answer)
     assert (magic, version, direction, length) == (MAGIC, 1, 1, len(sent)), answer[:24].hex()
     assert answer[24:80] == sent[24:80] and answer[STAMP:] == sent[STAMP:], "the client's part comes back"
-    (received, transmitted, hit, client, hit_port, client_port, ttl, tos, count, duplicates, lowest, highest, window,
+    (received, transmitted, hit, client, hit_port, client_port, ttl, tos, memory, count, duplicates, lowest, highest, window,
      dropped, revision, digest, clock_error, overflowed, node, zone) = ANSWER.unpack_from(answer, 80)
     return {
         "session": f"{session:016x}", "sequence": sequence, "received": received if known & 1 else None,
         "byKernel": bool(known & 2), "transmitted": transmitted if known & 4 else None, "sent": at,
         "hit": address(hit, hit_port), "client": address(client, client_port), "ttl": ttl if known & 16 else None,
-        "trafficClass": tos if known & 32 else None, "count": count, "duplicates": duplicates, "lowest": lowest,
+        "trafficClass": tos if known & 32 else None, "memory": memory, "count": count, "duplicates": duplicates, "lowest": lowest,
         "highest": highest, "window": window, "dropped": dropped, "overflowed": overflowed, "revision": revision, "digest": digest.hex(),
         "clockError": clock_error if known & 64 else None, "node": node.rstrip(b"\0").decode(),
         "zone": zone.rstrip(b"\0").decode(),

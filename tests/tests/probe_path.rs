@@ -191,7 +191,7 @@ fn what_overflows_while_a_node_is_held_up_is_never_called_loss() {
         assert_eq!(run.wait(SETTLED).code(), Some(0), "{}", run.log());
         let told: Value = serde_json::from_str(&run.log()).unwrap();
         let summary = &told["summary"];
-        assert!(summary["droppedByNode"]["all"].as_u64() > Some(0), "{summary}");
+        assert!(summary["lostOrDroppedByNode"].as_u64() > Some(0), "{summary}");
         assert_eq!(summary["lost"]["there"], 0, "{summary}");
     });
 }

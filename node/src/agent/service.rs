@@ -160,7 +160,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        sessions::list(&self.sessions, request.get_ref()).await.map(Response::new)
+        sessions::list(&self.sessions, self.identity.incarnation.as_str(), request.get_ref()).await.map(Response::new)
     }
 }
 

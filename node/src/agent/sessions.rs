@@ -18,6 +18,7 @@ const MAX_LIMIT: usize = 16_384;
 /// Answers a request.
 pub(super) async fn list(
     sessions: &Sessions,
+    incarnation: &str,
     request: &v1::ListSessionsRequest,
 ) -> Result<v1::ListSessionsResponse, Status> {
     let session = parse(&request.session)?;
@@ -25,7 +26,8 @@ pub(super) async fn list(
     let Listing { flows, total, evicted, overflowed } =
         sessions.list(session, limit).await.map_err(|silent| Status::unavailable(silent.to_string()))?;
     let total = u32::try_from(total).unwrap_or(u32::MAX);
-    Ok(v1::ListSessionsResponse { flows: flows.iter().map(told).collect(), total, evicted, overflowed })
+    let (flows, incarnation) = (flows.iter().map(told).collect(), incarnation.to_owned());
+    Ok(v1::ListSessionsResponse { flows, total, evicted, overflowed, incarnation })
 }
 
 /// A session's id; empty text names none.
@@ -57,6 +59,7 @@ fn told(flow: &Flow) -> v1::SessionFlow {
         first_time: time(flow.first),
         last_time: time(flow.last),
         overflowed: flow.seen.overflowed.into(),
+        memory: flow.seen.memory.into(),
     }
 }
 

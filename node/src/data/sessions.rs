@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use echo_proto::backoff::random_below;
 use echo_proto::spec::Protocol;
 use echo_proto::stamp::{Request, Seen, WINDOW};
 use lru::LruCache;
@@ -46,6 +47,8 @@ pub(crate) struct Flow {
 pub(crate) struct Sessions {
     flows: LruCache<Key, Flow>,
     evicted: u64,
+    /// That of the flow that began last.
+    memory: u16,
     /// Datagrams that were lost before they were read, by the address of their UDP socket.
     lost: HashMap<SocketAddr, u64>,
 }
@@ -73,7 +76,8 @@ impl Key {
 impl Default for Sessions {
     fn default() -> Self {
         // It takes memory as flows come: most shards never see a stamp.
-        Self { flows: LruCache::unbounded(), evicted: 0, lost: HashMap::new() }
+        let memory = random_below(u16::MAX.into()) as u16;
+        Self { flows: LruCache::unbounded(), evicted: 0, memory, lost: HashMap::new() }
     }
 }
 
@@ -87,7 +91,11 @@ impl Sessions {
     /// lost on its socket may be younger than it.
     pub(crate) fn arrived(&mut self, key: Key, sequence: u64, now: u64, fresh: u64) -> Seen {
         let lost = lost_on(&self.lost, &key);
-        let new = || Flow { lost_before: lost.saturating_sub(fresh), ..Flow::new(key, now) };
+        let memory = &mut self.memory;
+        let new = || {
+            *memory = memory.wrapping_add(1);
+            Flow { lost_before: lost.saturating_sub(fresh), ..Flow::new(key, *memory, now) }
+        };
         let flow = self.flows.get_or_insert_mut(key, new);
         flow.note(sequence, now);
         let seen = flow.seen_with(lost);
@@ -130,8 +138,9 @@ impl Sessions {
 }
 
 impl Flow {
-    fn new(key: Key, now: u64) -> Self {
-        Self { key, seen: Seen::default(), dropped: [0; MAX_REASONS], first: now, last: now, lost_before: 0 }
+    fn new(key: Key, memory: u16, now: u64) -> Self {
+        let seen = Seen { memory, ..Seen::default() };
+        Self { key, seen, dropped: [0; MAX_REASONS], first: now, last: now, lost_before: 0 }
     }
 
     fn note(&mut self, sequence: u64, now: u64) {
@@ -214,6 +223,7 @@ fn merged(a: Seen, b: Seen) -> Seen {
     let highest = a.highest.max(b.highest);
     let window = |seen: Seen| shifted(seen.window, highest - seen.highest);
     Seen {
+        memory: if a.highest < b.highest { b.memory } else { a.memory },
         count: a.count + b.count,
         duplicates: a.duplicates + b.duplicates,
         lowest: a.lowest.min(b.lowest),

@@ -182,9 +182,9 @@ impl Book {
     }
 
     /// Takes what a node told of a flow when it was asked at the end.
-    pub(super) fn learn(&mut self, flow: usize, node: &str, seen: Seen) {
+    pub(super) fn learn(&mut self, flow: usize, node: &str, seen: Seen, whole: bool) {
         if let Some(flow) = self.flows.get_mut(flow) {
-            flow.path.learn(node, seen);
+            flow.path.learn(node, seen, whole);
         }
     }
 
@@ -200,6 +200,7 @@ impl Book {
             report.loss.back += loss.back;
             report.loss.unknown += loss.unknown;
             report.loss.by_node += loss.by_node;
+            report.loss.by_queue += loss.by_queue;
             report.loss.by_us += loss.by_us;
             report.duplicates.there = report.duplicates.there.saturating_add(flow.path.duplicates());
         }
@@ -213,7 +214,8 @@ impl Book {
     fn hear(&mut self, flow: usize, receipt: &Receipt) {
         let stamp = receipt.stamp.as_deref().filter(|_| self.followed);
         let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), stamp) else { return };
-        let order = flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen);
+        let next = flow.next();
+        let order = flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen, next);
         self.report.reordered.there += u64::from(order.overtaken_there);
         self.report.reordered.back += u64::from(order.overtaken_back);
     }

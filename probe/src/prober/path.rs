@@ -3,10 +3,14 @@
 //!
 //! Used by [`super::book`]. Pure. What a node says it dropped itself is never loss.
 
+mod life;
+
 use echo_proto::stamp::Seen;
 
+use life::{Life, gaps};
+
 /// Most nodes, or lives of nodes, that one flow is followed through; later ones are not known.
-const MAX_REPORTERS: usize = 64;
+const MAX_LIVES: usize = 64;
 
 /// Probes of a flow by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,9 +21,10 @@ pub struct Loss {
     pub back: u64,
     /// Unanswered, and nobody tells whether they arrived.
     pub unknown: u64,
-    /// Dropped by the node itself: after they arrived, or as far as it told, because its receive queue overflowed. No loss
-    /// of the network's.
+    /// Dropped by the node itself after they arrived: no loss of the network's.
     pub by_node: u64,
+    /// Did not arrive while the node's receive queue overflowed: dropped by it, or lost on the way there.
+    pub by_queue: u64,
     /// Were answered, and the answers dropped by our own socket: no loss of the network's either.
     pub by_us: u64,
 }
@@ -42,17 +47,10 @@ pub(super) struct Sent {
     pub(super) overflow: u64,
 }
 
-/// What one node saw of the flow in one life.
-#[derive(Debug, Clone)]
-struct Reporter {
-    node: String,
-    seen: Seen,
-}
-
 /// What all nodes told of one flow.
 #[derive(Debug, Default)]
 pub(super) struct Path {
-    reporters: Vec<Reporter>,
+    lives: Vec<Life>,
     /// They told it after the last probe had its time: what they did not see did not arrive.
     complete: bool,
     /// Nobody may remember what came of those before this sequence.
@@ -69,44 +67,58 @@ pub(super) struct Order {
 }
 
 impl Path {
-    /// Takes what an answer tells.
-    pub(super) fn hear(&mut self, node: &str, sequence: u64, seen: Seen) -> Order {
-        let known = self.reporters.iter_mut().find(|known| known.node == node && same_life(&known.seen, &seen));
+    /// Takes what an answer tells; `next` is the sequence of the probe that is sent next.
+    pub(super) fn hear(&mut self, node: &str, sequence: u64, seen: Seen, next: u64) -> Order {
         let overtaken_there = seen.highest > sequence;
-        match known {
+        match self.lives.iter_mut().find(|known| known.is(node, &seen)) {
             Some(known) if known.seen.count >= seen.count => {
                 Order { overtaken_there, overtaken_back: known.seen.count > seen.count }
             }
             Some(known) => {
-                known.seen = seen;
+                known.step(seen, gaps(&seen).saturating_sub(gaps(&known.seen)), next);
                 Order { overtaken_there, overtaken_back: false }
             }
             None => {
-                if self.reporters.len() < MAX_REPORTERS {
-                    self.reporters.push(Reporter { node: node.to_owned(), seen });
+                if self.lives.len() < MAX_LIVES {
+                    self.lives.push(Life::new(node, seen, gaps(&seen), next));
                 }
                 Order { overtaken_there, overtaken_back: false }
             }
         }
     }
 
-    /// Takes what a flow's only node told when it was asked at the end.
-    pub(super) fn learn(&mut self, node: &str, seen: Seen) {
-        // Its memory may begin there because it forgot the flow, or began anew, after the first probe.
-        self.forgotten = self.forgotten.max(seen.lowest);
-        let heard = self.reporters.iter().filter(|known| known.node == node);
+    /// Takes what a flow's only node told when it was asked at the end. `whole`: it remembers all since before the first
+    /// probe.
+    pub(super) fn learn(&mut self, node: &str, seen: Seen, whole: bool) {
+        if !whole {
+            // Its memory may begin there because it forgot the flow, or began anew, after the first probe.
+            self.forgotten = self.forgotten.max(seen.lowest);
+        }
+        let heard = self.lives.iter().filter(|known| known.node == node);
         let heard = heard.map(|known| known.seen.count).fold(0, u64::saturating_add);
         // What it told in its answers is a part of this, unless it forgot some of it since.
-        if seen.count >= heard {
-            self.complete = true;
-            self.reporters.retain(|known| known.node != node);
-            self.reporters.push(Reporter { node: node.to_owned(), seen });
+        if seen.count < heard {
+            return;
         }
+        self.complete = true;
+        // What is missing at the end shows in no gap.
+        let any = u64::MAX;
+        let known =
+            self.lives.iter().position(|known| known.is(node, &seen)).map(|place| self.lives.swap_remove(place));
+        let life = match known {
+            Some(mut known) => {
+                known.step(seen, any, any);
+                known
+            }
+            None => Life::new(node, seen, any, any),
+        };
+        self.lives.retain(|known| known.node != node);
+        self.lives.push(life);
     }
 
     /// The highest sequence up to which it is known what arrived; `None`: of none.
     pub(super) fn horizon(&self) -> Option<u64> {
-        if self.complete { Some(u64::MAX) } else { self.reporters.iter().map(|known| known.seen.highest).max() }
+        if self.complete { Some(u64::MAX) } else { self.lives.iter().map(|known| known.seen.highest).max() }
     }
 
     /// The sequence before which nobody may remember what came.
@@ -116,7 +128,7 @@ impl Path {
 
     /// Requests that arrived more than once.
     pub(super) fn duplicates(&self) -> u64 {
-        self.sum(|seen| seen.duplicates)
+        self.sum(|life| life.seen.duplicates)
     }
 
     /// What became of the unanswered probes; `known` are those of `all` that the horizon covers. It covers `apart` more,
@@ -124,35 +136,45 @@ impl Path {
     /// [`Self::forgotten`] so many are unanswered.
     pub(super) fn loss(&self, all: Sent, known: u64, apart: u64, forgotten: u64) -> Loss {
         let unanswered = all.all.saturating_sub(all.answered);
-        let arrived = self.sum(|seen| seen.count.saturating_sub(seen.duplicates)).min(known.saturating_add(apart));
-        let missing = known.saturating_sub(arrived.max(all.answered)).saturating_sub(forgotten);
-        let unread = self.sum(|seen| seen.overflowed.into()).min(missing);
+        let arrived = self.sum(|life| life.seen.count.saturating_sub(life.seen.duplicates));
+        let arrived = arrived.min(known.saturating_add(apart));
+        let untold = forgotten.saturating_add(self.untold());
+        let missing = known.saturating_sub(arrived.max(all.answered)).saturating_sub(untold);
+        let by_queue = self.sum(|life| life.unread).min(missing);
         let lost_answers = arrived.saturating_sub(apart).saturating_sub(all.answered);
-        let by_node = self.sum(|seen| seen.dropped).min(lost_answers);
+        let by_node = self.sum(|life| life.seen.dropped).min(lost_answers);
         let by_us = all.overflow.min(lost_answers - by_node);
         let back = lost_answers - by_node - by_us;
         // Without stamps nobody tells; but our own drops we know.
         let rest = unanswered.saturating_sub(missing + lost_answers);
         let ours_of_rest = (all.overflow - by_us).min(rest);
         Loss {
-            there: missing - unread,
+            there: missing - by_queue,
             back,
             unknown: rest - ours_of_rest,
-            by_node: by_node + unread,
+            by_node,
+            by_queue,
             by_us: by_us + ours_of_rest,
         }
     }
 
-    /// Over all nodes; what they say may be anything.
-    fn sum(&self, what: impl Fn(&Seen) -> u64) -> u64 {
-        self.reporters.iter().map(|known| what(&known.seen)).fold(0, u64::saturating_add)
+    /// Sequences between two lives: who would have counted them has not told, or forgot it.
+    fn untold(&self) -> u64 {
+        let mut lives: Vec<(u64, u64)> = self.lives.iter().map(|life| (life.seen.lowest, life.seen.highest)).collect();
+        lives.sort_unstable();
+        let (mut untold, mut end) = (0_u64, None::<u64>);
+        for (lowest, highest) in lives {
+            let before = end.map_or(0, |end| lowest.saturating_sub(end.saturating_add(1)));
+            untold = untold.saturating_add(before);
+            end = end.max(Some(highest));
+        }
+        untold
     }
-}
 
-/// Whether both were told in one life of the node's memory of the flow: one that forgot it counts anew, from a later
-/// probe on.
-fn same_life(one: &Seen, other: &Seen) -> bool {
-    one.lowest <= other.highest && other.lowest <= one.highest
+    /// Over all lives; what they say may be anything.
+    fn sum(&self, what: impl Fn(&Life) -> u64) -> u64 {
+        self.lives.iter().map(what).fold(0, u64::saturating_add)
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub struct Arrival {
 /// What the node has received of the request's flow, this request included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Drawn when the node began to count the flow: with another one it began anew, and this tells nothing of what came
+    /// before.
+    pub memory: u16,
     /// Requests that arrived, those that were dropped included.
     pub count: u64,
     /// Those of them whose sequence was in the window already.
@@ -106,6 +109,7 @@ impl Answer {
                 traffic_class: is(known::TRAFFIC_CLASS).then(|| at::TRAFFIC_CLASS.byte(stamp)),
             },
             seen: Seen {
+                memory: u16::from_be_bytes(at::MEMORY.get(stamp)),
                 count: at::COUNT.number(stamp),
                 duplicates: at::DUPLICATES.number(stamp),
                 lowest: at::LOWEST.number(stamp),
@@ -133,7 +137,7 @@ pub fn write(message: &mut [u8], by: &Identity, arrival: &Arrival, seen: &Seen, 
     at::CLIENT_PORT.put(message, arrival.client.port().to_be_bytes());
     at::TTL.put(message, [arrival.ttl.unwrap_or_default()]);
     at::TRAFFIC_CLASS.put(message, [arrival.traffic_class.unwrap_or_default()]);
-    at::ZERO.put(message, [0; 2]);
+    at::MEMORY.put(message, seen.memory.to_be_bytes());
     at::COUNT.put_number(message, seen.count);
     at::DUPLICATES.put_number(message, seen.duplicates);
     at::LOWEST.put_number(message, seen.lowest);

@@ -20,7 +20,7 @@ const ANSWERED: &str = "314fc6890ee9bac7f2ebdcf44f6ce2c8 01 01 0077 0000014c\
     0102030405060708 00000009 01 000000 000000000000000a 000000000000000b\
     4bf92f3577b34da6a3ce929d0e0e4736 00f067aa0ba902b7\
     18a5f0d3b1e60001 18a5f0d3b1e60002\
-    00000000000000000000ffff0a000001 20010db8000000000000000000000007 1b5f c001 3f b8 0000\
+    00000000000000000000ffff0a000001 20010db8000000000000000000000007 1b5f c001 3f b8 0102\
     0000000000000003 0000000000000001 0000000000000008 000000000000000a 0000000000000005 0000000000000002\
     00000007 0a0f4cc6 000000fa 00000005\
     6e6f64652d31[58] 7a6f6e652d6161616161616161616161616161616161616161616161616161616161616161616161616161616161\
@@ -70,7 +70,16 @@ fn reply() -> Answer {
             ttl: Some(63),
             traffic_class: Some(0xb8),
         },
-        seen: Seen { count: 3, duplicates: 1, lowest: 8, highest: 10, window: 0b101, dropped: 2, overflowed: 5 },
+        seen: Seen {
+            memory: 0x0102,
+            count: 3,
+            duplicates: 1,
+            lowest: 8,
+            highest: 10,
+            window: 0b101,
+            dropped: 2,
+            overflowed: 5,
+        },
         transmitted: Some(Time { nanos: 0x18a5_f0d3_b1e6_0002, kernel: false }),
     }
 }
@@ -210,15 +219,15 @@ prop_compose! {
         (node, zone, revision, digest, clock_error) in (a_name(), a_name(), any::<u32>(), any::<[u8; 4]>(), any::<Option<u32>>()),
         (time, hit, client, ttl, traffic_class) in
             (a_time(), a_socket(), a_socket(), any::<Option<u8>>(), any::<Option<u8>>()),
-        (count, duplicates, lowest, highest, window, dropped, overflowed) in
-            any::<(u64, u64, u64, u64, u64, u64, u32)>(),
+        (memory, count, duplicates, lowest, highest, window, dropped, overflowed) in
+            any::<(u16, u64, u64, u64, u64, u64, u64, u32)>(),
         transmitted in a_time(),
     ) -> Answer {
         Answer {
             request,
             identity: Identity { node, zone, revision, digest, clock_error },
             arrival: Arrival { time, hit, client, ttl, traffic_class },
-            seen: Seen { count, duplicates, lowest, highest, window, dropped, overflowed },
+            seen: Seen { memory, count, duplicates, lowest, highest, window, dropped, overflowed },
             transmitted,
         }
     }

@@ -21,7 +21,7 @@ use crate::output::{Form, print, tell};
 use crate::reflector::{Over, Reflector, ReflectorArgs};
 use crate::stops::{STOPS, stops};
 use limits::Limits;
-use sessions::Sessions;
+use sessions::{Before, Sessions};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -167,6 +167,7 @@ impl Args {
         let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
         let (stop, stopped) = stops();
         let printer = Printer { args: self, subject, failure: RefCell::default(), stop };
+        let before = Before::ask(global, subject).await;
         let mut first = true;
         let ended = prober::run(subject.settings, &addresses, stopped, |event| {
             printer.show(&event, std::mem::take(&mut first));
@@ -181,7 +182,7 @@ impl Args {
         if self.output == Form::Json && first {
             print(&json::begin(subject))?;
         }
-        let sessions = sessions::ask(global, &mut run, subject).await;
+        let sessions = sessions::ask(global, &mut run, subject, &before).await;
         Ok((run, sessions))
     }
 }

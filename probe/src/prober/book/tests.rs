@@ -169,7 +169,7 @@ proptest! {
         let report = book.report();
         let Report { sent, cut_short, answered, late, refused, loss, .. } = report;
         prop_assert_eq!(sent + cut_short, probes);
-        prop_assert_eq!(answered + late + refused + loss.network() + loss.by_us + loss.by_node, sent);
+        prop_assert_eq!(answered + late + refused + loss.network() + loss.by_us + loss.by_node + loss.by_queue, sent);
         prop_assert_eq!(report.rtt.count(), answered + late);
     }
 }

@@ -69,6 +69,7 @@ pub(super) fn end(run: &Run, report: &Report, sessions: &Sessions) -> String {
         "sent": report.sent, "answered": report.answered, "late": report.late, "refused": report.refused,
         "lost": {"all": loss.network(), "there": loss.there, "back": loss.back, "unknown": loss.unknown},
         "droppedByNode": {"all": loss.by_node, "reasons": sessions.dropped},
+        "lostOrDroppedByNode": loss.by_queue,
         "own": {
             "unsent": report.unsent, "sentLate": report.behind, "notWaitedFor": report.cut_short,
             "droppedAnswers": loss.by_us,

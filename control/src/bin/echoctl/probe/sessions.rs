@@ -16,6 +16,8 @@ use super::Subject;
 use crate::args::Global;
 use crate::reflector::{Known, control};
 
+/// What asks for no flow in particular.
+const NO_SESSION: u64 = 0;
 /// Longest wait for all of them.
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -28,13 +30,45 @@ pub(super) struct Sessions {
     pub(super) silent: BTreeSet<String>,
 }
 
+/// What nodes said before the first probe: which process it is, and how many flows it had forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Before(BTreeMap<String, v1::ListSessionsResponse>);
+
+impl Before {
+    /// Asks the nodes that control knows.
+    pub(super) async fn ask(global: &Global, subject: &Subject<'_>) -> Self {
+        let nodes = known(subject);
+        if nodes.is_empty() { Self::default() } else { Self(all(global, nodes.into_values(), NO_SESSION, 1).await) }
+    }
+
+    /// Whether the node has forgotten nothing since.
+    fn holds(&self, node: &str, after: &v1::ListSessionsResponse) -> bool {
+        let same = |before: &v1::ListSessionsResponse| {
+            !before.incarnation.is_empty()
+                && (&before.incarnation, before.evicted) == (&after.incarnation, after.evicted)
+        };
+        self.0.get(node).is_some_and(same)
+    }
+
+    /// Datagrams that its receive queues had no room for meanwhile.
+    fn overflowed(&self, node: &str, after: &v1::ListSessionsResponse) -> u64 {
+        after.overflowed.saturating_sub(self.0.get(node).map_or(0, |before| before.overflowed))
+    }
+}
+
+/// The nodes that are probed, by their names, where their stamps tell anything.
+fn known<'a>(subject: &Subject<'a>) -> BTreeMap<&'a str, &'a Known> {
+    let known = subject.reflectors.iter().filter_map(|reflector| reflector.node.as_ref());
+    let stamped = subject.settings.stamped;
+    known.filter(|_| stamped).map(|node| (node.name.as_str(), node)).collect()
+}
+
 /// Asks about the flows whose probes were not all answered, where control knows their nodes.
-pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>) -> Sessions {
+pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>, before: &Before) -> Sessions {
     let mut sessions = Sessions::default();
     let loss = run.report().loss;
-    let known = subject.reflectors.iter().filter_map(|reflector| reflector.node.as_ref());
-    let nodes: BTreeMap<&str, &Known> = known.map(|node| (node.name.as_str(), node)).collect();
-    if nodes.is_empty() || !subject.settings.stamped || loss.network() + loss.by_node == 0 {
+    let nodes = known(subject);
+    if nodes.is_empty() || loss.network() + loss.by_node + loss.by_queue == 0 {
         return sessions;
     }
     let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
@@ -44,9 +78,14 @@ pub(super) async fn ask(global: &Global, run: &mut Run, subject: &Subject<'_>) -
     for (flow, (reflector, _)) in subject.reflectors.iter().cycle().zip(flows).enumerate() {
         let Some(node) = &reflector.node else { continue };
         let Some(answer) = answers.get(&node.name) else { continue };
-        let (seen, dropped) = sum(answer, flow);
-        if seen.count > 0 || tells_all(answer) {
-            run.learn(flow, &node.name, seen);
+        let (mut seen, dropped) = sum(answer, flow);
+        let whole = before.holds(&node.name, answer) && tells_all(answer);
+        if seen.count == 0 {
+            // A flow that is not known is not told how many it may have lost.
+            seen.overflowed = u32::try_from(before.overflowed(&node.name, answer)).unwrap_or(u32::MAX);
+        }
+        if seen.count > 0 || whole {
+            run.learn(flow, &node.name, seen, whole);
         }
         for (reason, count) in dropped {
             *sessions.dropped.entry(reason).or_default() += count;
@@ -83,14 +122,12 @@ async fn all(
     answers
 }
 
-/// Whether nothing came of a flow that is not in the answer: only who read all, forgot none and told all can say so.
+/// Whether the answer has all flows of the session that the node knows.
 fn tells_all(answer: &v1::ListSessionsResponse) -> bool {
-    answer.evicted == 0
-        && answer.overflowed == 0
-        && usize::try_from(answer.total).is_ok_and(|total| total <= answer.flows.len())
+    usize::try_from(answer.total).is_ok_and(|total| total <= answer.flows.len())
 }
 
-/// All that a node received of one flow: of TCP, each connection has a part of it.
+/// All that a node received of one flow: each of its ports has a part of it.
 fn sum(answer: &v1::ListSessionsResponse, flow: usize) -> (Seen, BTreeMap<String, u64>) {
     let (mut seen, mut dropped) = (Seen { lowest: u64::MAX, ..Seen::default() }, BTreeMap::<String, u64>::new());
     for part in answer.flows.iter().filter(|part| usize::try_from(part.flow) == Ok(flow)) {
@@ -101,6 +138,8 @@ fn sum(answer: &v1::ListSessionsResponse, flow: usize) -> (Seen, BTreeMap<String
         seen.duplicates = seen.duplicates.saturating_add(part.duplicates);
         if part.highest >= seen.highest {
             (seen.highest, seen.window) = (part.highest, part.window);
+            // As in the stamp: it has two bytes there.
+            seen.memory = part.memory as u16;
         }
         for (reason, count) in &part.dropped {
             seen.dropped = seen.dropped.saturating_add(*count);
@@ -135,15 +174,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_cut_off_or_forgot_some_does_not_tell_that_nothing_came() {
-        let answer = |total, evicted| v1::ListSessionsResponse {
+    fn who_was_cut_off_began_anew_or_forgot_some_does_not_tell_that_nothing_came() {
+        let answer = |incarnation: &str, total, evicted| v1::ListSessionsResponse {
             flows: vec![v1::SessionFlow::default()],
             total,
             evicted,
+            incarnation: incarnation.to_owned(),
             ..Default::default()
         };
-        assert!(tells_all(&answer(1, 0)));
-        assert!(!tells_all(&answer(2, 0)), "cut off");
-        assert!(!tells_all(&answer(1, 1)), "forgot one");
+        assert!(tells_all(&answer("a", 1, 0)));
+        assert!(!tells_all(&answer("a", 2, 0)), "cut off");
+        let before = Before([("n".to_owned(), answer("a", 0, 4096))].into());
+        assert!(before.holds("n", &answer("a", 1, 4096)), "what it forgot before the run is none of it");
+        assert!(!before.holds("n", &answer("a", 1, 4097)), "forgot one");
+        assert!(!before.holds("n", &answer("b", 1, 4096)), "began anew");
+        assert!(!before.holds("m", &answer("a", 1, 4096)) && !Before::default().holds("n", &answer("", 1, 0)));
     }
 }

@@ -98,6 +98,10 @@ fn losses(report: &Report, sessions: &Sessions) -> Vec<String> {
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         lines.push(format!("dropped by the node, not lost: {}{reasons}", loss.by_node));
     }
+    if loss.by_queue > 0 {
+        let count = loss.by_queue;
+        lines.push(format!("did not arrive while the node's receive queue overflowed, so lost or dropped: {count}"));
+    }
     if loss.unknown > 0 && !sessions.silent.is_empty() {
         let silent: Vec<_> = sessions.silent.iter().take(MAX_SHOWN).map(String::as_str).collect();
         lines.push(format!("what arrived is not known: no answer from the Agent of {}", silent.join(", ")));

@@ -21,9 +21,10 @@ use super::flows::Flows;
 use super::gate::Gate;
 use super::guard::Ports;
 use super::listener::{Listener, Served};
-use super::mmsg::Batch;
+use super::mmsg::{BATCH, Batch};
 use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
 use super::sessions::Sessions;
+use super::socket::MAX_QUEUED;
 use super::spin::{Spin, spin};
 use super::table::{Ages, Table, sweep};
 use super::udp;
@@ -32,6 +33,9 @@ use super::who::Who;
 /// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
 /// again, since each is read in two parts.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// Turns that sockets get before a question about sessions is answered: as many as it takes to read a full receive buffer.
+const TURNS: usize = MAX_QUEUED / (BATCH * udp::BATCHES_PER_TURN);
 
 /// What the tasks of a shard share. Not `Send`: it lives and dies on its thread.
 #[derive(Debug)]
@@ -142,15 +146,21 @@ impl Chief {
                         }
                         drop(done);
                     }
-                    Some(Order::Sessions(Question { session, limit, answer })) => {
-                        // Whoever asked may have given up.
-                        let _ = answer.send(self.shard.sessions.borrow().list(session, limit));
-                    }
+                    Some(Order::Sessions(question)) => self.tell(question).await,
                 },
                 // Listeners are awaited where they are told to end.
                 Some(end) = self.tasks.join_next() => return Err(unasked(end)),
             }
         }
+    }
+
+    /// Tells what has come, also while the shard was held up: what waits in a queue would pass for lost on its way.
+    async fn tell(&self, Question { session, limit, answer }: Question) {
+        for _ in 0..TURNS {
+            yield_now().await;
+        }
+        // Whoever asked may have given up.
+        let _ = answer.send(self.shard.sessions.borrow().list(session, limit));
     }
 
     /// Both steps of a change.
@@ -258,3 +268,6 @@ fn prepare(order: ListenerOrder) -> Result<Prepared, String> {
     let served = Served { service, limiter, guard, max_datagram, balancers, slot };
     Ok(Prepared { id, served, socket, predecessor })
 }
+
+#[cfg(test)]
+mod tests;

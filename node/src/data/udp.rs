@@ -35,7 +35,7 @@ use super::syscall;
 use stamped::Stamped;
 
 /// Full batches that a socket may take before it lets others have their turn.
-const BATCHES_PER_TURN: usize = 8;
+pub(super) const BATCHES_PER_TURN: usize = 8;
 /// Batches that a closing socket still answers: a full receive buffer.
 const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
 /// Pause after an error of the kernel that is not about a datagram, such as no memory.

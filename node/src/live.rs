@@ -30,6 +30,7 @@ use crate::data::guard::Guard;
 use crate::data::order::{Change, ListenerOrder, Order};
 use crate::data::ranges::Ranges;
 use crate::data::rates::Cells;
+pub use crate::data::socket::Buffers;
 use crate::data::syscall;
 use crate::data::table::Ages;
 pub use crate::data::who::Who;
@@ -59,6 +60,8 @@ pub struct Bound {
     pub protocol: Protocol,
     /// The address really bound; the port is never 0.
     pub address: SocketAddr,
+    /// UDP: what the kernel holds for each of its sockets.
+    pub buffers: Option<Buffers>,
 }
 
 /// Cores this process may use: its affinity and its cgroup's quota counted.

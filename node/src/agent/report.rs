@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use echo_proto::v1;
 
-use crate::live::Bound;
+use crate::live::{Bound, Buffers};
 
 /// Most conditions of a node.
 const MAX_CONDITIONS: usize = 8;
@@ -182,10 +182,14 @@ pub fn told(rejection: &v1::Rejection) -> String {
 
 /// A listener as the record tells it.
 pub fn bound(listener: &Bound) -> v1::BoundListener {
+    let size =
+        |of: fn(Buffers) -> usize| listener.buffers.map_or(0, |buffers| u32::try_from(of(buffers)).unwrap_or(u32::MAX));
     v1::BoundListener {
         name: listener.name.to_string(),
         protocol: v1::Protocol::from(listener.protocol).into(),
         address: listener.address.to_string(),
+        receive_buffer: size(|buffers| buffers.receive),
+        send_buffer: size(|buffers| buffers.send),
     }
 }
 

@@ -53,6 +53,34 @@ pub(crate) enum Claim {
     Successor,
 }
 
+/// What the kernel holds for one UDP socket, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// Datagrams before they are read.
+    pub receive: usize,
+    /// Answers before the network takes them.
+    pub send: usize,
+}
+
+impl Buffers {
+    /// As the kernel granted them: it tells twice as much, the rest of which is for its own needs.
+    fn of(socket: &Socket) -> io::Result<Self> {
+        Ok(Self { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
+    }
+
+    /// Why that is less than was asked for, in words with the next step; `None` if it is not.
+    pub(crate) fn shortage(self) -> Option<String> {
+        let Self { receive, send } = self;
+        (receive < UDP_RECEIVE_BUFFER || send < UDP_SEND_BUFFER).then(|| {
+            format!(
+                "the kernel holds {receive} bytes received and {send} to send for a UDP socket, where {UDP_RECEIVE_BUFFER} \
+                 and {UDP_SEND_BUFFER} were asked for: longer bursts are lost; raise net.core.rmem_max and \
+                 net.core.wmem_max"
+            )
+        })
+    }
+}
+
 /// Bound sockets of one address, one a shard.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -60,6 +88,7 @@ pub(crate) struct Group {
     claim: Claim,
     sockets: Vec<Socket>,
     inodes: Vec<Inode>,
+    buffers: Option<Buffers>,
     address: SocketAddr,
     listening: bool,
 }
@@ -89,7 +118,11 @@ impl Group {
             let cause = "a broadcast address: many hosts would answer each datagram; use one of this host's own";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, cause));
         }
-        Ok(Self { protocol, claim, sockets, inodes, address, listening: false })
+        let buffers = match (protocol, sockets.first()) {
+            (Protocol::Udp, Some(socket)) => Some(Buffers::of(socket)?),
+            _ => None,
+        };
+        Ok(Self { protocol, claim, sockets, inodes, buffers, address, listening: false })
     }
 
     /// Lets TCP sockets listen; the first of them alone, which fails if anybody else does.
@@ -121,6 +154,11 @@ impl Group {
     /// What the kernel's lists know its sockets by.
     pub(crate) fn inodes(&self) -> &[Inode] {
         &self.inodes
+    }
+
+    /// What the kernel granted each of its sockets, if they are of UDP.
+    pub(crate) fn buffers(&self) -> Option<Buffers> {
+        self.buffers
     }
 
     /// The address really bound.

@@ -17,7 +17,7 @@ use crate::data::counters::Identity;
 use crate::data::order::SocketId;
 use crate::data::owner::{self, Inode};
 use crate::data::rates::Cells;
-use crate::data::socket::{Claim, Group};
+use crate::data::socket::{Buffers, Claim, Group};
 
 /// A listener's socket, on all shards.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub(super) struct Socket {
     /// As asked for; the port may be 0.
     wanted: SocketAddr,
     bound: SocketAddr,
+    buffers: Option<Buffers>,
     inodes: Vec<Inode>,
 }
 
@@ -63,7 +64,7 @@ struct Wish<'a> {
 
 impl Socket {
     pub(super) fn bound(&self) -> Bound {
-        Bound { name: self.name.clone(), protocol: self.protocol, address: self.bound }
+        Bound { name: self.name.clone(), protocol: self.protocol, address: self.bound, buffers: self.buffers }
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -113,9 +114,10 @@ impl Prepared {
             let group = wish.bind(shards, &ours).map_err(|source| wish.error(wish.wanted, source))?;
             ours.extend(group.inodes());
             let (id, bound, inodes) = (next_id(), group.address(), group.inodes().to_vec());
+            let buffers = group.buffers();
             let (name, protocol) = (wish.listener.name.clone(), wish.listener.protocol);
             if let Some(socket) = self.sockets.get_mut(wish.place) {
-                *socket = Some(Socket { id, name, protocol, wanted: wish.wanted, bound, inodes });
+                *socket = Some(Socket { id, name, protocol, wanted: wish.wanted, bound, buffers, inodes });
             }
             self.new.insert(id, New { group, predecessor: wish.predecessor });
             ids.push(id);

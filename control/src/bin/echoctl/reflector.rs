@@ -240,6 +240,7 @@ spec:
             name: name.to_owned(),
             protocol: protocol.into(),
             address: format!("10.0.0.1:{port}"),
+            ..Default::default()
         };
         let all =
             [("greet", Protocol::Tcp, 1), ("a", Protocol::Tcp, 2), ("b", Protocol::Tcp, 3), ("u", Protocol::Udp, 3)];

@@ -2,6 +2,7 @@
 //!
 //! Used by the applier only. Each try is a span of its own, and each outcome an ack or a nack in the report.
 
+use std::sync::Once;
 use std::time::SystemTime;
 
 use echo_proto::spec::Plan;
@@ -86,6 +87,10 @@ impl Applier {
         let listeners: Vec<_> = bound.iter().map(report::bound).collect();
         let told: Vec<_> = bound.iter().map(|b| format!("{} {}/{}", b.name, b.address, b.protocol.label())).collect();
         info!(revision = revision.n, listeners = told.join(", "), "serving");
+        if let Some(shortage) = bound.iter().find_map(|bound| bound.buffers?.shortage()) {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| warn!("{shortage}"));
+        }
         self.held.acked(revision);
         let held = self.held.clone();
         let clamped = self.live.clamped();

@@ -70,6 +70,20 @@ fn both_ways_have_room_for_a_burst() {
 }
 
 #[test]
+fn what_the_kernel_granted_of_buffers_is_told() {
+    let socket = open(Protocol::Udp, ANY_PORT).unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.set_send_buffer_size(32 * 1024).unwrap();
+    let buffers = Buffers::of(&socket).unwrap();
+    assert_eq!(buffers, Buffers { receive: 64 * 1024, send: 32 * 1024 });
+    let shortage = buffers.shortage().unwrap();
+    assert!(shortage.contains("holds 65536 bytes received and 32768 to send"), "{shortage}");
+    let asked = Buffers { receive: UDP_RECEIVE_BUFFER, send: UDP_SEND_BUFFER };
+    assert_eq!(asked.shortage(), None);
+    assert_eq!(Group::bind(Protocol::Tcp, ANY_PORT, 1, Claim::Free).unwrap().buffers(), None);
+}
+
+#[test]
 fn connections_inherit_what_bounds_a_silent_peer() {
     let mut group = Group::bind(Protocol::Tcp, "127.0.0.1:0".parse().unwrap(), 1, Claim::Free).unwrap();
     group.listen().unwrap();

@@ -46,10 +46,11 @@ impl Described for v1::Node {
         sheet.field("Agent", &status.agent_address);
         sheet.field("HTTP", &status.http_address);
         let listener = |l: &v1::BoundListener| {
-            vec![l.name.clone(), short_name(l.protocol().as_str_name(), "PROTOCOL_"), l.address.clone()]
+            let protocol = short_name(l.protocol().as_str_name(), "PROTOCOL_");
+            vec![l.name.clone(), protocol, l.address.clone(), size(l.receive_buffer), size(l.send_buffer)]
         };
         let listeners: Vec<_> = status.listeners.iter().map(listener).collect();
-        sheet.table("Listeners", &["NAME", "PROTOCOL", "ADDRESS"], &listeners);
+        sheet.table("Listeners", &["NAME", "PROTOCOL", "ADDRESS", "RECEIVE-BUFFER", "SEND-BUFFER"], &listeners);
         if let Some(drain) = &status.drain {
             sheet.fields("Drain", drain_lines(drain, now));
         }
@@ -57,6 +58,11 @@ impl Described for v1::Node {
         live(&mut sheet, status.live.as_ref(), now);
         sheet
     }
+}
+
+/// `4096 KiB`; nothing where there is no such thing, or an older node does not tell.
+fn size(bytes: u32) -> String {
+    if bytes == 0 { String::new() } else { format!("{} KiB", bytes.div_ceil(1024)) }
 }
 
 /// `LOST, its record went away at 2026-11-22T21:30:05Z (3m12s ago)`.

@@ -46,7 +46,7 @@ mod tests {
 
     fn node(port: u32, sync: v1::SyncState) -> v1::Node {
         let address = format!("[::1]:{port}");
-        let listeners = vec![v1::BoundListener { name: "a".to_owned(), protocol: 1, address }];
+        let listeners = vec![v1::BoundListener { name: "a".to_owned(), protocol: 1, address, ..Default::default() }];
         let mut status = v1::NodeStatus { listeners, ..Default::default() };
         status.set_sync(sync);
         v1::Node { status: Some(status), ..Default::default() }

@@ -63,6 +63,10 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
         transition_time: at(70),
         ..Default::default()
     }];
+    let (name, address) = ("echo-udp".to_owned(), "0.0.0.0:7007".to_owned());
+    let (receive_buffer, send_buffer) = (4_194_304, 212_992);
+    let udp = v1::BoundListener { name, protocol: v1::Protocol::Udp.into(), address, receive_buffer, send_buffer };
+    status.listeners = vec![udp];
     let dropped_packets = [("acl".to_owned(), 2), ("loop_guard".to_owned(), 0)].into();
     let live =
         v1::LiveFigures { connections: 1, udp_flows: 9, udp_flows_capped: true, rate: 1_500.0, ..Default::default() };
@@ -72,6 +76,8 @@ fn a_node_tells_its_cordon_drain_conditions_and_figures() {
         Some(v1::LiveFigures { dropped_packets, rejected_connections, last_loss_times, paced_reads: 1, ..live });
     let text = node.sheet(&(), now()).text().to_owned();
     holds(&text, &["Phase:          CORDONED", "Cordoned by:    ann"]);
+    let row = text.lines().find(|line| line.contains("echo-udp")).unwrap();
+    assert!(row.contains(" 4096 KiB ") && row.ends_with(" 208 KiB"), "{row}");
     holds(
         &text,
         &[

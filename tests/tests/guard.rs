@@ -54,6 +54,41 @@ fn two_nodes_cannot_be_tied_to_each_other() {
 }
 
 #[test]
+fn nor_by_the_ports_that_the_kernel_chose_for_them() {
+    lab::run("nor_by_the_ports_that_the_kernel_chose_for_them", || {
+        let net = Net::start();
+        let [a, b] = [&net.nodes[0].host, &net.nodes[1].host];
+        let any = "    - {name: any, protocol: UDP, port: 0, service: {echo: {}}}\n";
+        apply(&net, &format!("{}{any}", pool_on(2, PORT)));
+        let port = |node: &str| {
+            let nodes = net.echoctl(0, |echoctl| echoctl.items(&format!("get node/{node}")))?;
+            let bound = nodes.iter().flat_map(|node| node.pointer("/status/listeners")?.as_array());
+            let listener = bound.flatten().find(|listener| text(listener, "/name") == "any");
+            let address = listener.map(|listener| text(listener, "/address")).unwrap_or_default();
+            address.parse::<SocketAddr>().map(|address| address.port()).map_err(|e| format!("{nodes:?}: {e}"))
+        };
+        let to = eventually("one node has such a port", SOON, || port("node-a"));
+        let from = eventually("the other has one", SOON, || port("node-b"));
+        let (to, from) = (SocketAddrV4::new(a.address, to), SocketAddrV4::new(b.address, from));
+        eventually("what may be its answer is dropped", SOON, || {
+            spoof_to(&net.client, from, to);
+            ensure(figure(&net, a, DROPPED, "loop_guard") > 0, || page(&net, a))
+        });
+        let (dropped, answered) = (figure(&net, a, DROPPED, "loop_guard"), figure(&net, a, PACKETS, "transmit"));
+        spoof_to(&net.client, from, to);
+        eventually("each time", SOON, || {
+            ensure(figure(&net, a, DROPPED, "loop_guard") == dropped + 1, || page(&net, a))
+        });
+        assert_eq!(figure(&net, a, PACKETS, "transmit"), answered);
+        // Where nothing is bound, a client may be.
+        spoof_to(&net.client, SocketAddrV4::new(b.address, if from.port() == 40_000 { 40_001 } else { 40_000 }), to);
+        eventually("a client's is answered", SOON, || {
+            ensure(figure(&net, a, PACKETS, "transmit") == answered + 1, || page(&net, a))
+        });
+    });
+}
+
+#[test]
 fn who_is_answered_can_be_changed_live_and_refusals_are_told() {
     lab::run("who_is_answered_can_be_changed_live_and_refusals_are_told", || {
         let net = Net::start();
@@ -107,12 +142,17 @@ fn page(net: &Net, node: &Party) -> String {
 
 /// Sends a datagram to a node that says it came from `source`.
 fn spoof(from: &Party, source: SocketAddrV4, to: &Party) {
+    spoof_to(from, source, SocketAddrV4::new(to.address, PORT));
+}
+
+/// The same to any port.
+fn spoof_to(from: &Party, source: SocketAddrV4, to: SocketAddrV4) {
     from.within(|| {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         // Lets a socket be bound to an address that this host does not have.
         socket.set_ip_transparent_v4(true).unwrap();
         socket.bind(&source.into()).unwrap();
-        socket.send_to(b"answer me", &SocketAddrV4::new(to.address, PORT).into()).unwrap();
+        socket.send_to(b"answer me", &to.into()).unwrap();
     });
 }
 

@@ -12,6 +12,7 @@
 //! | `book` | which are out, what came back, and what that means; `path`: lost where |
 //! | `udp`, `tcp` | the sockets, with `kernel`'s times and errors |
 //! | `event`, `report` | what is told, at once and at the end |
+//! | `running` | the loop that sends, takes notes and looks whose time is over |
 
 mod book;
 mod event;
@@ -19,6 +20,7 @@ mod kernel;
 mod message;
 mod path;
 mod report;
+mod running;
 mod schedule;
 mod settings;
 mod system;
@@ -33,12 +35,12 @@ use std::time::{Duration, SystemTime};
 use echo_proto::stamp::{Name, Seen};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::load::Transport;
 use book::{Book, Receipt};
 use message::Form;
-use schedule::Schedule;
+use running::Prober;
 
 pub use event::{Event, Outcome, Reply};
 pub use message::MIN_BYTES;
@@ -48,8 +50,6 @@ pub use settings::{MAX_DATAGRAM, MAX_FLOWS, MAX_JITTER, MIN_INTERVAL, Settings, 
 
 /// What sockets may tell before it is taken.
 const NOTES: usize = 1_024;
-/// A probe that is sent so much and an interval late was held up by ourselves.
-const BEHIND: Duration = Duration::from_millis(10);
 
 /// What a flow's socket tells.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ enum Note {
     /// A connection was made, in this time.
     Connected(Duration),
     /// A connection took this probe.
-    Started { sequence: u64, at: Instant },
+    Started { sequence: u64, at: Instant, wall: u64 },
     /// The kernel sent this probe then.
     Left { sequence: u64, at: u64 },
     /// An answer.
@@ -66,7 +66,7 @@ enum Note {
     Wrong,
     /// A probe can't be answered; which, where that is known.
     Refused { sequence: Option<u64>, cause: String },
-    /// Nor any of those that wait.
+    /// Nor any of those that the connection took.
     Broken { cause: String },
 }
 
@@ -139,146 +139,12 @@ pub async fn run(
     if settings.transport == Transport::Udp {
         kernel::warm().await;
     }
-    let mut prober = Prober {
-        settings,
-        form,
-        start: Instant::now(),
-        book: Book::new(flows.iter().copied(), settings.timeout, !settings.reconnect),
-        schedule: Schedule::new(settings.interval, settings.jitter, fastrand::u64(..)),
-        number: 0,
-        stopped: false,
-        flows,
-        lines,
-        message: Vec::new(),
-    };
-    prober.book.set_clock_error(settings.clock_error.or_else(system::clock_error));
-    let mut due = prober.next_due();
-    loop {
-        let end = prober.book.next_end().map(|end| prober.start + end);
-        if due.is_none() && end.is_none() {
-            break;
-        }
-        tokio::select! {
-            biased;
-            Some(()) = stop.recv() => {
-                if prober.stopped {
-                    break;
-                }
-                (prober.stopped, due) = (true, None);
-            }
-            Some((flow, note)) = notes.recv() => prober.take(flow, note, &mut tell),
-            () = at(due) => {
-                prober.send(due, &mut tell);
-                due = prober.next_due();
-            }
-            () = at(end) => prober.expire(&mut tell),
-        }
-    }
-    for (flow, line) in prober.lines.iter().enumerate() {
-        if let Line::Udp(line) = line {
-            prober.book.overflow(flow, line.overflow());
-        }
-    }
-    Ok(Run { session: form.session, book: prober.book })
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
+    let prober = Prober::new(settings, form, flows, lines);
+    Ok(Run { session: form.session, book: prober.run(&mut notes, &mut stop, &mut tell).await })
 }
 
 /// Unix nanoseconds.
 fn wall_clock() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A run that goes on.
-struct Prober<'a> {
-    settings: &'a Settings,
-    form: Form,
-    start: Instant,
-    book: Book,
-    schedule: Schedule,
-    /// Probes so far.
-    number: u64,
-    stopped: bool,
-    flows: Vec<SocketAddr>,
-    lines: Vec<Line>,
-    message: Vec<u8>,
-}
-
-impl Prober<'_> {
-    /// When the next probe is to be sent, if there is one.
-    fn next_due(&mut self) -> Option<Instant> {
-        let more = self.settings.count.is_none_or(|count| self.number < count);
-        more.then(|| self.start + self.schedule.next())
-    }
-
-    fn send(&mut self, due: Option<Instant>, tell: &mut impl FnMut(Event)) {
-        let flows = self.lines.len().max(1);
-        let flow = usize::try_from(self.number % flows as u64).unwrap_or_default();
-        self.number += 1;
-        let now = Instant::now();
-        if due.is_some_and(|due| now > due + self.settings.interval.max(BEHIND)) {
-            self.book.behind();
-            self.schedule.skip(now - self.start);
-        }
-        let (sequence, wall) = (self.book.next(flow), wall_clock());
-        let sent = match self.lines.get(flow) {
-            Some(Line::Udp(line)) => {
-                self.form.write(line.flow(), sequence, wall, &mut self.message);
-                line.send(&self.message, sequence)
-            }
-            Some(Line::Tcp(line)) => line.send(sequence, wall),
-            None => return,
-        };
-        match sent {
-            Ok(()) => self.book.sent(flow, self.number, now - self.start, wall),
-            Err(cause) => {
-                self.book.unsent();
-                tell(self.event(flow, Some(self.number), Outcome::Unsent(cause)));
-            }
-        }
-    }
-
-    fn expire(&mut self, tell: &mut impl FnMut(Event)) {
-        while let Some((flow, number)) = self.book.expire(self.start.elapsed()) {
-            tell(self.event(flow, Some(number), Outcome::Silent));
-        }
-    }
-
-    fn take(&mut self, flow: usize, note: Note, tell: &mut impl FnMut(Event)) {
-        let since = |at: Instant| at - self.start;
-        match note {
-            Note::Connected(time) => self.book.connected(time),
-            Note::Started { sequence, at } => self.book.started(flow, sequence, since(at)),
-            Note::Left { sequence, at } => self.book.left(flow, sequence, at),
-            Note::Answer { receipt, at } => {
-                let (number, outcome) = self.book.answered(flow, &Receipt { at: since(at), ..receipt });
-                tell(self.event(flow, number, outcome));
-            }
-            Note::Wrong => {
-                self.book.wrong();
-                tell(self.event(flow, None, Outcome::Wrong));
-            }
-            Note::Refused { sequence, cause } => {
-                let Some(sequence) = sequence.or_else(|| self.book.oldest(flow)) else { return };
-                let Some(number) = self.book.refused(flow, sequence) else { return };
-                tell(self.event(flow, Some(number), Outcome::Refused(cause)));
-            }
-            Note::Broken { cause } => {
-                while let Some(number) = self.book.oldest(flow).and_then(|oldest| self.book.refused(flow, oldest)) {
-                    tell(self.event(flow, Some(number), Outcome::Refused(cause.clone())));
-                }
-            }
-        }
-    }
-
-    fn event(&self, flow: usize, number: Option<u64>, outcome: Outcome) -> Event {
-        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        Event { number, flow, address: self.flows.get(flow).copied().unwrap_or(nobody), outcome }
-    }
 }

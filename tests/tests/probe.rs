@@ -95,7 +95,7 @@ fn silence_is_loss_and_nobody_knows_where() {
     assert_eq!(outcomes, ["silent"; 3]);
     let text = echoctl().run(&format!("probe {line}"));
     assert!(text.stdout.contains(&format!("no answer from {address}: seq=3 within 50ms")), "{}", text.stdout);
-    assert!(text.stderr.contains("lost 100.00 % of the probes, more than 10 %"), "{}", text.stderr);
+    assert!(text.stderr.contains("3 lost and 0 refused are 100.00 % of the probes, more than 10 %"), "{}", text.stderr);
 }
 
 #[test]

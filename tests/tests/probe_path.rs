@@ -211,6 +211,16 @@ fn where_no_answer_comes_at_all_control_asks_the_node() {
         far.cut_towards(&net.client);
         let (told, code) = probe();
         assert_eq!((lost(&told), code), ([0, 8, 0], 1), "{told}");
+        // Handshakes come, and no answer to one: of probes that never left there is no way.
+        for over in ["tcp", "tcp --reconnect"] {
+            let line = format!("{over} node/node-a --count 4 --interval 5ms --timeout 300ms");
+            let (told, code) = net.echoctl(0, |echoctl| echoctl.probe(&line));
+            assert_eq!(
+                (lost(&told), code, &told["summary"]["lost"]["unconnected"]),
+                ([0, 0, 4], 1, &4.into()),
+                "{told}"
+            );
+        }
         far.heal_towards(&net.client);
         net.client.cut_towards(far);
         let (told, code) = probe();

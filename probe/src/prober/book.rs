@@ -12,11 +12,12 @@ use std::time::Duration;
 use echo_proto::stamp::Seen;
 
 use super::event::{Outcome, Reply};
+use super::path::Order;
 use super::report::{OneWay, Report};
 pub(super) use flow::Receipt;
-use flow::{Flow, Probe, State, reply_to};
+use flow::{Flow, Probe, State, Taken, reply_to};
 
-/// Most probes of a flow that are known one by one; what comes later of older ones is no more than late.
+/// Most probes of all flows that are known one by one; what comes later of older ones is no more than late.
 pub(super) const KEPT: usize = 65_536;
 
 /// The book.
@@ -24,10 +25,10 @@ pub(super) const KEPT: usize = 65_536;
 pub(super) struct Book {
     timeout: Duration,
     flows: Vec<Flow>,
+    /// Most probes of one flow that are known.
+    kept: usize,
     /// Those that wait, in the order in which their time ends.
     waiting: VecDeque<(usize, u64)>,
-    /// How far off our own clock may be.
-    clock_error: Option<Duration>,
     /// Whether the stamps of a flow can be put in order: not where a node may have spread it over its shards.
     followed: bool,
     report: Report,
@@ -36,13 +37,10 @@ pub(super) struct Book {
 impl Book {
     /// An empty one for flows to these addresses.
     pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>, timeout: Duration, followed: bool) -> Self {
-        let flows = addresses.map(Flow::new).collect();
-        Self { timeout, flows, waiting: VecDeque::new(), clock_error: None, followed, report: Report::default() }
-    }
-
-    /// How far off our own clock may be, if that is known.
-    pub(super) fn set_clock_error(&mut self, error: Option<Duration>) {
-        self.clock_error = error;
+        let flows: Vec<_> = addresses.map(Flow::new).collect();
+        // They take turns, so that none has more that wait than this; one more for the rounding, and one for jitter.
+        let kept = KEPT / flows.len().max(1) + 2;
+        Self { timeout, flows, kept, waiting: VecDeque::new(), followed, report: Report::default() }
     }
 
     /// Sequence of the flow's next probe.
@@ -50,16 +48,12 @@ impl Book {
         self.flows.get(flow).map_or(0, Flow::next)
     }
 
-    /// The flow's next probe has left.
-    pub(super) fn sent(&mut self, flow: usize, number: u64, at: Duration, wall: u64) {
+    /// The flow's next probe has left, with this time in its stamp, or waits for a connection to take it.
+    pub(super) fn sent(&mut self, flow: usize, number: u64, at: Duration, wall: Option<u64>) {
         let sequence = self.next(flow);
         let Some(of) = self.flows.get_mut(flow) else { return };
-        of.probes.push_back(Probe { number, sent: at, wall, left: None, state: State::Waiting });
-        if of.probes.len() > KEPT {
-            // Settings keep those that wait below this, so that it has had its time.
-            of.probes.pop_front();
-            of.first += 1;
-        }
+        let taken = wall.map(|wall| Taken { at, wall });
+        of.push(Probe { number, due: at, taken, left: None, state: State::Waiting }, self.kept);
         self.report.sent += 1;
         self.waiting.push_back((flow, sequence));
     }
@@ -74,10 +68,14 @@ impl Book {
         self.report.behind += 1;
     }
 
-    /// A connection took the probe only now, which therefore left only now.
-    pub(super) fn started(&mut self, flow: usize, sequence: u64, at: Duration) {
-        if let Some(probe) = self.probe(flow, sequence) {
-            probe.sent = at;
+    /// A connection took the probe only now. Its time does not begin anew: it is what whoever connects has to wait.
+    pub(super) fn started(&mut self, flow: usize, sequence: u64, at: Duration, wall: u64) {
+        let Some(of) = self.flows.get_mut(flow) else { return };
+        let Some(probe) = of.probe(sequence).filter(|probe| probe.taken.is_none()) else { return };
+        probe.taken = Some(Taken { at, wall });
+        // It was told as one that is over when it was about to leave.
+        if probe.state == State::Silent {
+            of.unconnected -= 1;
         }
     }
 
@@ -117,9 +115,16 @@ impl Book {
         Some(number)
     }
 
+    /// The flow's connection ended: the numbers of the probes that it had taken, and that are refused by this.
+    pub(super) fn broken(&mut self, flow: usize) -> Vec<u64> {
+        let Some(of) = self.flows.get(flow) else { return Vec::new() };
+        let taken = of.waiting().filter(|(_, probe)| probe.taken.is_some()).map(|(sequence, _)| sequence);
+        taken.collect::<Vec<_>>().into_iter().filter_map(|sequence| self.refused(flow, sequence)).collect()
+    }
+
     /// The oldest probe of the flow that waits.
     pub(super) fn oldest(&self, flow: usize) -> Option<u64> {
-        self.flows.get(flow)?.waiting().next()
+        self.flows.get(flow)?.waiting().next().map(|(sequence, _)| sequence)
     }
 
     /// An answer; the probe's number, and what it means.
@@ -131,17 +136,22 @@ impl Book {
             self.report.wrong += u64::from(beyond);
             return (None, if beyond { Outcome::Wrong } else { Outcome::Forgotten });
         };
-        if receipt.stamp.as_ref().is_some_and(|answer| answer.request.sent != probe.wall) {
+        let sent = receipt.stamp.as_ref().map(|answer| answer.request.sent);
+        let Some(taken) = probe.taken.filter(|taken| sent.is_none_or(|sent| sent == taken.wall)) else {
             self.report.wrong += 1;
             return (Some(probe.number), Outcome::Wrong);
-        }
-        let reply = reply_to(probe, receipt, address);
+        };
+        let reply = reply_to(probe, taken, receipt, address);
+        // As the kernel had it, where it tells: we may have been held up ourselves.
+        let took = if reply.by_kernel { reply.rtt } else { receipt.at.saturating_sub(probe.due) };
+        let in_time = took <= self.timeout;
         let count = receipt.stamp.as_ref().map(|answer| answer.seen.count);
         let (number, before) = (probe.number, probe.state);
         if let State::Answered(first) = before {
             self.report.duplicates.all += 1;
             // The node counts each that comes to it.
             self.report.duplicates.back += u64::from(first.is_some() && first == count);
+            // Of its order nothing is told: the first answer had it.
             self.hear(flow, receipt);
             return (Some(number), Outcome::Duplicate(reply));
         }
@@ -153,32 +163,33 @@ impl Book {
         }
         self.note_order(flow, receipt);
         self.note_reply(&reply, receipt);
-        // As the kernel had it, where it tells: we may have been held up ourselves.
-        let in_time = reply.rtt <= self.timeout;
         let report = &mut self.report;
         *if in_time { &mut report.answered } else { &mut report.late } += 1;
         (Some(number), if in_time { Outcome::Answered(reply) } else { Outcome::Late(reply) })
     }
 
-    /// When the next probe's time ends.
-    pub(super) fn next_end(&mut self) -> Option<Duration> {
+    /// When the next probe's time ends, and its flow.
+    pub(super) fn next_end(&mut self) -> Option<(Duration, usize)> {
         while let Some((flow, sequence)) = self.waiting.front().copied() {
             let timeout = self.timeout;
             match self.probe(flow, sequence) {
-                Some(probe) if probe.state == State::Waiting => return Some(probe.sent + timeout),
+                Some(probe) if probe.state == State::Waiting => return Some((probe.due + timeout, flow)),
                 _ => self.waiting.pop_front(),
             };
         }
         None
     }
 
-    /// The next probe whose time is over: its flow and number.
-    pub(super) fn expire(&mut self, now: Duration) -> Option<(usize, u64)> {
-        self.next_end().filter(|end| *end <= now)?;
+    /// The next probe whose time is over: its flow, its number, and what that means.
+    pub(super) fn expire(&mut self, now: Duration) -> Option<(usize, u64, Outcome)> {
+        self.next_end().filter(|(end, _)| *end <= now)?;
         let (flow, sequence) = self.waiting.pop_front()?;
-        let probe = self.probe(flow, sequence)?;
+        let of = self.flows.get_mut(flow)?;
+        let probe = of.probe(sequence)?;
         probe.state = State::Silent;
-        Some((flow, probe.number))
+        let (number, taken) = (probe.number, probe.taken.is_some());
+        of.unconnected += u64::from(!taken);
+        Some((flow, number, if taken { Outcome::Silent } else { Outcome::Unconnected }))
     }
 
     /// Takes what a node told of a flow when it was asked at the end.
@@ -195,6 +206,7 @@ impl Book {
             let waits = flow.waiting().count() as u64;
             report.cut_short += waits;
             report.sent -= waits;
+            report.unconnected += flow.unconnected;
             let loss = flow.loss(waits);
             report.loss.there += loss.there;
             report.loss.back += loss.back;
@@ -211,17 +223,17 @@ impl Book {
         self.flows.get_mut(flow)?.probe(sequence)
     }
 
-    fn hear(&mut self, flow: usize, receipt: &Receipt) {
+    fn hear(&mut self, flow: usize, receipt: &Receipt) -> Order {
         let stamp = receipt.stamp.as_deref().filter(|_| self.followed);
-        let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), stamp) else { return };
+        let (Some(flow), Some(answer)) = (self.flows.get_mut(flow), stamp) else { return Order::default() };
         let next = flow.next();
-        let order = flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen, next);
-        self.report.reordered.there += u64::from(order.overtaken_there);
-        self.report.reordered.back += u64::from(order.overtaken_back);
+        flow.path.hear(answer.identity.node.as_str(), receipt.sequence, answer.seen, next)
     }
 
     fn note_order(&mut self, flow: usize, receipt: &Receipt) {
-        self.hear(flow, receipt);
+        let order = self.hear(flow, receipt);
+        self.report.reordered.there += u64::from(order.overtaken_there);
+        self.report.reordered.back += u64::from(order.overtaken_back);
         let Some(flow) = self.flows.get_mut(flow) else { return };
         self.report.reordered.all += u64::from(flow.highest.is_some_and(|highest| highest > receipt.sequence));
         flow.highest = flow.highest.max(Some(receipt.sequence));
@@ -247,7 +259,7 @@ impl Book {
         if let Some(time) = reply.in_node {
             report.in_node.add(time);
         }
-        let Some(ours) = self.clock_error else { return };
+        let Some(ours) = receipt.clock_error else { return };
         let Some(theirs) = answer.identity.clock_error else { return };
         let error = ours + Duration::from_micros(theirs.into());
         let one_way = report.one_way.get_or_insert_with(OneWay::default);

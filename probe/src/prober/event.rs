@@ -33,6 +33,8 @@ pub enum Outcome {
     Forgotten,
     /// No answer in its time.
     Silent,
+    /// No connection took it in its time.
+    Unconnected,
     /// Somebody says that it can't be had: a host on the way, or the far end of a connection.
     Refused(String),
     /// Our own host did not send it.
@@ -50,6 +52,7 @@ impl Outcome {
             Self::Duplicate(_) => "duplicate",
             Self::Forgotten => "forgotten",
             Self::Silent => "silent",
+            Self::Unconnected => "unconnected",
             Self::Refused(_) => "refused",
             Self::Unsent(_) => "unsent",
             Self::Wrong => "wrong",

@@ -132,6 +132,8 @@ pub struct Report {
     pub refused: u64,
     /// Unanswered ones, by what became of them.
     pub loss: Loss,
+    /// Those of [`Loss::unknown`] that no connection took.
+    pub unconnected: u64,
     /// More answers than probes.
     pub duplicates: Directions,
     /// Answers after the answer to a later probe of the flow.
@@ -159,9 +161,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Share of the probes that the network lost: unanswered, and dropped by nobody who says so.
-    pub fn network_loss(&self) -> f64 {
-        if self.sent == 0 { 0.0 } else { self.loss.network() as f64 / self.sent as f64 }
+    /// Probes that were not answered, for a reason that is neither the node's nor ours: lost, or refused.
+    pub fn unanswered(&self) -> u64 {
+        self.loss.network() + self.refused
     }
 
     /// Adds one to those that may be named.

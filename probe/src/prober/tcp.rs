@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::book::Receipt;
 use super::message::Form;
 use super::settings::Settings;
-use super::{Note, Notes};
+use super::{Note, Notes, wall_clock};
 use crate::error::explain;
 
 /// Probes that may wait for a connection to take them.
@@ -27,7 +27,8 @@ const ORDERS: usize = 1_024;
 #[derive(Debug, Clone, Copy)]
 struct Order {
     sequence: u64,
-    wall: u64,
+    /// When it was to leave: its time counts from here.
+    due: Instant,
 }
 
 /// The sending end.
@@ -59,9 +60,9 @@ impl Line {
     }
 
     /// Hands a probe over, or tells why our host does not send it.
-    pub(super) fn send(&self, sequence: u64, wall: u64) -> Result<(), String> {
+    pub(super) fn send(&self, sequence: u64, due: Instant) -> Result<(), String> {
         let full = |_| format!("{ORDERS} earlier probes still wait for the connection to take them");
-        self.orders.try_send(Order { sequence, wall }).map_err(full)
+        self.orders.try_send(Order { sequence, due }).map_err(full)
     }
 }
 
@@ -84,14 +85,30 @@ impl Party {
     /// All probes over one connection, for as long as it holds.
     async fn one(self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
-            let ended = match self.connect().await {
-                Ok(stream) => self.converse(stream, order, &mut orders).await,
-                Err(cause) => self.note(Note::Refused { sequence: Some(order.sequence), cause }).await,
+            if self.is_over(order) {
+                continue;
+            }
+            // As much time as any answer has, whatever is left of the probe's own: those that wait need it as well.
+            let ended = match timeout(self.timeout, self.connect()).await {
+                Ok(Ok(stream)) => self.converse(stream, order, &mut orders).await,
+                Ok(Err(error)) => self.refuse(order, &mut orders, &explain(&error)).await,
+                // The book knows whose time is over.
+                Err(_) => Ok(()),
             };
             if ended.is_err() {
                 return;
             }
         }
+    }
+
+    /// There is no connection for the first of them, nor for those that waited for it.
+    async fn refuse(&self, first: Order, orders: &mut mpsc::Receiver<Order>, cause: &str) -> Result<(), Over> {
+        let mut next = Some(first);
+        while let Some(Order { sequence, .. }) = next {
+            self.note(Note::Refused { sequence: Some(sequence), cause: cause.to_owned() }).await?;
+            next = orders.try_recv().ok();
+        }
+        Ok(())
     }
 
     /// A connection for each probe, several at the same time where answers take longer than the interval.
@@ -110,19 +127,11 @@ impl Party {
     }
 
     async fn once(self, order: Order) {
-        let sequence = Some(order.sequence);
-        let _ = match self.connect().await {
-            Ok(stream) => {
-                let exchange = timeout(self.timeout, self.exchange(stream, order)).await;
-                match exchange {
-                    Ok(Ok(ended)) => ended,
-                    Ok(Err(error)) => self.note(Note::Refused { sequence, cause: explain(&error) }).await,
-                    // The book knows that its time is over.
-                    Err(_) => Ok(()),
-                }
-            }
-            Err(cause) => self.note(Note::Refused { sequence, cause }).await,
-        };
+        let exchange = async { self.exchange(self.connect().await?, order).await };
+        // Where it is cut off, the book knows that its time is over.
+        if let Ok(Err(error)) = timeout_at(order.due + self.timeout, exchange).await {
+            let _ = self.note(Note::Refused { sequence: Some(order.sequence), cause: explain(&error) }).await;
+        }
     }
 
     /// Sends one probe and reads its answer; the error is the connection's.
@@ -174,11 +183,9 @@ impl Party {
         self.note(Note::Broken { cause }).await
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    async fn connect(&self) -> io::Result<TcpStream> {
         let start = Instant::now();
-        let connected = timeout(self.timeout, self.dial()).await;
-        let stream = connected.map_err(|_| format!("no connection within {:?}", self.timeout))?;
-        let stream = stream.map_err(|error| explain(&error))?;
+        let stream = self.dial().await?;
         let _ = self.note(Note::Connected(start.elapsed())).await;
         Ok(stream)
     }
@@ -195,10 +202,20 @@ impl Party {
         Ok(stream)
     }
 
-    /// Writes the probe, and notes that it leaves.
+    /// Writes the probe, and notes that it leaves. One that waited until its time was over does not: sent together, they
+    /// would be a burst of ours, and their answers would hide that there was no connection.
     async fn begin(&self, order: Order, message: &mut Vec<u8>) -> Result<(), Over> {
-        self.form.write(self.flow, order.sequence, order.wall, message);
-        self.note(Note::Started { sequence: order.sequence, at: Instant::now() }).await
+        message.clear();
+        if self.is_over(order) {
+            return Ok(());
+        }
+        let wall = wall_clock();
+        self.form.write(self.flow, order.sequence, wall, message);
+        self.note(Note::Started { sequence: order.sequence, at: Instant::now(), wall }).await
+    }
+
+    fn is_over(&self, order: Order) -> bool {
+        order.due.elapsed() >= self.timeout
     }
 
     /// Notes an answer; whether it was one.
@@ -207,7 +224,7 @@ impl Party {
         let Ok(told) = self.form.read(self.flow, message) else {
             return self.note(Note::Wrong).await.map(|()| false);
         };
-        let receipt = Receipt { sequence: told.sequence, at: Duration::ZERO, kernel: None, stamp: told.stamp };
+        let receipt = Receipt::new(told, None);
         self.note(Note::Answer { receipt, at }).await.map(|()| true)
     }
 

@@ -3,10 +3,10 @@
 //! Used by [`super::run`]. It must never wait to send: what the kernel has no room for is our own miss.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::book::Receipt;
 use super::kernel::{self, Notice};
-use super::message::{Form, Told};
+use super::message::Form;
 use super::settings::{Settings, Unfit};
 use super::{Note, Notes, system};
 
@@ -35,6 +35,8 @@ pub(super) struct Line {
     socket: Arc<UdpSocket>,
     /// Sequence of the probe that the kernel's count begins with.
     base: Arc<AtomicU64>,
+    /// The reader has something in its hands, of which it has not yet told.
+    busy: Arc<AtomicBool>,
 }
 
 impl Line {
@@ -48,11 +50,19 @@ impl Line {
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, Unfit> {
         let socket = socket(address, settings).map_err(|source| Unfit::Socket { address, source })?;
-        let (socket, base) = (Arc::new(socket), Arc::new(AtomicU64::new(0)));
         let flow = u32::try_from(index).unwrap_or_default();
-        let reader = Reader { index, flow, form, socket: socket.clone(), base: base.clone(), notes };
-        tasks.spawn(reader.run());
-        Ok(Self { flow, v6: address.is_ipv6(), socket, base })
+        let (socket, base, busy) = (Arc::new(socket), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let line = Self { flow, v6: address.is_ipv6(), socket, base, busy };
+        let (socket, base, busy) = (line.socket.clone(), line.base.clone(), line.busy.clone());
+        tasks.spawn(Reader { index, flow, form, socket, base, busy, notes }.run());
+        Ok(line)
+    }
+
+    /// Whether there may be something that the reader has not yet told.
+    pub(super) fn has_unread(&self) -> bool {
+        let next = SockRef::from(&*self.socket).peek(&mut [MaybeUninit::uninit()]);
+        // In this order: what the socket no longer holds, a reader took that had said so before.
+        next.is_ok() || self.busy.load(Ordering::SeqCst)
     }
 
     /// The flow's number in its probes.
@@ -125,6 +135,7 @@ struct Reader {
     form: Form,
     socket: Arc<UdpSocket>,
     base: Arc<AtomicU64>,
+    busy: Arc<AtomicBool>,
     notes: Notes,
 }
 
@@ -135,6 +146,7 @@ impl Reader {
             if self.socket.ready(Interest::READABLE | Interest::ERROR).await.is_err() {
                 return;
             }
+            self.busy.store(true, Ordering::SeqCst);
             let read = || kernel::receive(&self.socket, &mut buffer, &mut control);
             let datagram = self.socket.try_io(Interest::READABLE, read);
             let at = Instant::now();
@@ -150,6 +162,7 @@ impl Reader {
                     return;
                 }
             }
+            self.busy.store(false, Ordering::SeqCst);
         }
     }
 
@@ -178,10 +191,7 @@ impl Reader {
 
     fn take(&self, datagram: kernel::Datagram, bytes: &[u8], at: Instant, notes: &mut Vec<Note>) {
         notes.push(match self.form.read(self.flow, bytes) {
-            Ok(Told { sequence, stamp }) => {
-                let receipt = Receipt { sequence, at: Duration::ZERO, kernel: datagram.time, stamp };
-                Note::Answer { receipt, at }
-            }
+            Ok(told) => Note::Answer { receipt: Receipt::new(told, datagram.time), at },
             Err(_) => Note::Wrong,
         });
     }

@@ -11,7 +11,7 @@ mod text;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use echo_probe::prober::{self, Event, MAX_JITTER, MIN_BYTES, Report, Run, Settings};
+use echo_probe::prober::{self, Event, MAX_FLOWS, MAX_JITTER, MIN_BYTES, Report, Run, Settings};
 use echo_proto::stamp::STAMP_BYTES;
 use tokio::sync::mpsc;
 
@@ -19,7 +19,7 @@ use crate::args::{Global, duration, several};
 use crate::failure::Failure;
 use crate::output::{Form, print, tell};
 use crate::reflector::{Over, Reflector, ReflectorArgs};
-use crate::stops::{STOPS, stops};
+use crate::stops::{STOPS, stops, unless_stopped};
 use limits::Limits;
 use sessions::{Before, Sessions};
 
@@ -30,15 +30,17 @@ and so on which way one was lost. Others echo the stamp as it is. Round trips of
 kernel's times, of TCP ours.
 
 Exits with 0 when there were answers within the limits, with 1 when there were none or a limit was
-passed. The loss that counts is the network's: not what a node says it dropped, nor what this host
-dropped or did not send. --timeout is the longest wait for each answer [default: 1s]; what comes
-later is late, not lost. Ctrl-C ends it, with the summary, once what is out had its time; a second
-one at once.
+passed. For --max-loss counts what was lost or refused: not what a node says it dropped, nor what
+this host dropped or did not send. --timeout is the longest wait for each answer [default: 1s], and
+over TCP for the connection to send it; what comes later is late, not lost. Ctrl-C ends it, with the
+summary, once what is out had its time; a second one at once.
+
+Of a pool with more than 1024 nodes so many are asked, chosen by chance.
 
 -o json prints one document: `probes` has an object for each line (seq, flow, address, outcome:
-answered, late, duplicate, forgotten, silent, refused, unsent or wrong; rttNanos and kernelTimes;
-cause; of a stamp: node, zone, revision, seenAs, ttl, dscp, nodeNanos, thereNanos and backNanos,
-which are as wrong as the clocks); `summary` has all counts and times in nanoseconds.
+answered, late, duplicate, forgotten, silent, unconnected, refused, unsent or wrong; rttNanos and
+kernelTimes; cause; of a stamp: node, zone, revision, seenAs, ttl, dscp, nodeNanos, thereNanos and
+backNanos, which are as wrong as the clocks); `summary` has all counts and times in nanoseconds.
 
 Examples:
   echoctl probe udp 10.0.0.1:7007 --count 10
@@ -116,6 +118,7 @@ struct Subject<'a> {
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let settings = args.settings(global)?;
     let reflectors = args.to.find(global, args.transport.protocol()).await?;
+    let reflectors = some(reflectors, (MAX_FLOWS / settings.source_ports.max(1)).max(1));
     Failure::usage(&settings.mistakes(reflectors.len() * settings.source_ports))?;
     let subject = Subject { target: &args.to.target(), settings: &settings, reflectors: &reflectors };
     let (run, sessions) = args.probe(global, &subject).await?;
@@ -182,9 +185,22 @@ impl Args {
         if self.output == Form::Json && first {
             print(&json::begin(subject))?;
         }
-        let sessions = sessions::ask(global, &mut run, subject, &before).await;
+        let asked = unless_stopped(sessions::ask(global, &mut run, subject, &before)).await;
+        let sessions = asked.unwrap_or_else(|| {
+            tell("interrupted before the nodes had told what came to them");
+            Sessions::default()
+        });
         Ok((run, sessions))
     }
+}
+
+/// Of more than there can be flows, some by chance, so that run after run comes to all.
+fn some(all: Vec<Reflector>, most: usize) -> Vec<Reflector> {
+    if all.len() <= MAX_FLOWS {
+        return all;
+    }
+    tell(&format!("{most} of {} nodes are asked, chosen by chance", all.len()));
+    fastrand::choose_multiple(all, most)
 }
 
 /// Prints what happens; a failure ends the run.
@@ -220,4 +236,20 @@ impl Printer<'_> {
 fn share(report: &Report, count: u64) -> String {
     let percent = if report.sent == 0 { 0.0 } else { 100.0 * count as f64 / report.sent as f64 };
     format!("{percent:.*} %", if percent > 0.0 && percent < 10.0 { 2 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_nodes_some_are_chosen_and_of_others_all() {
+        let all = |n: u16| (1..=n).map(|port| Reflector { address: ([127, 0, 0, 1], port).into(), node: None });
+        assert_eq!(some(all(3).collect(), 2), all(3).collect::<Vec<_>>(), "whoever has few means all of them");
+        let mut ports: Vec<_> =
+            some(all(10_000).collect(), 512).iter().map(|reflector| reflector.address.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 512);
+    }
 }

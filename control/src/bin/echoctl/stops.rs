@@ -1,4 +1,5 @@
-//! Ctrl-C, for work that ends with a result: a first one ends the work, a second one the waiting for what is out.
+//! Ctrl-C, for work that ends with a result: a first one ends the work, a second one the waiting for what is out, and one
+//! that comes later still what is done about the result.
 //!
 //! Used by `probe` and `bench`.
 
@@ -21,4 +22,34 @@ pub(crate) fn stops() -> (mpsc::Sender<()>, mpsc::Receiver<()>) {
 /// Tells each Ctrl-C, until nobody asks for it.
 async fn hand_on(mut signals: Signal, stop: mpsc::Sender<()>) {
     while signals.recv().await.is_some() && stop.send(()).await.is_ok() {}
+}
+
+/// What this comes to, unless a Ctrl-C ends it.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Option<T> {
+    let Ok(mut signals) = signal(SignalKind::interrupt()) else { return Some(work.await) };
+    tokio::select! {
+        done = work => Some(done),
+        Some(()) = signals.recv() => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::sys::signal::{Signal::SIGINT, raise};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_interrupt_ends_what_comes_after_the_work() {
+        // Whoever was told of the first ones asks no more.
+        let (_, stopped) = stops();
+        drop(stopped);
+        let hangs = async {
+            raise(SIGINT).unwrap();
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(unless_stopped(hangs).await, None);
+        assert_eq!(unless_stopped(async { 1 }).await, Some(1));
+    }
 }

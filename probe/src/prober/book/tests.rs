@@ -6,6 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod connections;
+mod memory;
+use crate::prober::report::Directions;
+
 const MS: u64 = 1_000_000;
 
 fn ms(n: u64) -> Duration {
@@ -20,13 +24,13 @@ fn address() -> SocketAddr {
 fn book(probes: u64) -> Book {
     let mut book = Book::new(std::iter::once(address()), ms(100), true);
     for n in 0..probes {
-        book.sent(0, n + 1, ms(n), n * MS);
+        book.sent(0, n + 1, ms(n), Some(n * MS));
     }
     book
 }
 
 fn plain(sequence: u64, at: u64) -> Receipt {
-    Receipt { sequence, at: ms(at), kernel: None, stamp: None }
+    Receipt { sequence, at: ms(at), kernel: None, clock_error: None, stamp: None }
 }
 
 fn label(answer: &(Option<u64>, Outcome)) -> (Option<u64>, &'static str) {
@@ -49,10 +53,11 @@ fn each_probe_is_answered_once_and_then_doubled() {
 #[test]
 fn what_is_late_is_not_lost_and_what_waits_is_neither() {
     let mut book = book(4);
-    assert_eq!(book.next_end(), Some(ms(100)));
-    assert_eq!(book.expire(ms(99)), None);
-    assert_eq!(book.expire(ms(102)), Some((0, 1)));
-    assert_eq!(book.expire(ms(102)), Some((0, 2)));
+    assert_eq!(book.next_end(), Some((ms(100), 0)));
+    let mut over = |at| book.expire(ms(at)).map(|(_, number, outcome)| (number, outcome.label()));
+    assert_eq!(over(99), None);
+    assert_eq!(over(102), Some((1, "silent")));
+    assert_eq!(over(102), Some((2, "silent")));
     assert_eq!(label(&book.answered(0, &plain(0, 150))), (Some(1), "late"));
     let report = book.report();
     assert_eq!((report.sent, report.late, report.loss.unknown), (2, 1, 1));
@@ -105,13 +110,13 @@ fn stamped(sequence: u64, at: u64, seen: Seen) -> Receipt {
     let received = time(at * MS - 3 * MS);
     let arrival = Arrival { time: received, hit: address(), client, ttl: Some(60), traffic_class: Some(46 << 2) };
     let answer = Answer { request, identity, arrival, seen, transmitted: time(at * MS - 2 * MS) };
-    Receipt { kernel: Some(at * MS), stamp: Some(Box::new(answer)), ..plain(sequence, at) }
+    let (kernel, clock_error) = (Some(at * MS), Some(ms(1)));
+    Receipt { kernel, clock_error, stamp: Some(Box::new(answer)), ..plain(sequence, at) }
 }
 
 #[test]
 fn a_stamp_tells_who_answered_and_what_the_node_took_of_the_time() {
     let mut book = book(2);
-    book.set_clock_error(Some(ms(1)));
     book.left(0, 0, MS);
     let seen = Seen { count: 1, window: 1, ..Seen::default() };
     let (_, outcome) = book.answered(0, &stamped(0, 10, seen));
@@ -135,7 +140,8 @@ fn a_stamp_tells_who_answered_and_what_the_node_took_of_the_time() {
 fn delays_of_one_way_are_not_told_where_a_clock_is_unknown() {
     let mut book = book(1);
     book.left(0, 0, MS);
-    book.answered(0, &stamped(0, 10, Seen { count: 1, window: 1, ..Seen::default() }));
+    let known = stamped(0, 10, Seen { count: 1, window: 1, ..Seen::default() });
+    book.answered(0, &Receipt { clock_error: None, ..known });
     assert_eq!(book.report().one_way, None);
 }
 
@@ -155,14 +161,16 @@ proptest! {
     #[test]
     fn every_probe_is_counted_once_whatever_comes(
         probes in 1..40u64,
-        steps in proptest::collection::vec((0..6u8, 0..50u64, 0..400u64), 0..120),
+        steps in proptest::collection::vec((0..7u8, 0..50u64, 0..400u64), 0..120),
+        connected: bool,
     ) {
-        let mut book = book(probes);
+        let mut book = if connected { book(probes) } else { unconnected(probes) };
         for (what, sequence, at) in steps {
             match what {
                 0..3 => drop(book.answered(0, &plain(sequence, at))),
                 3 => drop(book.refused(0, sequence)),
                 4 => drop(book.expire(ms(at))),
+                5 => book.started(0, sequence, ms(at), at),
                 _ => book.overflow(0, at % 5),
             }
         }
@@ -174,15 +182,54 @@ proptest! {
     }
 }
 
+/// A book of one flow, with so many probes that wait for a connection, a millisecond apart.
+fn unconnected(probes: u64) -> Book {
+    let mut book = Book::new(std::iter::once(address()), ms(100), true);
+    (0..probes).for_each(|n| book.sent(0, n + 1, ms(n), None));
+    book
+}
+
+fn seen(count: u64, highest: u64) -> Seen {
+    Seen { count, highest, ..Seen::default() }
+}
+
 #[test]
-fn a_long_run_is_remembered_only_as_far_as_it_may_matter() {
-    let probes = KEPT as u64 + 10;
-    let mut book = Book::new(std::iter::once(address()), ms(1), true);
-    for n in 0..probes {
-        book.sent(0, n + 1, ms(n), n);
-        book.expire(ms(n));
+fn delays_of_one_way_are_from_when_the_probe_left_to_when_the_kernel_had_it() {
+    let mut book = unconnected(2);
+    let of = |sequence, at: u64, sent: u64, by_kernel: bool| {
+        let mut receipt = stamped(sequence, at, seen(sequence + 1, sequence));
+        let stamp = receipt.stamp.as_mut().unwrap();
+        stamp.request.sent = sent;
+        stamp.arrival.time.as_mut().unwrap().kernel = by_kernel;
+        receipt
+    };
+    // 40 ms of the connection's handshake are no part of the way.
+    book.started(0, 0, ms(40), 40 * MS);
+    let (_, outcome) = book.answered(0, &of(0, 60, 40 * MS, true));
+    assert_eq!(outcome.reply().unwrap().there, Some(17_000_000));
+    book.started(0, 1, ms(41), 41 * MS);
+    let (_, outcome) = book.answered(0, &of(1, 61, 41 * MS, false));
+    assert_eq!(outcome.reply().unwrap().there, None, "only when the node got to it");
+    assert_eq!(book.report().one_way.unwrap().there.count, 1);
+}
+
+#[test]
+fn how_far_off_our_clock_may_be_is_the_most_of_all_answers() {
+    let mut book = book(3);
+    for (sequence, error) in [(0, Some(ms(1))), (1, Some(ms(4))), (2, None)] {
+        let receipt = stamped(sequence, 10, seen(sequence + 1, sequence));
+        book.answered(0, &Receipt { clock_error: error, ..receipt });
     }
-    assert_eq!(label(&book.answered(0, &plain(3, probes))), (None, "forgotten"));
-    while book.expire(ms(probes * 2)).is_some() {}
-    assert_eq!((book.report().loss.unknown, book.report().sent), (probes, probes));
+    let one_way = book.report().one_way.unwrap();
+    assert_eq!((one_way.error, one_way.there.count), (Duration::from_micros(4_500), 2));
+}
+
+#[test]
+fn a_doubled_answer_is_not_reordered_as_well() {
+    let mut book = book(2);
+    book.answered(0, &stamped(0, 10, seen(1, 0)));
+    book.answered(0, &stamped(1, 11, seen(2, 1)));
+    assert_eq!(label(&book.answered(0, &stamped(0, 12, seen(1, 0)))), (Some(1), "duplicate"));
+    let report = book.report();
+    assert_eq!((report.duplicates.back, report.reordered), (1, Directions::default()));
 }

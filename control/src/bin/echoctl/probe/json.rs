@@ -67,7 +67,8 @@ pub(super) fn end(run: &Run, report: &Report, sessions: &Sessions) -> String {
     let mut summary = json!({
         "session": format!("{:016x}", run.session()),
         "sent": report.sent, "answered": report.answered, "late": report.late, "refused": report.refused,
-        "lost": {"all": loss.network(), "there": loss.there, "back": loss.back, "unknown": loss.unknown},
+        "lost": {"all": loss.network(), "there": loss.there, "back": loss.back, "unknown": loss.unknown,
+            "unconnected": report.unconnected},
         "droppedByNode": {"all": loss.by_node, "reasons": sessions.dropped},
         "lostOrDroppedByNode": loss.by_queue,
         "own": {

@@ -39,6 +39,9 @@ pub(super) fn line(subject: &Subject<'_>, event: &Event) -> String {
         Outcome::Duplicate(reply) => format!("{} (DUPLICATE)", answer(subject, &seq, reply)),
         Outcome::Forgotten => format!("an answer from {address} to a probe of long ago"),
         Outcome::Silent => format!("no answer from {address}: {seq} within {:?}", subject.settings.timeout),
+        Outcome::Unconnected => {
+            format!("no connection to {address} took {seq} within {:?}", subject.settings.timeout)
+        }
         Outcome::Refused(cause) => format!("refused by {address}: {seq} {cause}"),
         Outcome::Unsent(cause) => format!("not sent to {address}: {seq} {cause}"),
         Outcome::Wrong => format!("no answer to any probe, but something else from {address}: {seq}"),
@@ -91,7 +94,11 @@ fn losses(report: &Report, sessions: &Sessions) -> Vec<String> {
     if loss.network() > 0 {
         let ways = [(loss.there, "on the way there"), (loss.back, "on the way back"), (loss.unknown, "either way")];
         let ways: Vec<_> = ways.iter().filter(|(count, _)| *count > 0).map(|(n, way)| format!("{n} {way}")).collect();
-        lines.push(format!("lost: {}", ways.join(", ")));
+        let unconnected = match report.unconnected {
+            0 => String::new(),
+            all => format!(" ({all} had no connection)"),
+        };
+        lines.push(format!("lost: {}{unconnected}", ways.join(", ")));
     }
     if loss.by_node > 0 {
         let reasons: Vec<_> = sessions.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();

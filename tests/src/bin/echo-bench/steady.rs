@@ -13,8 +13,8 @@ use crate::target::{Bound, Target};
 use crate::{Failure, Plan, cost, sample};
 
 pub(crate) const NAME: &str = "steady";
-/// Parts of the run; memory and files are looked at after each.
-const PARTS: u32 = 60;
+/// Parts of the run, of three kinds in turn; memory and files are looked at after each.
+const PARTS: u32 = 30;
 /// So many of them are a tenth of the run: a minute of ten. The second tenth, in which a node has made what it makes
 /// once, is what the last one is compared with.
 const TENTH: usize = PARTS as usize / 10;
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_last_tenth_is_compared_with_the_second() {
         let parts: Vec<u32> = (0..PARTS).collect();
-        assert_eq!(ends(&parts), Some([11, 59]));
+        assert_eq!(ends(&parts), Some([5, 29]));
         assert_eq!(ends::<u32>(&[]), None);
     }
 

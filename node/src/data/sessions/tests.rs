@@ -136,8 +136,8 @@ fn what_the_queue_lost_is_told_of_flows_that_were_there() {
 fn two_listeners_on_one_port_at_two_addresses_count_for_themselves() {
     let mut sessions = Sessions::default();
     let beside = Key { at: at([127, 0, 0, 2], 7), ..key(1, 0) };
-    assert_eq!(sessions.arrived(key(1, 0), 5, 1, 0), after(&[5]));
-    assert_eq!(sessions.arrived(beside, 5, 2, 0), after(&[5]), "no duplicate of the other's");
+    assert_eq!(counts(sessions.arrived(key(1, 0), 5, 1, 0)), after(&[5]));
+    assert_eq!(counts(sessions.arrived(beside, 5, 2, 0)), after(&[5]), "no duplicate of the other's");
     assert_eq!(sessions.list(Some(1), 9).total, 2);
 }
 

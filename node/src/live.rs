@@ -220,8 +220,9 @@ impl Live {
         orders
     }
 
-    /// From now on no datagram is served that comes from one of these ports, where the fleet answers.
-    pub async fn set_fleet_ports(&mut self, fleet: Vec<u16>) {
+    /// From now on no datagram is served that comes from one of these sockets, where the fleet answers; of the unspecified
+    /// address, from that port of any.
+    pub async fn set_fleet_ports(&mut self, fleet: Vec<SocketAddr>) {
         self.answering.fleet = fleet;
         let ports = self.answering.ports(&self.answering.own);
         self.threads.order_all(|done| Order::Ports(Arc::clone(&ports), done)).await;

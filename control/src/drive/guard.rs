@@ -55,14 +55,21 @@ impl Guarded {
 /// What is to be written; `None` where it stands there already.
 fn due(state: &State) -> Option<v1::GuardPorts> {
     let mut ports: BTreeSet<u32> = state.pools.values().flat_map(templates).flat_map(answering_ports).collect();
-    ports.extend(state.pools.values().flat_map(bound));
+    let (everywhere, sockets): (Vec<_>, Vec<_>) =
+        state.pools.values().flat_map(bound).partition(|socket| socket.ip().is_unspecified());
+    ports.extend(everywhere.iter().map(|socket| u32::from(socket.port())));
+    let mut sockets: BTreeSet<String> = sockets.iter().map(SocketAddr::to_string).collect();
     let stands = state.guard_ports.valid().map(|stored| &stored.value);
-    if state.pools.values().any(is_unreadable) {
-        ports.extend(stands.into_iter().flat_map(|stands| &stands.udp));
+    if let Some(stands) = stands.filter(|_| state.pools.values().any(is_unreadable)) {
+        ports.extend(&stands.udp);
+        sockets.extend(stands.udp_sockets.iter().cloned());
     }
-    let ports = v1::GuardPorts { udp: ports.into_iter().collect() };
+    // Whose port is refused from everywhere need not be named.
+    sockets.retain(|socket| socket.parse::<SocketAddr>().is_ok_and(|socket| !ports.contains(&socket.port().into())));
+    let ports = v1::GuardPorts { udp: ports.into_iter().collect(), udp_sockets: sockets.into_iter().collect() };
     // No key is no port.
-    let same = stands.map_or(ports.udp.is_empty() && state.guard_ports.mod_revision() == 0, |stands| *stands == ports);
+    let none = || ports == v1::GuardPorts::default() && state.guard_ports.mod_revision() == 0;
+    let same = stands.map_or_else(none, |stands| *stands == ports);
     (state.synced && !same).then_some(ports)
 }
 
@@ -79,15 +86,14 @@ fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
 
 /// Where nodes of a pool really answer, also with port 0, and also those that went away and may serve on. What a node
 /// runs that is not assigned any more may answer.
-fn bound(pool: &PoolState) -> impl Iterator<Item = u32> {
+fn bound(pool: &PoolState) -> impl Iterator<Item = SocketAddr> {
     pool.fleet.iter().flat_map(|node| {
         let applied = node.status.applied.as_ref();
         let runs = applied.and_then(|applied| assigned(pool).find(|revision| revision.digest == applied.digest));
         let listeners = runs.and_then(|revision| revision.config.as_ref()).map_or(&[][..], |config| &config.listeners);
         let silent = |name: &str| listeners.iter().any(|known| known.name == name && !answers_datagrams(known));
         let answers = move |bound: &&v1::BoundListener| bound.protocol() == v1::Protocol::Udp && !silent(&bound.name);
-        let port = |bound: &v1::BoundListener| Some(bound.address.parse::<SocketAddr>().ok()?.port().into());
-        node.status.listeners.iter().filter(answers).filter_map(port)
+        node.status.listeners.iter().filter(answers).filter_map(|bound| bound.address.parse().ok())
     })
 }
 
@@ -102,8 +108,15 @@ mod tests {
     use super::*;
     use crate::store::{Entry, Update};
 
-    /// What is due with these values by key.
+    /// The ports that are due with these values by key, and no sockets.
+    #[track_caller]
     fn due_with(values: &[(&str, &str)]) -> Option<Vec<u32>> {
+        let due = all_due_with(values)?;
+        assert!(due.udp_sockets.is_empty(), "{due:?}");
+        Some(due.udp)
+    }
+
+    fn all_due_with(values: &[(&str, &str)]) -> Option<v1::GuardPorts> {
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
         let entry = |(key, value): &(&str, &str)| Entry {
             key: format!("/echo/v1/test/{key}").into_bytes(),
@@ -112,7 +125,7 @@ mod tests {
             ..Entry::default()
         };
         view.apply(Update::Reset(values.iter().map(entry).collect()), 3);
-        view.read(due).map(|ports| ports.udp)
+        view.read(due)
     }
 
     fn listener(protocol: &str, port: u16, service: &str) -> String {
@@ -158,9 +171,9 @@ mod tests {
         let listeners = [listener("UDP", 0, "echo"), listener("UDP", 9, "discard")].join(",");
         let assigned =
             format!(r#"{{"uid":"u","stable":{{"n":1,"digest":"d","config":{{"listeners":[{listeners}]}}}}}}"#);
-        let node = |digest: &str, protocol: &str, port: u16| {
+        let node = |digest: &str, protocol: &str, ip: &str, port: u16| {
             let bound = |name: &str, port| {
-                format!(r#"{{"name":"{name}","protocol":"PROTOCOL_{protocol}","address":"10.0.0.1:{port}"}}"#)
+                format!(r#"{{"name":"{name}","protocol":"PROTOCOL_{protocol}","address":"{ip}:{port}"}}"#)
             };
             let listeners = [bound("l0", port), bound("l9", 9)].join(",");
             format!(
@@ -169,11 +182,21 @@ mod tests {
             )
         };
         let told = |a: &str, b: &str| {
-            due_with(&[("assignments/edge", assigned.as_str()), ("nodes/edge/a", a), ("nodes/edge/b", b)])
+            let due =
+                all_due_with(&[("assignments/edge", assigned.as_str()), ("nodes/edge/a", a), ("nodes/edge/b", b)]);
+            due.map(|due| (due.udp, due.udp_sockets)).unwrap()
         };
-        assert_eq!(told(&node("d", "UDP", 53_111), &node("d", "UDP", 41_234)), Some(vec![41_234, 53_111]));
-        assert_eq!(told(&node("d", "UDP", 53_111), &node("d", "TCP", 41_234)), Some(vec![53_111]));
-        assert_eq!(told(&node("older", "UDP", 53_111), "garbage{"), Some(vec![9, 53_111]), "it may answer there");
+        let (one, other) = (node("d", "UDP", "10.0.0.1", 53_111), node("d", "UDP", "10.0.0.2", 41_234));
+        let sockets = ["10.0.0.1:53111".to_owned(), "10.0.0.2:41234".to_owned()];
+        assert_eq!(told(&one, &other), (vec![], sockets.to_vec()));
+        assert_eq!(told(&one, &node("d", "TCP", "10.0.0.2", 41_234)), (vec![], sockets[..1].to_vec()));
+        assert_eq!(told(&one, &node("d", "UDP", "0.0.0.0", 53_111)), (vec![53_111], vec![]), "from anywhere");
+        let (ports, sockets) = told(&node("older", "UDP", "10.0.0.1", 53_111), "garbage{");
+        assert_eq!(
+            (ports, sockets),
+            (vec![], vec!["10.0.0.1:53111".into(), "10.0.0.1:9".into()]),
+            "it may answer there"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod attempt;
 mod fallback;
 mod leave;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub struct Inbox {
     /// What an operator wants of this node.
     pub intents: watch::Receiver<Option<v1::Intent>>,
     /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Receiver<Vec<u16>>,
+    pub fleet_ports: watch::Receiver<Vec<SocketAddr>>,
     /// That the process is to end.
     pub leave: watch::Receiver<Option<Wish>>,
     /// How the node stands with etcd.

@@ -3,6 +3,7 @@
 //!
 //! Used by the applier. Both are as in etcd, read by the same rules. A damaged file is as good as none.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use echo_proto::codec::{self, MAX_DOCUMENT_BYTES};
@@ -56,7 +57,7 @@ impl SavedConfig {
     }
 
     /// The fleet's ports, as they were last told.
-    pub async fn load_ports(&self) -> Option<Vec<u16>> {
+    pub async fn load_ports(&self) -> Option<Vec<SocketAddr>> {
         let text = self.blocking(|dir| dir.read(PORTS, MAX_BYTES)).await.ok().flatten()?;
         ports::read(text.as_bytes()).ok()
     }
@@ -65,7 +66,7 @@ impl SavedConfig {
     ///
     /// # Errors
     /// The file system refuses; those that were saved before are still there.
-    pub async fn store_ports(&self, ports: &[u16]) -> Result<(), StateDirError> {
+    pub async fn store_ports(&self, ports: &[SocketAddr]) -> Result<(), StateDirError> {
         let text = ports::write(ports) + "\n";
         self.blocking(move |dir| dir.replace(PORTS, &text)).await?
     }

@@ -4,6 +4,7 @@
 //! must never touch the doorway: while etcd is gone, traffic goes on and the newest report waits in its cell.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub struct Cells {
     /// What an operator wants of this node.
     pub intents: watch::Sender<Option<v1::Intent>>,
     /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Sender<Vec<u16>>,
+    pub fleet_ports: watch::Sender<Vec<SocketAddr>>,
     /// How the session stands.
     pub link: watch::Sender<Link>,
     /// What the record has to say.

@@ -9,6 +9,7 @@
 mod followed;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct Watcher {
     cluster: Option<u64>,
     assigned: watch::Sender<Assigned>,
     intents: watch::Sender<Option<v1::Intent>>,
-    fleet_ports: watch::Sender<Vec<u16>>,
+    fleet_ports: watch::Sender<Vec<SocketAddr>>,
 }
 
 /// The keys to follow.
@@ -89,7 +90,7 @@ impl Watcher {
         reread: Duration,
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
-        fleet_ports: watch::Sender<Vec<u16>>,
+        fleet_ports: watch::Sender<Vec<SocketAddr>>,
     ) -> Self {
         let [assignment, intent, ports] = [keys.assignment, keys.intent, keys.ports].map(Followed::new);
         Self { assignment, intent, ports, reread, cluster: None, assigned, intents, fleet_ports }

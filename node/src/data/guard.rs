@@ -5,6 +5,7 @@
 //! nothing is served that may come from such a service, or from somebody who could not have sent it. It must never fail
 //! open: what is not known is refused.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,37 +19,65 @@ use super::reason::Drop;
 const FIRST_CLIENT_PORT: u16 = 1024;
 /// ... and SSDP, NFS, STUN, mDNS, memcached.
 const SERVICES: [u16; 5] = [1900, 2049, 3478, 5353, 11_211];
-/// Ports in a word of [`Ports`].
+/// Ports in a word of [`PortSet`].
 const WORD: usize = 64;
 
-/// A set of ports: those at which nodes answer datagrams. Immutable; shared by the shards.
-pub(crate) struct Ports(Box<[u64]>);
+/// Where nodes answer datagrams: ports, and single sockets. Immutable; shared by the shards.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    /// From these nothing is served, whatever the address.
+    everywhere: PortSet,
+    /// Those of `sockets`.
+    somewhere: PortSet,
+    sockets: HashSet<SocketAddr>,
+}
 
-impl FromIterator<u16> for Ports {
-    fn from_iter<T: IntoIterator<Item = u16>>(ports: T) -> Self {
-        let mut words: Box<[u64]> = vec![0; 65_536 / WORD].into();
-        for port in ports.into_iter().map(usize::from) {
-            if let Some(word) = words.get_mut(port / WORD) {
-                *word |= 1 << (port % WORD);
+impl FromIterator<SocketAddr> for Ports {
+    /// One of the unspecified address stands for all with that port.
+    fn from_iter<T: IntoIterator<Item = SocketAddr>>(sockets: T) -> Self {
+        let mut ports = Self::default();
+        for socket in sockets {
+            let (ip, port) = (socket.ip().to_canonical(), socket.port());
+            if ip.is_unspecified() {
+                ports.everywhere.insert(port);
+            } else {
+                ports.somewhere.insert(port);
+                ports.sockets.insert((ip, port).into());
             }
         }
-        Self(words)
+        ports
     }
 }
 
-impl Default for Ports {
+impl Ports {
+    fn contain(&self, peer: SocketAddr) -> bool {
+        let port = peer.port();
+        self.everywhere.contains(port)
+            || self.somewhere.contains(port) && self.sockets.contains(&(peer.ip(), port).into())
+    }
+}
+
+/// A set of ports.
+struct PortSet(Box<[u64]>);
+
+impl Default for PortSet {
     fn default() -> Self {
-        Self::from_iter([])
+        Self(vec![0; 65_536 / WORD].into())
     }
 }
 
-impl fmt::Debug for Ports {
+impl fmt::Debug for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries((0..=u16::MAX).filter(|port| self.contains(*port))).finish()
     }
 }
 
-impl Ports {
+impl PortSet {
+    fn insert(&mut self, port: u16) {
+        let port = usize::from(port);
+        self.0.get_mut(port / WORD).into_iter().for_each(|word| *word |= 1 << (port % WORD));
+    }
+
     fn contains(&self, port: u16) -> bool {
         let port = usize::from(port);
         self.0.get(port / WORD).is_none_or(|word| word >> (port % WORD) & 1 == 1)
@@ -109,7 +138,7 @@ impl Guard {
             return Err(Drop::Acl);
         }
         let service = port < FIRST_CLIENT_PORT || SERVICES.contains(&port);
-        let answers = fleet.contains(port) || service && !self.allow_service_ports.contain(source);
+        let answers = fleet.contain(peer) || service && !self.allow_service_ports.contain(source);
         if answers && !exempt() { Err(Drop::LoopGuard) } else { Ok(()) }
     }
 }

@@ -3,6 +3,7 @@
 //! Kept by [`super::Live`], which hands it to the shards. It must never leave out a port of this node, whatever control
 //! tells, or does not.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use echo_proto::spec::{ListenerPlan, Plan, Protocol};
@@ -14,20 +15,25 @@ use crate::data::guard::Ports;
 #[derive(Debug, Default)]
 pub(super) struct Answering {
     /// Of this node.
-    pub(super) own: Vec<u16>,
+    pub(super) own: Vec<SocketAddr>,
     /// Of all nodes, as control tells.
-    pub(super) fleet: Vec<u16>,
+    pub(super) fleet: Vec<SocketAddr>,
 }
 
 impl Answering {
     /// Those of `plan` on these sockets.
-    pub(super) fn of(plan: &Plan, sockets: &[Option<Socket>]) -> Vec<u16> {
+    pub(super) fn of(plan: &Plan, sockets: &[Option<Socket>]) -> Vec<SocketAddr> {
         let answers = |listener: &ListenerPlan| listener.protocol == Protocol::Udp && listener.service.answers();
         let sockets = plan.listeners.iter().zip(sockets).filter(|(listener, _)| answers(listener));
-        sockets.filter_map(|(_, socket)| Some(socket.as_ref()?.bound().address.port())).collect()
+        let answering = |(listener, socket): (&ListenerPlan, &Option<Socket>)| {
+            let bound = socket.as_ref()?.bound().address;
+            // A fixed port is the same on all nodes.
+            Some(if listener.port == 0 { bound } else { (Ipv4Addr::UNSPECIFIED, bound.port()).into() })
+        };
+        sockets.filter_map(answering).collect()
     }
 
-    pub(super) fn ports(&self, own: &[u16]) -> Arc<Ports> {
+    pub(super) fn ports(&self, own: &[SocketAddr]) -> Arc<Ports> {
         Arc::new(own.iter().chain(&self.fleet).copied().collect())
     }
 }

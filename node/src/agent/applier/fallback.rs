@@ -3,6 +3,7 @@
 //!
 //! Used by the applier only. A config that etcd has always goes before it; a key that is missing or garbage does not.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use echo_proto::v1;
@@ -26,7 +27,7 @@ pub(super) struct Fallback {
     /// What it holds, as far as this process knows.
     holds: Option<v1::RevisionRef>,
     /// The fleet's ports that it holds, as far as this process knows.
-    ports: Option<Vec<u16>>,
+    ports: Option<Vec<SocketAddr>>,
     /// When to serve it without etcd; `None` once that is decided.
     pub(super) use_at: Option<Instant>,
     /// When to replace it by what is served then; `None` if nothing is new.
@@ -66,7 +67,7 @@ impl Applier {
     }
 
     /// Guards from these ports, also after a start without etcd.
-    pub(super) async fn guard_from(&mut self, ports: Vec<u16>) {
+    pub(super) async fn guard_from(&mut self, ports: Vec<SocketAddr>) {
         self.live.set_fleet_ports(ports.clone()).await;
         let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.ports.as_ref() != Some(&ports)) else {
             return;

@@ -36,7 +36,7 @@ pub(super) fn loopback() -> IpAddr {
 pub(super) struct Bench {
     pub(super) assigned: watch::Sender<Assigned>,
     pub(super) intents: watch::Sender<Option<v1::Intent>>,
-    pub(super) fleet_ports: watch::Sender<Vec<u16>>,
+    pub(super) fleet_ports: watch::Sender<Vec<SocketAddr>>,
     pub(super) leave: watch::Sender<Option<Wish>>,
     pub(super) report: watch::Receiver<Report>,
     task: JoinHandle<Applier>,

@@ -9,6 +9,11 @@ use super::*;
 
 const REFUSED: Result<(), Drop> = Err(Drop::LoopGuard);
 
+/// These ports of any address.
+fn anywhere(ports: impl IntoIterator<Item = u16>) -> Ports {
+    ports.into_iter().map(|port| (Ipv4Addr::UNSPECIFIED, port).into()).collect()
+}
+
 fn guard() -> Guard {
     Guard::new(&GuardPlan::default())
 }
@@ -18,7 +23,7 @@ fn to(address: &str) -> Destination {
 }
 
 fn judge(guard: &Guard, peer: &str) -> Result<(), Drop> {
-    guard.verdict(&Ports::from_iter([7007]), peer.parse().unwrap(), to("10.0.0.1"), || false)
+    guard.verdict(&anywhere([7007]), peer.parse().unwrap(), to("10.0.0.1"), || false)
 }
 
 fn ranges(ranges: &[&str]) -> Vec<IpNet> {
@@ -61,7 +66,7 @@ fn service_ports_can_be_allowed_by_range_but_the_fleets_own_never() {
 
 #[test]
 fn an_exempt_request_may_come_from_any_port_of_an_answered_source() {
-    let (guard, fleet) = (guard(), Ports::from_iter([7007]));
+    let (guard, fleet) = (guard(), anywhere([7007]));
     let exempt = |peer: &str| guard.verdict(&fleet, peer.parse().unwrap(), to("10.0.0.1"), || true);
     assert_eq!((exempt("10.0.0.2:7007"), exempt("10.0.0.2:53")), (Ok(()), Ok(())));
     assert_eq!(exempt("198.51.100.1:40000"), Err(Drop::Acl));
@@ -117,8 +122,20 @@ fn what_many_have_got_is_not_answered() {
 proptest! {
     #[test]
     fn a_set_of_ports_holds_what_was_put_in(ports in prop::collection::vec(0_u16.., 0..40), other: u16) {
-        let set = Ports::from_iter(ports.iter().copied());
-        prop_assert!(ports.iter().all(|port| set.contains(*port)));
-        prop_assert_eq!(set.contains(other), ports.contains(&other));
+        let set = anywhere(ports.iter().copied());
+        let at = |port| (Ipv4Addr::new(10, 0, 0, 2), port).into();
+        prop_assert!(ports.iter().all(|port| set.contain(at(*port))));
+        prop_assert_eq!(set.contain(at(other)), ports.contains(&other));
+    }
+}
+
+#[test]
+fn a_single_socket_costs_no_client_its_port() {
+    let set: Ports =
+        ["10.0.0.1:41234", "[fd00::1]:41234"].map(|s| s.parse::<SocketAddr>().unwrap()).into_iter().collect();
+    for (peer, there) in
+        [("10.0.0.1:41234", true), ("10.0.0.2:41234", false), ("10.0.0.1:41235", false), ("[fd00::1]:41234", true)]
+    {
+        assert_eq!(set.contain(peer.parse().unwrap()), there, "{peer}");
     }
 }

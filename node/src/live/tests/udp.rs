@@ -128,14 +128,19 @@ async fn what_may_be_an_answer_is_not_answered_and_counted() {
     let mut node = Node::serving(ECHO).await;
     let (echo, other) = (node.address("echo"), own_address());
     let neighbour = udp_client(&format!("{other}:{}", echo.port()));
+    neighbour.send_to(b"the kernel chose the port", echo).unwrap();
+    assert_eq!(neighbour.recv(&mut [0; 64]).unwrap(), 25, "others have it for something else");
+    let fixed = format!("port: {}, allowEphemeral: true", echo.port());
+    node.apply(&ECHO.replace("port: 0", &fixed)).await.unwrap();
     neighbour.send_to(b"from the same port of another node", echo).unwrap();
     eventually("it is dropped", || node.counts("echo").dropped.get("loop_guard") == Some(&1)).await;
 
     let fleet = udp_client("127.0.0.1:0");
-    node.live.set_fleet_ports(vec![fleet.local_addr().unwrap().port()]).await;
+    node.live.set_fleet_ports(vec![fleet.local_addr().unwrap()]).await;
     fleet.send_to(b"from a port of the fleet", echo).unwrap();
     eventually("it is dropped", || node.counts("echo").dropped["loop_guard"] == 2).await;
-    node.apply(&format!("{ECHO}, {{name: sink, protocol: UDP, port: 0, service: {{discard: {{}}}}}}")).await.unwrap();
+    let echoes = ECHO.replace("port: 0", &fixed);
+    node.apply(&format!("{echoes}, {{name: sink, protocol: UDP, port: 0, service: {{discard: {{}}}}}}")).await.unwrap();
     fleet.send_to(b"also after a change", echo).unwrap();
     eventually("it is dropped", || node.counts("echo").dropped["loop_guard"] == 3).await;
 

@@ -109,7 +109,7 @@ async fn send(load: &Load, address: SocketAddr, sender: u64, gate: &Gate, live: 
     let end = match (stream, load.transport) {
         (Some(Err(e)), _) => Err(e),
         (Some(Ok(stream)), _) => progress.guard(tcp::exchange(load, stream, sender, pace, &progress, told)).await,
-        (None, Transport::Tcp) => progress.guard(connect::exchange(load, address, sender, pace, &progress, told)).await,
+        (None, Transport::Tcp) => connect::exchange(load, address, sender, pace, &progress, told).await,
         (None, Transport::Udp) => udp::exchange(load, address, sender, pace, &progress, told).await,
     };
     progress.ended(end, address, told);

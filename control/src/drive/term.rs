@@ -60,9 +60,12 @@ impl Term {
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
     pub(super) async fn pass(&mut self, view: &View, inbox: &mut Inbox, absences: &mut Absences) -> Instant {
-        // Before a new listener answers anybody, the others know of it.
+        // First: nodes hear of a new port before any is told to answer there, though each by a watch of its own.
         let guarded = self.guarded.pass(view).await;
-        let pools = self.pools.pass(view).await;
+        let pools = match guarded {
+            Pass::Done(_) => self.pools.pass(view).await,
+            Pass::Again => Pass::Again,
+        };
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "an event was not stored yet");
             vec![Pass::Again]

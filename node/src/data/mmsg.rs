@@ -102,8 +102,10 @@ impl Answer {
 }
 
 /// Who sent a datagram; an IPv4 address in IPv6's clothes without them. Unspecified if the kernel does not say.
-fn peer(storage: &sockaddr_storage) -> SocketAddr {
-    match c_int::from(storage.ss_family) {
+fn peer(storage: &sockaddr_storage, told: socklen_t) -> SocketAddr {
+    // Without a length, what stands there is an earlier one's.
+    let family = if told == 0 { libc::AF_UNSPEC } else { c_int::from(storage.ss_family) };
+    match family {
         libc::AF_INET => {
             // SAFETY: the storage is as large and as aligned as any address; the kernel says which one it is.
             let peer = unsafe { &*(&raw const *storage).cast::<sockaddr_in>() };
@@ -176,7 +178,7 @@ impl Batch {
         for (place, (header, (envelope, payload))) in self.headers.iter().zip(buffers).enumerate().take(self.received) {
             let Some(bytes) = payload.get_mut(..header.msg_len as usize) else { continue };
             let truncated = header.msg_hdr.msg_flags & MSG_TRUNC != 0;
-            let peer = peer(&envelope.peer);
+            let peer = peer(&envelope.peer, header.msg_hdr.msg_namelen);
             let told = envelope.control.read(header.msg_hdr.msg_controllen);
             let Some(len) = respond(Datagram { bytes, truncated, peer, told }) else { continue };
             self.answers.push(Answer {

@@ -1,7 +1,8 @@
 //! Control messages of datagrams: which of our addresses was hit, and what else only the kernel has seen.
 //!
 //! Used by [`super::mmsg`]; [`super::socket`] asks for them, since each costs something a datagram. An answer must
-//! leave from the address that its request was sent to (RFC 1122, section 4.1.3.5), or the client does not know it; `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
+//! leave from the address that its request was sent to (RFC 1122, section 4.1.3.5), or the client does not know it;
+//! `IP_PKTINFO` and `IPV6_PKTINFO` tell that address and set it.
 
 use std::fmt;
 use std::mem::{size_of, zeroed};

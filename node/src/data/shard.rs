@@ -47,9 +47,9 @@ pub(super) struct Shard {
     pub(super) flows: Arc<Flows>,
     /// As of the last change.
     pub(super) who: RefCell<Arc<Who>>,
-    pub(super) sessions: RefCell<Sessions>,
-    /// The same as stamps say it.
+    /// `who` as stamps say it.
     stamp: RefCell<Identity>,
+    pub(super) sessions: RefCell<Sessions>,
     /// Ports at which nodes answer datagrams.
     pub(super) ports: RefCell<Arc<Ports>>,
     pub(super) ages: Cell<Ages>,

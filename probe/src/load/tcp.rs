@@ -16,6 +16,8 @@ use crate::pattern;
 
 /// Most that is read at once: as much as a node does.
 const READ_AT_ONCE: usize = 64 * 1024;
+/// Reads after which others have their turn, and the time is looked at.
+const READS_PER_TURN: usize = 64;
 
 /// Exchanges messages over `stream` as `sender` until the pace ends and all answers are there.
 pub(super) async fn exchange(
@@ -97,7 +99,8 @@ impl Talk {
 
     /// Reads what is there and compares each answer that is complete.
     fn read(&mut self, stream: &TcpStream, progress: &Progress, report: &mut Report) -> io::Result<()> {
-        while let Some(rest) = self.answers.get_mut(self.read..) {
+        for _ in 0..READS_PER_TURN {
+            let rest = self.answers.get_mut(self.read..).unwrap_or_default();
             match stream.try_read(rest) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.read += n,
@@ -108,7 +111,8 @@ impl Talk {
             for answer in self.answers.get(..whole).unwrap_or_default().chunks_exact(self.size) {
                 let Some(intended) = self.times.pop_front() else {
                     report.strays += 1;
-                    continue;
+                    // No echo: it may go on for ever.
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it sends more than it was sent"));
                 };
                 progress.answered();
                 let number = self.sent - 1 - self.times.len() as u64;

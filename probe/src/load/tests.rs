@@ -164,7 +164,7 @@ async fn a_connection_without_an_answer_is_lost() {
     load.duration = Duration::from_secs(3_600);
     let report = put(load, deaf.local_addr().unwrap(), &Arc::default()).await;
     // All that were in flight.
-    assert_eq!((report.echoes, report.lost, report.errors), (0, 12, 0));
+    assert_eq!((report.echoes, report.lost, report.errors), (0, 12, 3), "it sends nothing more, which is told");
     assert!(report.elapsed() <= 2 * load.timeout, "{report:?}");
 }
 
@@ -206,4 +206,48 @@ async fn an_open_loop_counts_from_when_a_message_was_meant_to_go() {
     // Those that were meant to go meanwhile waited as well; a closed loop would have seen one slow echo.
     assert!(report.latency(0.75) >= Duration::from_millis(25), "{report:?}");
     assert!(report.held >= 50, "{report:?}");
+}
+
+#[tokio::test]
+async fn who_talks_unasked_is_no_echo_and_holds_up_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Until it is closed.
+            thread::spawn(move || while stream.write_all(&[7; 7_000]).is_ok() {});
+        }
+    });
+    let load = Load { duration: Duration::from_secs(3_600), ..load(Transport::Tcp) };
+    let report = put(load, address, &Arc::default()).await;
+    assert_eq!((report.echoes, report.errors), (0, 3), "{report:?}");
+    assert!(report.first_error.unwrap().contains("sends more than it was sent"));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_made_anew_outlives_a_far_end_that_was_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let live = Arc::new(Live::default());
+    thread::spawn(move || {
+        let mut streams = listener.incoming().flatten();
+        // Takes them, and says nothing.
+        streams.by_ref().take(5).for_each(drop);
+        for mut stream in streams {
+            let mut buffer = [0; 100];
+            while stream.read_exact(&mut buffer).is_ok() && stream.write_all(&buffer).is_ok() {}
+        }
+    });
+    let load = Load { reconnect: true, connections: 1, duration: Duration::from_secs(3_600), ..load(Transport::Tcp) };
+    let stop = Arc::clone(&live);
+    let watched = tokio::spawn(async move {
+        while stop.answered() < 3 {
+            tokio::task::yield_now().await;
+        }
+        stop.stop();
+    });
+    let report = put(load, address, &live).await;
+    watched.await.unwrap();
+    assert_eq!((report.lost, report.errors), (5, 5), "{report:?}");
+    assert!(report.echoes >= 3 && report.sent == report.echoes + 5, "{report:?}");
 }

@@ -14,6 +14,8 @@ use super::watch::Progress;
 use super::{Load, MAX_SIZE, Report, burst};
 use crate::pattern;
 
+/// Batches of answers after which others have their turn, and the time is looked at.
+const BATCHES_PER_TURN: usize = 64;
 /// How often datagrams without an answer are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_millis(50);
 
@@ -210,7 +212,7 @@ impl Window {
     fn take(&mut self, socket: &UdpSocket, progress: &Progress, report: &mut Report) -> io::Result<()> {
         let room = self.size + 1;
         let most = self.answers.len() / room;
-        loop {
+        for _ in 0..BATCHES_PER_TURN {
             self.lens.clear();
             let tried = socket.try_io(Interest::READABLE, || {
                 burst::receive(socket, &mut self.answers, room, &mut self.lens)?;
@@ -224,10 +226,11 @@ impl Window {
             (self.answers, self.lens) = (answers, lens);
             match tried {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             }
         }
+        Ok(())
     }
 
     fn judge(&mut self, answer: &[u8], progress: &Progress, report: &mut Report) {

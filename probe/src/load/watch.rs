@@ -72,7 +72,8 @@ impl Progress {
         self.all.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runs `exchange`, but gives it up when one of its messages has waited for too long.
+    /// Runs `exchange`, but gives it up when one of its messages has waited for too long: that is its failure, besides
+    /// what it loses, since it sends nothing more.
     ///
     /// One timer for many messages: one for each would cost the client more than the message.
     pub(super) async fn guard(&self, exchange: impl Future<Output = io::Result<()>>) -> io::Result<()> {
@@ -81,21 +82,31 @@ impl Progress {
             let (waited, seen) = (self.waiting() > 0, self.own.answered());
             match timeout(self.timeout, &mut exchange).await {
                 Ok(result) => return result,
-                // Its messages are lost, which says it.
-                Err(_) if waited && self.own.answered() == seen => return Ok(()),
+                Err(_) if waited && self.own.answered() == seen => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("no answer within {:?}", self.timeout),
+                    ));
+                }
                 Err(_) => {}
             }
         }
     }
 
-    /// Tells how an exchange with `address` ended, after which no answer is waited for.
-    pub(super) fn ended(&self, how: io::Result<()>, address: SocketAddr, report: &mut Report) {
-        match how {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+    /// Tells why a connection to `address`, or a socket, failed.
+    pub(super) fn failed(&self, error: &io::Error, address: SocketAddr, report: &mut Report) {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
                 report.failed(format_args!("{address}: the far end closed the connection"));
             }
-            Err(error) => report.failed(format_args!("{address}: {}", explain(&error))),
-            Ok(()) => {}
+            _ => report.failed(format_args!("{address}: {}", explain(error))),
+        }
+    }
+
+    /// Tells how an exchange with `address` ended, after which no answer is waited for.
+    pub(super) fn ended(&self, how: io::Result<()>, address: SocketAddr, report: &mut Report) {
+        if let Err(error) = how {
+            self.failed(&error, address, report);
         }
         report.sent = self.own.sent();
         report.lost = self.waiting();

@@ -55,9 +55,8 @@ fn height(row: &[Figures]) -> f64 {
 
 fn group(svg: &mut String, (x, y): (f64, f64), case: &Figures) {
     text(svg, (x + 4.0, y + TITLE - 9.0), "t", case.case.title);
-    let base = case.servers.first().map_or(1.0, |figure| figure.cpu.median);
     for (place, figure) in case.servers.iter().enumerate() {
-        bar(svg, (x, y + TITLE + ROW * place as f64), figure, base);
+        bar(svg, (x, y + TITLE + ROW * place as f64), figure);
     }
     let (at, top) = (x + LEFT + LONGEST / CUT, y + TITLE - 2.0);
     let bottom = y + TITLE + ROW * case.servers.len() as f64 - 3.0;
@@ -65,9 +64,8 @@ fn group(svg: &mut String, (x, y): (f64, f64), case: &Figures) {
     let _ = writeln!(svg, r#"<line class="b" x1="{at}" x2="{at}" y1="{top}" y2="{bottom}"/>"#);
 }
 
-fn bar(svg: &mut String, (x, y): (f64, f64), figure: &Figure, base: f64) {
-    let ratio = figure.cpu.median / base;
-    let width = (ratio / CUT).min(1.0) * LONGEST;
+fn bar(svg: &mut String, (x, y): (f64, f64), figure: &Figure) {
+    let width = (figure.ratio.median / CUT).min(1.0) * LONGEST;
     let ours = matches!(figure.kind, Kind::Node(_));
     let (name, class) = if ours { ("n", "o") } else { ("", "r") };
     text(svg, (x + 12.0, y + 11.5), name, figure.kind.title());

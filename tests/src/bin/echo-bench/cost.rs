@@ -46,7 +46,7 @@ fn children(pid: u32) -> Result<Vec<u32>, Failure> {
     Ok(told.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
 }
 
-/// The same of the calling thread.
+/// Processor time of the calling thread.
 pub(crate) fn own_cpu() -> Result<Duration, Failure> {
     Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
 }

@@ -107,6 +107,10 @@ fn judge(result: &Result, log: &Log, plan: &Plan) -> Verdict {
         println!("FAILED: {fault}");
     }
     println!("\nwritten: {}/bench.json and bench.svg", plan.out.display());
+    if targets.is_empty() && result.features.is_empty() {
+        println!("nothing was measured: --only names no part");
+        return Verdict::Faulty;
+    }
     match targets.iter().filter(|target| !target.is_met()).count() {
         _ if !log.faults.is_empty() => Verdict::Faulty,
         0 => Verdict::Met,

@@ -29,7 +29,8 @@ impl Limits {
     /// It was not.
     pub(super) fn check(&self, load: &Load, all: &Report) -> Result<(), Failure> {
         let mut beyond = Vec::new();
-        if all.errors > 0 {
+        // One that is made anew costs its message, which is lost.
+        if all.errors > 0 && !load.reconnect {
             let what = if load.transport == Transport::Udp { "socket" } else { "connection" };
             let first = all.first_error.as_deref().unwrap_or_default();
             beyond.push(format!("{} failed, the first to {first}", count(all.errors, what)));

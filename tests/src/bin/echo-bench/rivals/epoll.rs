@@ -2,12 +2,12 @@
 //!
 //! What others are measured by. It must stay as small as it is.
 
-use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::SockRef;
 
 use super::{ANY_PORT, BUFFER, tell};
 use crate::Failure;
@@ -18,11 +18,14 @@ const EVENTS: usize = 256;
 pub(super) fn serve() -> Result<(), Failure> {
     let listener = TcpListener::bind(ANY_PORT)?;
     listener.set_nonblocking(true)?;
+    // Connections inherit it.
+    SockRef::from(&listener).set_tcp_nodelay(true)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let listening = listener.as_raw_fd() as u64;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, listening))?;
     tell("tcp", listener.local_addr()?);
-    let mut connections: HashMap<u64, TcpStream> = HashMap::new();
+    // By descriptor.
+    let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut buffer = vec![0; BUFFER];
     let mut events = vec![EpollEvent::empty(); EVENTS];
     loop {
@@ -31,16 +34,18 @@ pub(super) fn serve() -> Result<(), Failure> {
             if event.data() == listening {
                 while let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(true)?;
-                    stream.set_nodelay(true)?;
-                    let id = stream.as_raw_fd() as u64;
-                    epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
-                    connections.insert(id, stream);
+                    let place = stream.as_raw_fd() as usize;
+                    epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
+                    connections.resize_with(connections.len().max(place + 1), || None);
+                    if let Some(of) = connections.get_mut(place) {
+                        *of = Some(stream);
+                    }
                 }
-            } else if let Some(stream) = connections.get_mut(&event.data())
-                && echo(stream, &mut buffer).is_err()
+            } else if let Some(place) = connections.get_mut(event.data() as usize)
+                && place.as_mut().is_none_or(|stream| echo(stream, &mut buffer).is_err())
             {
                 // Closed with it, which also ends its events.
-                connections.remove(&event.data());
+                *place = None;
             }
         }
     }

@@ -1,4 +1,5 @@
 """An echo server with a thread for each connection. Run by echo-bench; ends with its standard input."""
+import socket
 import socketserver
 import sys
 import threading
@@ -6,6 +7,7 @@ import threading
 
 class Echo(socketserver.BaseRequestHandler):
     def handle(self):
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while data := self.request.recv(65536):
             self.request.sendall(data)
 

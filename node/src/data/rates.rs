@@ -4,135 +4,25 @@
 //! has read. Shared by all shards without a lock: a source has one of [`PLACES`] atomic cells, so that nothing here grows
 //! with what peers send. Sources that fall into one cell share its rate: a collision only limits more. It must never
 //! admit more than a rate times the time, and one burst; over TCP, and one read of each shard.
-//!
-//! A cell is the generic cell rate algorithm (ITU-T I.371): the time at which all that was admitted would have come, had
-//! it come at the rate.
+
+mod cell;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use echo_proto::backoff::random_below;
 use echo_proto::spec::{LimitsPlan, Protocol, RatePlan};
 
 use super::flows::Moment;
 use super::order::SocketId;
 use super::source::{PLACES, Place};
+use cell::{Pair, Rates, TICKS_PER_SECOND};
 
-/// A cell's clock: ticks since the host's start, 16 in a nanosecond, so that a rate of 1 Gbit/s is exact to a thousandth
-/// for 64 bytes, and that it wraps after 36 years.
-const TICKS_PER_SECOND: u64 = 16_000_000_000;
-/// The part of a second whose worth may come at once.
-const BURST: u64 = 10;
-/// What may always come at once, whatever the rate: one message of any size.
-const ONE_MESSAGE: u64 = 1;
-const LONGEST_READ: u64 = 65_536;
-
-/// A rate, as the cells count it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rate {
-    per_second: u64,
-    /// How far a cell may be ahead of time.
-    ahead: u64,
-}
-
-impl Rate {
-    /// Of `per_second` units, at least `at_once` of which may always come together.
-    fn new(per_second: u64, at_once: u64) -> Self {
-        let mut rate = Self { per_second: per_second.max(1), ahead: 0 };
-        rate.ahead = rate.ticks((per_second / BURST).max(at_once));
-        rate
-    }
-
-    /// The time that so many units take; rounded up, so that a rate is rather missed than exceeded.
-    fn ticks(self, units: u64) -> u64 {
-        match units.checked_mul(TICKS_PER_SECOND) {
-            Some(ticks) => ticks.div_ceil(self.per_second),
-            // Rates above 11.5 GB/s, or more units than ever come.
-            None => {
-                let ticks = (u128::from(units) * u128::from(TICKS_PER_SECOND)).div_ceil(u128::from(self.per_second));
-                ticks.try_into().unwrap_or(u64::MAX)
-            }
-        }
-    }
-}
-
-/// When all that was admitted would have come at the rate.
-#[derive(Debug, Default)]
-struct Cell(AtomicU64);
-
-impl Cell {
-    /// Counts so many units if they are within the rate; returns whether they are.
-    fn admit(&self, rate: Rate, units: u64, now: u64) -> bool {
-        let (cost, most) = (rate.ticks(units), now.saturating_add(rate.ahead));
-        let next = |due: u64| due.max(now).checked_add(cost).filter(|next| *next <= most);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
-    }
-
-    /// Counts units that have come already.
-    fn charge(&self, rate: Rate, units: u64, now: u64) {
-        let cost = rate.ticks(units);
-        // Never refused.
-        let _ =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| Some(due.max(now).saturating_add(cost)));
-    }
-
-    /// After how long more may come.
-    fn over(&self, rate: Rate, now: u64) -> u64 {
-        self.0.load(Ordering::Relaxed).saturating_sub(now.saturating_add(rate.ahead))
-    }
-}
-
-/// What was admitted of messages and of bytes.
-#[derive(Debug, Default)]
-struct Pair {
-    messages: Cell,
-    bytes: Cell,
-}
-
-/// The rates of messages and of bytes of one thing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Rates {
-    messages: Option<Rate>,
-    bytes: Option<Rate>,
-}
-
-impl Rates {
-    fn new(plan: RatePlan) -> Self {
-        Self {
-            messages: plan.messages.map(|rate| Rate::new(rate, ONE_MESSAGE)),
-            bytes: plan.bytes.map(|rate| Rate::new(rate, LONGEST_READ)),
-        }
-    }
-
-    fn none(&self) -> bool {
-        self.messages.is_none() && self.bytes.is_none()
-    }
-
-    /// What is refused for its bytes has taken its place among the messages.
-    fn admit(&self, pair: &Pair, bytes: u64, now: u64) -> bool {
-        self.messages.is_none_or(|rate| pair.messages.admit(rate, 1, now))
-            && self.bytes.is_none_or(|rate| pair.bytes.admit(rate, bytes, now))
-    }
-
-    fn charge(&self, pair: &Pair, bytes: u64, now: u64) {
-        if let Some(rate) = self.messages {
-            pair.messages.charge(rate, 1, now);
-        }
-        if let Some(rate) = self.bytes {
-            pair.bytes.charge(rate, bytes, now);
-        }
-    }
-
-    fn over(&self, pair: &Pair, now: u64) -> u64 {
-        let messages = self.messages.map_or(0, |rate| pair.messages.over(rate, now));
-        messages.max(self.bytes.map_or(0, |rate| pair.bytes.over(rate, now)))
-    }
-}
-
-/// What the sources of a node have sent, over all its listeners and shards: 512 KiB for either kind of rate.
+/// What the sources of a node have sent, over all its listeners and shards: 1.5 MiB.
 struct Sources(Box<[Pair]>);
 
 impl Default for Sources {
@@ -230,6 +120,36 @@ impl Limiter {
         let source = if bounds.source.none() { None } else { self.sources.pair(place) };
         Turn { bounds, source, listener: &self.listener, now: ticks(now) }
     }
+
+    /// Counts a connection of `source`, which is at `place`, among those that wait.
+    pub(crate) fn queue(&self, source: IpAddr, place: Place) -> Waiting {
+        let of_source = (!self.bounds(source).source.none()).then(|| (Arc::clone(&self.sources), place));
+        let waiting = Waiting { of_source, listener: Arc::clone(&self.listener) };
+        waiting.each(|count| count.fetch_add(1, Ordering::Relaxed));
+        waiting
+    }
+}
+
+/// A connection that waits, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    of_source: Option<(Arc<Sources>, Place)>,
+    listener: Arc<Pair>,
+}
+
+impl Waiting {
+    fn each(&self, change: impl Fn(&AtomicU32) -> u32) {
+        let of_source = self.of_source.as_ref().and_then(|(sources, place)| sources.pair(*place));
+        for pair in of_source.into_iter().chain([&*self.listener]) {
+            change(&pair.waiting);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.each(|count| count.fetch_sub(1, Ordering::Relaxed));
+    }
 }
 
 /// The rates of a connection, at one moment.
@@ -244,9 +164,21 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// How long not to take more; `None`: something may be taken now.
     pub(crate) fn over(&self) -> Option<Duration> {
-        let source = self.source.map_or(0, |pair| self.bounds.source.over(pair, self.now));
-        let ticks = source.max(self.bounds.listener.over(self.listener, self.now));
-        (ticks > 0).then(|| Duration::from_nanos(ticks.div_ceil(TICKS_PER_SECOND / 1_000_000_000)))
+        let ticks = self.of_source(|rates, pair| rates.over(pair, self.now));
+        let ticks = ticks.max(self.bounds.listener.over(self.listener, self.now));
+        (ticks > 0).then(|| time(ticks))
+    }
+
+    /// When to ask again: after that, and at a time of its own among those that wait ([`Limiter::queue`]), or all would
+    /// come back for what is room for one.
+    pub(crate) fn again(&self) -> Option<Duration> {
+        let over = self.over()?;
+        let spread = self.of_source(Rates::spread).max(self.bounds.listener.spread(self.listener));
+        Some(over.saturating_add(time(random_below(usize::try_from(spread).unwrap_or(usize::MAX)) as u64)))
+    }
+
+    fn of_source(&self, ticks: impl Fn(Rates, &Pair) -> u64) -> u64 {
+        self.source.map_or(0, |pair| ticks(self.bounds.source, pair))
     }
 
     /// Counts what was taken. Who asked [`Self::over`] before has taken one message too much at most.
@@ -256,6 +188,10 @@ impl Turn<'_> {
         }
         self.bounds.listener.charge(self.listener, bytes as u64, self.now);
     }
+}
+
+fn time(ticks: u64) -> Duration {
+    Duration::from_nanos(ticks.div_ceil(TICKS_PER_SECOND / 1_000_000_000))
 }
 
 fn ticks(now: Moment) -> u64 {

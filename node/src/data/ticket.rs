@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::flows::Moment;
 use super::gate::Seat;
 use super::listener::{Listener, Served};
-use super::rates::{Limiter, Turn};
+use super::rates::{Limiter, Turn, Waiting};
 use super::reason::{End, Refusal};
 use super::shard::Shard;
 use super::source::Place;
@@ -81,6 +81,11 @@ impl Ticket {
     /// What `limiter` means for it at this moment; `None` before it is known whose it is.
     pub(super) fn turn<'a>(&self, limiter: &'a Limiter) -> Option<Turn<'a>> {
         Some(limiter.turn(self.peer.ip(), self.seat.as_ref()?.place(), Moment::now()))
+    }
+
+    /// Counts it among those that wait for `limiter`; `None` before it is known whose it is.
+    pub(super) fn queue(&self, limiter: &Limiter) -> Option<Waiting> {
+        Some(limiter.queue(self.peer.ip(), self.seat.as_ref()?.place()))
     }
 
     /// Counts bytes towards the rates that hold by now.

@@ -1,8 +1,12 @@
 //! What the rates let through, at times of our choice.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+
 use proptest::prelude::*;
 
+use super::cell::{BURST, Cell, LONGEST_READ, ONE_MESSAGE, Rate};
 use super::*;
 
 const HERE: &str = "127.0.0.1";
@@ -109,6 +113,34 @@ fn what_was_sent_counts_for_as_long_as_the_rates_are_the_same() {
     assert_eq!(let_through(100, 20), [0, 0], "sources may send more, to a listener that may not have it");
     assert_eq!(let_through(100, 200), [0, 0], "which they have sent nevertheless");
     assert_eq!(let_through(200, 400), [20, 20], "and a higher rate holds at once");
+}
+
+/// Connections that always have something to send, at a listener of 1,000 messages a second, for one second of theirs.
+#[test]
+fn those_that_wait_come_back_one_by_one() {
+    const CONNECTIONS: u64 = 2_000;
+    let limiter = limiter(&plan([None, None], [Some(1_000), None])).unwrap();
+    let (source, place) = (THERE.parse().unwrap(), Place::of(THERE.parse().unwrap()));
+    let mut queued: Vec<_> = (0..CONNECTIONS).map(|_| limiter.queue(source, place)).collect();
+    // Each by when it asks again.
+    let mut waits: BTreeSet<(u64, u64)> = (0..CONNECTIONS).map(|connection| (0, connection)).collect();
+    let (mut asked, mut sent) = (0, 0);
+    while let Some((now, connection)) = waits.pop_first().filter(|(now, _)| *now < 1_000_000_000) {
+        asked += 1;
+        let turn = limiter.turn(source, place, at(now));
+        let again = turn.again().map_or(0, |again| u64::try_from(again.as_nanos()).unwrap());
+        if again == 0 {
+            turn.charge(64);
+            sent += 1;
+        }
+        waits.insert((now + again, connection));
+    }
+    assert!((900..=1_101).contains(&sent), "{sent}: all that the rate has room for, and a burst");
+    assert!(asked < 3 * sent + 2 * CONNECTIONS, "{asked} looks for {sent} messages");
+    queued.truncate(1);
+    let turn = limiter.turn(source, place, at(1_000_000_000));
+    turn.charge(64);
+    assert!(turn.again().is_none_or(|again| again <= Duration::from_millis(2)), "who is alone waits for nobody");
 }
 
 proptest! {

@@ -50,6 +50,12 @@ impl Connection {
         self.ticket.turn(&limiter)?.over()
     }
 
+    /// When it may ask again, by the rates that hold now.
+    fn again(&self) -> Option<Duration> {
+        let limiter = self.ticket.limiter()?;
+        self.ticket.turn(&limiter)?.again()
+    }
+
     /// Waits until more may be taken. For as long as its rates ask for, but not for a peer that may be gone: whose side is
     /// closed with bytes unread becomes idle.
     ///
@@ -57,7 +63,8 @@ impl Connection {
     /// The peer's end, such as a reset.
     pub(super) async fn wait(&self) -> io::Result<()> {
         self.ticket.served.slot.paced.add(1);
-        while let Some(over) = self.over() {
+        let _counted = self.ticket.limiter().and_then(|limiter| self.ticket.queue(&limiter));
+        while let Some(over) = self.again() {
             self.ticket.activity.hold(!self.peer_has_closed().await);
             if timeout(over.min(LOOK_PERIOD), self.stream.ready(Interest::ERROR)).await.is_ok() {
                 return Err(self.stream.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));

@@ -226,17 +226,17 @@ fn ask_for_destination(socket: &Socket, address: IpAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the kernel to tell of each datagram when it came, with which TTL and which traffic class. Asked for by whoever
-/// tells clients, since each costs something a datagram.
-pub(super) fn ask_for_envelope(socket: &impl AsFd, address: IpAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+/// Has the kernel tell of each datagram when it came, with which TTL and which traffic class, or no longer. Asked for by
+/// whoever tells clients, since each costs something a datagram.
+pub(super) fn ask_for_envelope(socket: &impl AsFd, address: IpAddr, ask: bool) -> io::Result<()> {
+    setsockopt(socket, sockopt::ReceiveTimestampns, &ask)?;
     if address.is_ipv6() {
-        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
-        setsockopt(socket, sockopt::Ipv6RecvTClass, &true)?;
+        setsockopt(socket, sockopt::Ipv6RecvHopLimit, &ask)?;
+        setsockopt(socket, sockopt::Ipv6RecvTClass, &ask)?;
     }
     if address.is_ipv4() || address.is_unspecified() {
-        setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
-        setsockopt(socket, sockopt::IpRecvTos, &true)?;
+        setsockopt(socket, sockopt::Ipv4RecvTtl, &ask)?;
+        setsockopt(socket, sockopt::IpRecvTos, &ask)?;
     }
     Ok(())
 }

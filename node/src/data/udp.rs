@@ -5,6 +5,7 @@
 //! itself: system calls of ours are not in the runtime's budget, so a busy socket steps back after
 //! [`BATCHES_PER_TURN`].
 
+mod endpoint;
 mod stamped;
 
 use std::cell::Cell;
@@ -15,7 +16,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use echo_proto::stamp::Kind;
-use nix::sys::socket::{getsockopt, sockopt};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -31,7 +31,7 @@ use super::reason::Drop;
 use super::service;
 use super::shard::Shard;
 use super::socket::MAX_QUEUED;
-use super::syscall;
+use endpoint::Endpoint;
 use stamped::Stamped;
 
 /// Full batches that a socket may take before it lets others have their turn.
@@ -42,43 +42,6 @@ const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often the kernel is asked what it dropped.
 const DROPS_PERIOD: Duration = Duration::from_secs(1);
-
-/// A socket, and where it is bound to.
-struct Endpoint {
-    socket: UdpSocket,
-    address: SocketAddr,
-    /// Whether the kernel tells how each datagram came.
-    asked: Cell<bool>,
-    /// Whether the kernel knows how to cut datagrams from one message ...
-    cuts: bool,
-    /// ... and has not refused to since it was asked what it dropped.
-    together: Cell<bool>,
-    lost: Lost,
-}
-
-impl Endpoint {
-    fn new(socket: UdpSocket) -> Self {
-        // The kernel knows the address of every socket that is bound; of any other, nothing is let through as local.
-        let address = socket.local_addr().unwrap_or_else(|_| (Ipv4Addr::UNSPECIFIED, 0).into());
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        // A kernel that does not know would send the whole message as one datagram.
-        let cuts = getsockopt(&socket, sockopt::UdpGsoSegment).is_ok();
-        Self { socket, address, asked: Cell::new(false), cuts, together: Cell::new(cuts), lost: Lost::default() }
-    }
-
-    /// Counts what the kernel dropped since it was asked last.
-    fn count_lost(&self, served: &Served, shard: &Shard) {
-        // An old kernel does not tell.
-        let Ok(count) = syscall::drops(self.socket.as_fd()) else { return };
-        match self.lost.since(count) {
-            0 => {}
-            new => {
-                served.slot.dropped.add(Drop::ReceiveBuffer, new);
-                shard.sessions.borrow_mut().overflowed(self.address, new);
-            }
-        }
-    }
-}
 
 /// Answers until `stop` is told or dropped, then answers what is queued and closes.
 pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Shard>, mut stop: oneshot::Receiver<()>) {
@@ -91,7 +54,7 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             _ = &mut stop => break,
             _ = ask.tick() => {
                 end.count_lost(&listener.served(), &shard);
-                end.together.set(end.cuts);
+                end.rest();
                 continue;
             }
             ready = end.socket.readable() => if ready.is_err() { return },
@@ -251,33 +214,6 @@ fn admit(
     }
     let within = |limiter: &Limiter| limiter.admit(datagram.peer.ip(), datagram.bytes.len(), now);
     if served.limiter.as_ref().is_none_or(within) { Ok(()) } else { Err(Drop::RateLimit) }
-}
-
-/// What the kernel has told about datagrams that it dropped before we could take them.
-#[derive(Debug, Default)]
-struct Lost {
-    /// Its count, which wraps.
-    told: Cell<u32>,
-    /// Those that may be younger than what is queued.
-    fresh: Cell<u64>,
-}
-
-impl Lost {
-    /// How many are new, now that the kernel counts `count`.
-    fn since(&self, count: u32) -> u64 {
-        let new = u64::from(count.wrapping_sub(self.told.replace(count)));
-        self.fresh.set(self.fresh.get() + new);
-        new
-    }
-
-    /// The queue is empty: what is told so far is older than all that comes.
-    fn settle(&self) {
-        self.fresh.set(0);
-    }
-
-    fn fresh(&self) -> u64 {
-        self.fresh.get()
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn told(bound: &str, client: &UdpSocket, host: &str) -> Option<(Told, SocketAddr
     let group = Group::bind(Protocol::Udp, bound.parse().unwrap(), 1, Claim::Free).ok()?;
     let address = group.address();
     let Some(NewSocket::Udp(socket)) = group.into_sockets().next() else { return None };
-    ask_for_envelope(&socket, address.ip()).unwrap();
+    ask_for_envelope(&socket, address.ip(), true).unwrap();
     client.send_to(b"what is seen", (host, address.port())).unwrap();
     let (mut batch, mut seen) = (Batch::new(), None);
     while batch.receive(socket.as_fd()).is_err() {}

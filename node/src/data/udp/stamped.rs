@@ -1,7 +1,7 @@
 //! Stamped requests among the datagrams of a batch.
 //!
 //! Used by [`super`] for listeners that echo. A batch without one costs a comparison a datagram; the first one has the
-//! socket ask the kernel what it saw of each ([`ask_for_envelope`]).
+//! socket ask the kernel what it saw of each ([`Endpoint::ask`]), until none came for a while.
 
 use std::ops::Range;
 
@@ -14,7 +14,6 @@ use super::super::mmsg::Datagram;
 use super::super::reason::Drop;
 use super::super::sessions::Key;
 use super::super::shard::Shard;
-use super::super::socket::ask_for_envelope;
 use super::super::stamped;
 use super::Endpoint;
 
@@ -55,10 +54,7 @@ impl<'a> Stamped<'a> {
         let key = Key::of(&request, Protocol::Udp, self.end.address);
         stamped::answer(datagram.bytes, &request, &arrival, key, &by, sessions, self.end.lost.fresh());
         self.answers.push((place, key));
-        if !self.end.asked.replace(true) {
-            // A kernel that does not tell leaves us our own time.
-            let _ = ask_for_envelope(&self.end.socket, self.end.address.ip());
-        }
+        self.end.ask();
         Some(datagram.bytes.len())
     }
 

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use echo_proto::spec::ServicePlan;
 use echo_proto::stamp::{Answer, Request, STAMP_BYTES};
+use nix::sys::socket::{getsockopt, sockopt};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{sleep, timeout};
 
 use super::super::pktinfo::Told;
 use super::super::slot::Slot;
+use super::endpoint::{ASKED_PERIODS, Lost};
 use super::*;
 
 /// More than the receive buffer of [`Setup`] holds.
@@ -232,4 +234,23 @@ fn the_kernels_count_of_losses_may_wrap() {
     assert_eq!(lost.fresh(), 4, "all of them, until the queue was empty");
     lost.settle();
     assert_eq!(lost.fresh(), 0);
+}
+
+#[tokio::test]
+async fn what_only_stamps_need_is_asked_of_the_kernel_while_they_come() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let end = Endpoint::new(socket);
+    let asked = || getsockopt(&end.socket, sockopt::ReceiveTimestampns).unwrap();
+    assert!(!asked());
+    end.ask();
+    (1..ASKED_PERIODS).for_each(|_| end.rest());
+    assert!(asked());
+    end.ask();
+    (1..ASKED_PERIODS).for_each(|_| end.rest());
+    assert!(asked(), "counted from the last one");
+    end.rest();
+    assert!(!asked());
+    end.rest();
+    end.ask();
+    assert!(asked());
 }

@@ -187,18 +187,20 @@ impl Chief {
             }
             self.close(|id| !kept.contains(&id)).await?;
         } else {
-            prepared.into_iter().for_each(|prepared| self.undo(prepared));
+            for prepared in prepared {
+                self.undo(prepared).await;
+            }
         }
         drop(done);
         Ok(())
     }
 
     /// Closes a new socket that is not to serve; the listener that it was to follow takes what has come.
-    fn undo(&self, Prepared { socket, predecessor, .. }: Prepared) {
+    async fn undo(&self, Prepared { socket, predecessor, .. }: Prepared) {
         let Some((listener, _)) = predecessor.and_then(|id| self.listeners.get(&id)) else { return };
         match socket {
             Some(Ready::Tcp(socket)) => accept::take_queued(socket, listener, &self.shard),
-            Some(Ready::Udp(socket)) => udp::close(socket, &listener.served(), &self.shard),
+            Some(Ready::Udp(socket)) => udp::close(socket, &listener.served(), &self.shard).await,
             None => {}
         }
     }

@@ -40,6 +40,9 @@ pub(super) const BATCHES_PER_TURN: usize = 8;
 const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
 /// Pause after an error of the kernel that is not about a datagram, such as no memory.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long a datagram may be on its way from the kernel's choice of a socket to the socket's queue: microseconds, if
+/// nothing holds it up.
+const SETTLING: Duration = Duration::from_millis(2);
 /// How often the kernel is asked what it dropped.
 const DROPS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -65,20 +68,21 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
-    close_endpoint(&end, &listener.served(), &shard);
+    close_endpoint(&end, &listener.served(), &shard).await;
 }
 
 /// Answers what is queued, counts what the queue had no room for, and closes.
-pub(super) fn close(socket: UdpSocket, served: &Served, shard: &Shard) {
-    close_endpoint(&Endpoint::new(socket), served, shard);
+pub(super) async fn close(socket: UdpSocket, served: &Served, shard: &Shard) {
+    close_endpoint(&Endpoint::new(socket), served, shard).await;
 }
 
-fn close_endpoint(end: &Endpoint, served: &Served, shard: &Shard) {
-    let batch = &mut *shard.batch.borrow_mut();
-    answer_queued(end, batch, served, shard);
-    // Between the last look into the queue and the close one more could slip in, unseen.
+async fn close_endpoint(end: &Endpoint, served: &Served, shard: &Shard) {
+    answer_queued(end, &mut shard.batch.borrow_mut(), served, shard);
+    // Between the last look into the queue and the close one more could slip in, unseen: also one for which the kernel
+    // had found this socket before it was deaf.
     if deafen(&end.socket).is_ok() {
-        answer_queued(end, batch, served, shard);
+        tokio::time::sleep(SETTLING).await;
+        answer_queued(end, &mut shard.batch.borrow_mut(), served, shard);
     }
     end.count_lost(served, shard);
 }

@@ -202,7 +202,7 @@ fn a_deaf_socket_leaves_datagrams_to_others_and_still_answers() {
     assert_eq!(wide.recv(&mut [0; 9]).unwrap(), 5, "the socket beside it gets what is new");
     let shard = Shard::new(Arc::default(), Arc::default());
     let served = Served::of(ServicePlan::Echo { max_read: 1, once: false }, Arc::default());
-    close(narrow, &served, &shard);
+    runtime.block_on(close(narrow, &served, &shard));
     assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (6, target), "what came before is answered");
 }
 

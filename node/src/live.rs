@@ -26,9 +26,7 @@ use tokio::time::Instant;
 pub use crate::data::clock::ClockError;
 pub use crate::data::counters::Counters;
 use crate::data::gate::Gate;
-use crate::data::guard::Guard;
-use crate::data::order::{Change, ListenerOrder, Order};
-use crate::data::ranges::Ranges;
+use crate::data::order::{Change, Order};
 use crate::data::rates::Cells;
 pub use crate::data::socket::Buffers;
 use crate::data::syscall;
@@ -151,7 +149,7 @@ impl Live {
         let mut answers = Vec::with_capacity(self.threads.count());
         let ports = self.answering.ports(&Answering::of(plan, &prepared.sockets));
         let mut told = Ok(());
-        for (shard, listeners) in self.orders(plan, prepared).into_iter().enumerate() {
+        for (shard, listeners) in prepared.orders(plan, self.threads.count(), &self.counters).into_iter().enumerate() {
             let ((ready, answer), (go, word), (done, finished)) =
                 (oneshot::channel(), oneshot::channel(), oneshot::channel());
             let (who, ports) = (Arc::clone(who), Arc::clone(&ports));
@@ -188,36 +186,6 @@ impl Live {
         {
             self.undo(steps).await;
         }
-    }
-
-    /// What each shard is told: all listeners, and its own of the new sockets.
-    fn orders(&self, plan: &Plan, prepared: &mut Prepared) -> Vec<Vec<ListenerOrder>> {
-        let mut orders: Vec<Vec<ListenerOrder>> = (0..self.threads.count()).map(|_| Vec::new()).collect();
-        for (listener, socket) in plan.listeners.iter().zip(&prepared.sockets) {
-            let Some(socket) = socket else { continue };
-            let new = prepared.new.remove(&socket.id);
-            let predecessor = new.as_ref().and_then(|new| new.predecessor);
-            let mut new = new.map(|new| new.group.into_sockets());
-            let (address, cells) = (socket.bound().address.ip(), &prepared.cells);
-            let limiter = cells.limiter(socket.id, &plan.limits, listener.protocol, address);
-            let guard = Arc::new(Guard::new(&listener.guard));
-            let balancers = listener.balancers.as_deref().map(|from| Arc::new(Ranges::new(from)));
-            let slots = self.counters.slots(socket.identity());
-            for (order, slot) in orders.iter_mut().zip(slots) {
-                order.push(ListenerOrder {
-                    id: socket.id,
-                    socket: new.as_mut().and_then(Iterator::next),
-                    predecessor,
-                    service: listener.service.clone(),
-                    limiter: limiter.clone(),
-                    guard: Arc::clone(&guard),
-                    max_datagram: plan.limits.max_datagram,
-                    balancers: balancers.clone(),
-                    slot,
-                });
-            }
-        }
-        orders
     }
 
     /// From now on no datagram is served that comes from one of these sockets, where the fleet answers; of the unspecified

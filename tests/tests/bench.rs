@@ -57,6 +57,15 @@ fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn a_part_that_there_is_not_is_no_success() {
+    let dir = tools::scratch("bench");
+    let (output, json) = bench(&dir, &binaries(), &dir, &["--only", "tpc-64", "--idle", "0", "--minutes", "0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("nothing was measured: --only names no part"), "{}", told(&output));
+    assert_eq!(json["cases"].as_array().map(Vec::len), Some(0), "{json}");
+}
+
+#[test]
 fn every_rival_of_every_case_is_measured_or_told_as_left_out() {
     let dir = tools::scratch("bench");
     let fortio = tools::workspace().join("target/tools/bin");

@@ -1,4 +1,4 @@
-//! From a plan to sockets: which go on, which are new, and binding the new ones.
+//! From a plan to sockets and orders: which go on, which are new, binding the new ones, and what shards are told of all.
 //!
 //! Called by [`super::Live::apply`]. It must never touch a socket that is in use. But a new socket may take traffic of
 //! one in use, where an address of the same port is changed: such a [`Claim::Successor`] is bound last, and when the
@@ -7,15 +7,18 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use echo_proto::ids::ListenerName;
 use echo_proto::spec::{self, ListenerPlan, Plan, Protocol};
 
 use super::{ApplyError, Bound};
-use crate::data::counters::Identity;
-use crate::data::order::SocketId;
+use crate::data::counters::{Counters, Identity};
+use crate::data::guard::Guard;
+use crate::data::order::{ListenerOrder, SocketId};
 use crate::data::owner::{self, Inode};
+use crate::data::ranges::Ranges;
 use crate::data::rates::Cells;
 use crate::data::socket::{Buffers, Claim, Group};
 
@@ -106,6 +109,36 @@ pub(super) fn prepare(plan: &Plan, default: IpAddr, old: &[Socket], shards: usiz
 }
 
 impl Prepared {
+    /// What each shard is told: all listeners, and its own of the new sockets.
+    pub(super) fn orders(&mut self, plan: &Plan, shards: usize, counters: &Counters) -> Vec<Vec<ListenerOrder>> {
+        let mut orders: Vec<Vec<ListenerOrder>> = (0..shards).map(|_| Vec::new()).collect();
+        for (listener, socket) in plan.listeners.iter().zip(&self.sockets) {
+            let Some(socket) = socket else { continue };
+            let new = self.new.remove(&socket.id);
+            let predecessor = new.as_ref().and_then(|new| new.predecessor);
+            let mut new = new.map(|new| new.group.into_sockets());
+            let (address, cells) = (socket.bound().address.ip(), &self.cells);
+            let limiter = cells.limiter(socket.id, &plan.limits, listener.protocol, address);
+            let guard = Arc::new(Guard::new(&listener.guard));
+            let balancers = listener.balancers.as_deref().map(|from| Arc::new(Ranges::new(from)));
+            let slots = counters.slots(socket.identity());
+            for (order, slot) in orders.iter_mut().zip(slots) {
+                order.push(ListenerOrder {
+                    id: socket.id,
+                    socket: new.as_mut().and_then(Iterator::next),
+                    predecessor,
+                    service: listener.service.clone(),
+                    limiter: limiter.clone(),
+                    guard: Arc::clone(&guard),
+                    max_datagram: plan.limits.max_datagram,
+                    balancers: balancers.clone(),
+                    slot,
+                });
+            }
+        }
+        orders
+    }
+
     /// Binds all, then listens; stops at the first that fails.
     fn grant(&mut self, wishes: &[Wish<'_>], old: &[Socket], shards: usize) -> Result<(), ApplyError> {
         let mut ours: HashSet<Inode> = old.iter().flat_map(|socket| &socket.inodes).copied().collect();

@@ -214,3 +214,17 @@ fn a_full_send_buffer_is_told_and_not_waited_for() {
     batch.send(own.as_fd(), &Cell::new(false), |sent| told.push(sent));
     assert_eq!(told, [Sent::Lost { datagrams: 3, cause: Drop::SendBuffer }]);
 }
+
+#[test]
+fn whom_the_kernel_does_not_name_is_nobody() {
+    // SAFETY: numbers, for which zero is a value.
+    let mut storage: sockaddr_storage = unsafe { zeroed() };
+    storage.ss_family = libc::AF_INET as _;
+    let named = size_of::<sockaddr_in>() as socklen_t;
+    assert_eq!(peer(&storage, named), "0.0.0.0:0".parse().unwrap());
+    // SAFETY: the storage is as large and as aligned as any address.
+    let earlier = unsafe { &mut *(&raw mut storage).cast::<sockaddr_in>() };
+    (earlier.sin_addr.s_addr, earlier.sin_port) = (u32::from_ne_bytes([192, 0, 2, 1]), 7_u16.to_be());
+    assert_eq!(peer(&storage, named), "192.0.2.1:7".parse().unwrap());
+    assert_eq!(peer(&storage, 0), "0.0.0.0:0".parse().unwrap(), "not who sent an earlier one");
+}

@@ -129,6 +129,18 @@ pub fn alive(process: u32) -> bool {
     state.is_some_and(|state| state != 'Z')
 }
 
+/// Resident memory of a process, in KiB.
+///
+/// # Errors
+/// When there is no such process, or it tells no such figure.
+pub fn rss_kib(process: u32) -> std::io::Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| std::io::Error::other(format!("{path} tells no VmRSS")))
+}
+
 /// Living processes whose command line names this folder: all that a test started in it.
 pub fn naming(dir: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("there is /proc").flatten();

@@ -7,22 +7,23 @@ use std::fmt;
 use std::path::Path;
 
 use echo_tests::Cluster;
+use echo_tests::process::rss_kib;
 
 use super::schedule::SPARED;
 
 /// More open files than before that are no leak: connections that end, telemetry that is being read.
 const FILES: usize = 16;
 /// More memory than before that is no leak, in KiB: allocators keep what a busy time needed.
-const MEMORY: usize = 32 * 1024;
+const MEMORY: u64 = 32 * 1024;
 
 /// What they hold.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Census {
     node: u32,
     node_files: usize,
-    node_memory: usize,
+    node_memory: u64,
     control_files: usize,
-    control_memory: usize,
+    control_memory: u64,
 }
 
 impl Census {
@@ -32,9 +33,9 @@ impl Census {
         Self {
             node,
             node_files: files(node),
-            node_memory: memory(node),
+            node_memory: rss_kib(node).unwrap_or_default(),
             control_files: files(control),
-            control_memory: memory(control),
+            control_memory: rss_kib(control).unwrap_or_default(),
         }
     }
 
@@ -74,11 +75,4 @@ pub(super) fn assert_no_panic(dir: &Path) {
 
 fn files(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-/// In KiB.
-fn memory(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }

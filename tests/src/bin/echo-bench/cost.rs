@@ -1,4 +1,4 @@
-//! What a process has cost so far: CPU time, memory, file descriptors.
+//! What a process has cost so far: CPU time and file descriptors.
 
 use std::fs;
 use std::time::Duration;
@@ -49,14 +49,6 @@ fn children(pid: u32) -> Result<Vec<u32>, Failure> {
 /// Processor time of the calling thread.
 pub(crate) fn own_cpu() -> Result<Duration, Failure> {
     Ok(ClockId::CLOCK_THREAD_CPUTIME_ID.now()?.into())
-}
-
-/// Resident memory of a process, in KiB.
-pub(crate) fn rss_kib(pid: u32) -> Result<u64, Failure> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or(format!("{path} tells no VmRSS"))?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// File descriptors that a process has open.

@@ -1,5 +1,7 @@
 //! What an idle connection costs a node: memory by the number of connections, and how quick an echo on one of them is.
 
+use echo_tests::process::rss_kib;
+
 use crate::core::{Core, stay_on};
 use crate::hold::Holder;
 use crate::kind::Kind;
@@ -8,7 +10,7 @@ use crate::rounds::{of, ratio, turns};
 use crate::server::Server;
 use crate::stats::Middle;
 use crate::target::{Bound, Target};
-use crate::{Failure, Plan, cost};
+use crate::{Failure, Plan};
 
 pub(crate) const NAME: &str = "idle";
 /// How many nodes share the load of the last step, and how many connections they hold together.
@@ -71,7 +73,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Idle, Failure> {
 
 fn step(nodes: u32, connections: u32, one: &mut Held, plan: &Plan) -> Result<Step, Failure> {
     let mut many = Held::open(nodes, connections, plan)?;
-    let rss_kib = many.servers.iter().map(|server| cost::rss_kib(server.pid())).sum::<Result<u64, Failure>>()?;
+    let rss_kib = many.servers.iter().map(|server| rss_kib(server.pid())).sum::<std::io::Result<u64>>()?;
     let mut rounds = [Vec::new(), Vec::new()];
     for (turn, place) in turns(plan.rounds, rounds.len()).enumerate() {
         let (held, rounds) = if place == 0 { (&mut *one, &mut rounds[0]) } else { (&mut many, &mut rounds[1]) };

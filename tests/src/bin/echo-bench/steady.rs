@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use echo_probe::load::{ANSWER_TIMEOUT, Load, Transport};
+use echo_tests::process::rss_kib;
 
 use crate::kind::Kind;
 use crate::pool::Setup;
@@ -96,7 +97,7 @@ impl Node {
     }
 
     fn rss_kib(&self) -> Result<u64, Failure> {
-        cost::rss_kib(self.server.pid())
+        Ok(rss_kib(self.server.pid())?)
     }
 }
 

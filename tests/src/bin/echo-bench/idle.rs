@@ -13,6 +13,8 @@ use crate::target::{Bound, Target};
 use crate::{Failure, Plan};
 
 pub(crate) const NAME: &str = "idle";
+/// On one node: a third of the connections, two thirds, all.
+pub(crate) const STEPS: u32 = 3;
 /// How many nodes share the load of the last step, and how many connections they hold together.
 const FLEET: (u32, u32) = (6, 70_000);
 /// Most memory of a connection, in KiB.
@@ -58,8 +60,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Idle, Failure> {
     );
     let mut one = Held::open(1, 1, plan)?;
     let mut steps = Vec::new();
-    for connections in [plan.idle / 3, plan.idle / 3 * 2, plan.idle] {
-        steps.push(step(1, connections, &mut one, plan)?);
+    for number in 1..=STEPS {
+        steps.push(step(1, share(plan.idle, number), &mut one, plan)?);
     }
     if plan.idle >= FLEET.1.div_ceil(FLEET.0) {
         steps.push(step(FLEET.0, FLEET.1, &mut one, plan)?);
@@ -69,6 +71,11 @@ pub(crate) fn measure(plan: &Plan) -> Result<Idle, Failure> {
         println!("  {slope:.3} KiB of RSS a connection");
     }
     Ok(Idle { steps, slope })
+}
+
+/// How many of `connections` a step has.
+fn share(connections: u32, step: u32) -> u32 {
+    if step == STEPS { connections } else { connections / STEPS * step }
 }
 
 fn step(nodes: u32, connections: u32, one: &mut Held, plan: &Plan) -> Result<Step, Failure> {
@@ -130,7 +137,7 @@ impl Idle {
         let mut targets = Vec::new();
         let single = self.steps.iter().filter(|step| step.nodes == 1).map(|step| step.connections).max();
         if let (Some(slope), Some(most)) = (self.slope, single) {
-            let work = format!("Idle connections on one process, {}, {} and {most}", most / 3, most / 3 * 2);
+            let work = format!("Idle connections on one process, {}, {} and {most}", share(most, 1), share(most, 2));
             let (measured, wanted) = (Middle::once(slope), Bound::AtMost(SLOPE));
             targets.push(Target { work, figure: "KiB of RSS a connection", measured, wanted });
         }

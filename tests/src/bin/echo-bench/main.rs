@@ -40,6 +40,8 @@ use clap::{Parser, Subcommand};
 
 use run::Verdict;
 
+/// Longest run at full rate, in minutes: a day.
+const MOST_MINUTES: f64 = 1_440.0;
 /// Exit code of a run that measured everything, of which something is not as it should be; 2 is wrong usage.
 const MISSED: u8 = 3;
 
@@ -88,10 +90,10 @@ struct Plan {
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// Idle connections to hold on one node, in three steps; 0 leaves them out
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 15_000, value_parser = connections)]
     idle: u32,
     /// Minutes at full rate while memory and file descriptors are watched; 0 leaves them out
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = minutes)]
     minutes: f64,
     /// Where bench.json and bench.svg go
     #[arg(long, default_value = "target/bench")]
@@ -108,6 +110,24 @@ impl Plan {
     }
 }
 
+/// Reads a number of idle connections.
+fn connections(text: &str) -> Result<u32, String> {
+    let least = idle::STEPS;
+    let connections: u32 = text.parse().map_err(|e| format!("{e}"))?;
+    if (1..least).contains(&connections) {
+        return Err(format!("at least {least}, one for each step, or 0 for none"));
+    }
+    Ok(connections)
+}
+
+/// Reads a number of minutes.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    // NaN is in no range.
+    let good = (0.0..=MOST_MINUTES).contains(&minutes);
+    good.then_some(minutes).ok_or_else(|| format!("not in 0 to {MOST_MINUTES}"))
+}
+
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(plan) => run::run(&plan),
@@ -122,5 +142,29 @@ fn main() -> ExitCode {
             eprintln!("echo-bench: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_where_it_is_written() {
+        for good in ["0", "3", "15000"] {
+            assert!(connections(good).is_ok(), "{good}");
+        }
+        for bad in ["1", "2", "-1", "many"] {
+            assert!(connections(bad).is_err(), "{bad}");
+        }
+        for good in ["0", "0.01", "1440"] {
+            assert!(minutes(good).is_ok(), "{good}");
+        }
+        for bad in ["NaN", "-1", "inf", "1441", "long"] {
+            assert!(minutes(bad).is_err(), "{bad}");
+        }
+        let refused = |args: &[&str]| Args::try_parse_from(args).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused(&["echo-bench", "run", "--idle", "2"]).contains("one for each step"));
+        assert!(refused(&["echo-bench", "run", "--minutes", "NaN"]).contains("not in 0 to 1440"));
     }
 }

@@ -22,8 +22,9 @@ fn one_apply_is_one_trace_over_every_process() {
     ];
     let cluster = Cluster::start_with(&pool_file(3), &env);
     let nodes = cluster.wait_nodes(3);
-    let greet = "    - {name: greet, protocol: TCP, port: 0, service: {greet: {}}}\n";
-    let file = cluster.file("greet.yaml", &format!("{}{greet}", pool_file(3)));
+    // The nodes bind a port for it, from which control then has all of them answer no datagram.
+    let more = "    - {name: more, protocol: UDP, port: 0, service: {echo: {}}}\n";
+    let file = cluster.file("more.yaml", &format!("{}{more}", pool_file(3)));
     cluster.echoctl().ok(&format!("apply -f {file}"));
     cluster.echoctl().ok("rollout status pool/default --timeout 20s");
 
@@ -34,9 +35,10 @@ fn one_apply_is_one_trace_over_every_process() {
         let root = root.ok_or("no root span of echoctl yet")?;
         let trace: Vec<&Span> = spans.iter().filter(|s| s.trace == root.trace).collect();
         for node in ["node-1", "node-2", "node-3"] {
-            let apply =
-                trace.iter().find(|s| s.instance == node && s.name == "apply").ok_or(format!("no {node} yet"))?;
-            leads_to(root, apply, &trace)?;
+            for work in ["apply", "guard_ports"] {
+                let span = trace.iter().find(|s| s.instance == node && s.name == work);
+                leads_to(root, span.ok_or(format!("no {work} of {node} yet"))?, &trace)?;
+            }
         }
         let services: BTreeSet<_> = trace.iter().map(|s| s.service.clone()).collect();
         Ok::<_, String>((root.trace.clone(), services))

@@ -5,12 +5,15 @@
 //! nodes could answer each other for ever. It must never leave out a port that a node may still serve.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use echo_proto::spec::{answering_ports, answers_datagrams};
+use echo_proto::telemetry::context;
 use echo_proto::v1;
+use tracing::{Instrument as _, info_span};
 
 use super::Pass;
+use crate::fleet::Node;
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError};
 use crate::view::{PoolState, Slot, State, View};
@@ -32,7 +35,9 @@ impl Guarded {
         let (revision, known, change) =
             view.read(|state| (state.revision, state.guard_ports.mod_revision(), due(state)));
         let Some(ports) = change.filter(|_| self.written <= revision) else { return Pass::Done(None) };
-        match self.write(known, &ports).await {
+        let span = info_span!("guard_ports", ports = ports.udp.len(), sockets = ports.udp_sockets.len());
+        context::set_parent(&span, ports.trace.as_ref());
+        match self.write(known, ports).instrument(span).await {
             Ok(true) => Pass::Done(None),
             Ok(false) => Pass::Again,
             Err(error) => {
@@ -43,22 +48,32 @@ impl Guarded {
     }
 
     /// `false`: someone else was faster.
-    async fn write(&mut self, known: i64, ports: &v1::GuardPorts) -> Result<bool, StoreError> {
+    async fn write(&mut self, known: i64, ports: v1::GuardPorts) -> Result<bool, StoreError> {
         let (keys, key) = (self.store.keys(), self.store.keys().guard_ports());
-        let change = Change::new().fenced(keys, &self.leadership).require(&key, known).put(&key, ports);
+        let ports = v1::GuardPorts { trace: context::current(), ..ports };
+        let change = Change::new().fenced(keys, &self.leadership).require(&key, known).put(&key, &ports);
         let written = self.store.commit(change).await?;
         self.written = written.unwrap_or(self.written);
         Ok(written.is_some())
     }
 }
 
-/// What is to be written; `None` where it stands there already.
+/// A record that tells where nodes answer.
+struct Source<'a> {
+    at: i64,
+    trace: Option<&'a v1::TraceContext>,
+    /// What nodes answer at all their addresses has the unspecified one.
+    sockets: Vec<SocketAddr>,
+}
+
+/// What is to be written, with the trace of the newest change that it has something new of; `None` where it stands
+/// there already.
 fn due(state: &State) -> Option<v1::GuardPorts> {
-    let mut ports: BTreeSet<u32> = state.pools.values().flat_map(templates).flat_map(answering_ports).collect();
-    let (everywhere, sockets): (Vec<_>, Vec<_>) =
-        state.pools.values().flat_map(bound).partition(|socket| socket.ip().is_unspecified());
-    ports.extend(everywhere.iter().map(|socket| u32::from(socket.port())));
-    let mut sockets: BTreeSet<String> = sockets.iter().map(SocketAddr::to_string).collect();
+    let sources: Vec<Source<'_>> = state.pools.values().flat_map(sources).collect();
+    let (everywhere, sockets): (Vec<&SocketAddr>, Vec<&SocketAddr>) =
+        sources.iter().flat_map(|source| &source.sockets).partition(|socket| socket.ip().is_unspecified());
+    let mut ports: BTreeSet<u32> = everywhere.into_iter().map(|socket| socket.port().into()).collect();
+    let mut sockets: BTreeSet<String> = sockets.into_iter().map(SocketAddr::to_string).collect();
     let stands = state.guard_ports.valid().map(|stored| &stored.value);
     if let Some(stands) = stands.filter(|_| state.pools.values().any(is_unreadable)) {
         ports.extend(&stands.udp);
@@ -66,17 +81,47 @@ fn due(state: &State) -> Option<v1::GuardPorts> {
     }
     // Whose port is refused from everywhere need not be named.
     sockets.retain(|socket| socket.parse::<SocketAddr>().is_ok_and(|socket| !ports.contains(&socket.port().into())));
-    let ports = v1::GuardPorts { udp: ports.into_iter().collect(), udp_sockets: sockets.into_iter().collect() };
+    let (udp, udp_sockets): (Vec<u32>, Vec<String>) = (ports.into_iter().collect(), sockets.into_iter().collect());
     // No key is no port.
-    let none = || ports == v1::GuardPorts::default() && state.guard_ports.mod_revision() == 0;
-    let same = stands.map_or_else(none, |stands| *stands == ports);
-    (state.synced && !same).then_some(ports)
+    let none = || udp.is_empty() && udp_sockets.is_empty() && state.guard_ports.mod_revision() == 0;
+    let same = stands.map_or_else(none, |stands| stands.udp == udp && stands.udp_sockets == udp_sockets);
+    let ports = || v1::GuardPorts { udp, udp_sockets, trace: cause(&sources, stands).cloned() };
+    (state.synced && !same).then(ports)
 }
 
-/// All that nodes of a pool may run, now or soon.
-fn templates(pool: &PoolState) -> impl Iterator<Item = &v1::PoolTemplate> {
-    let wanted = pool.pool.valid().and_then(|pool| pool.value.record.spec.as_ref()?.template.as_ref());
-    wanted.into_iter().chain(assigned(pool).filter_map(|revision| revision.config.as_ref()))
+/// The change that the newest source with something new is part of. What only goes is part of none: what else the
+/// sources have done since is not why.
+fn cause<'a>(sources: &[Source<'a>], stands: Option<&v1::GuardPorts>) -> Option<&'a v1::TraceContext> {
+    let stands_there = |socket: &SocketAddr| {
+        let (port, name) = (u32::from(socket.port()), || socket.to_string());
+        stands.is_some_and(|stands| stands.udp.contains(&port) || stands.udp_sockets.contains(&name()))
+    };
+    let news = sources.iter().filter(|source| !source.sockets.iter().all(stands_there));
+    news.max_by_key(|source| source.at)?.trace
+}
+
+/// All that nodes of a pool may run, now or soon, and what they have bound.
+fn sources(pool: &PoolState) -> impl Iterator<Item = Source<'_>> {
+    let fixed = |templates: &mut dyn Iterator<Item = &v1::PoolTemplate>| {
+        let ports = templates.flat_map(answering_ports).filter_map(|port| u16::try_from(port).ok());
+        ports.map(|port| (Ipv4Addr::UNSPECIFIED, port).into()).collect()
+    };
+    let wanted = pool.pool.valid().map(|stored| {
+        let record = &stored.value.record;
+        let template = record.spec.as_ref().and_then(|spec| spec.template.as_ref());
+        Source { at: stored.mod_revision, trace: record.trace.as_ref(), sockets: fixed(&mut template.into_iter()) }
+    });
+    let told = pool.assignment.valid().map(|stored| {
+        let mut configs = assigned(pool).filter_map(|revision| revision.config.as_ref());
+        let trace = stored.value.record.trace.as_ref();
+        Source { at: stored.mod_revision, trace, sockets: fixed(&mut configs) }
+    });
+    // Also those that went away and may serve on.
+    let nodes = pool.fleet.iter().map(|node| {
+        let (at, trace) = (node.record.mod_revision, node.record.value.trace.as_ref());
+        Source { at, trace, sockets: bound(pool, node).collect() }
+    });
+    wanted.into_iter().chain(told).chain(nodes)
 }
 
 fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
@@ -84,17 +129,14 @@ fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
     assigned.into_iter().flat_map(|assigned| assigned.stable.iter().chain(&assigned.next))
 }
 
-/// Where nodes of a pool really answer, also with port 0, and also those that went away and may serve on. What a node
-/// runs that is not assigned any more may answer.
-fn bound(pool: &PoolState) -> impl Iterator<Item = SocketAddr> {
-    pool.fleet.iter().flat_map(|node| {
-        let applied = node.status.applied.as_ref();
-        let runs = applied.and_then(|applied| assigned(pool).find(|revision| revision.digest == applied.digest));
-        let listeners = runs.and_then(|revision| revision.config.as_ref()).map_or(&[][..], |config| &config.listeners);
-        let silent = |name: &str| listeners.iter().any(|known| known.name == name && !answers_datagrams(known));
-        let answers = move |bound: &&v1::BoundListener| bound.protocol() == v1::Protocol::Udp && !silent(&bound.name);
-        node.status.listeners.iter().filter(answers).filter_map(|bound| bound.address.parse().ok())
-    })
+/// Where a node of a pool really answers, also with port 0. What it runs that is not assigned any more may answer.
+fn bound<'a>(pool: &'a PoolState, node: &'a Node) -> impl Iterator<Item = SocketAddr> + 'a {
+    let applied = node.status.applied.as_ref();
+    let runs = applied.and_then(|applied| assigned(pool).find(|revision| revision.digest == applied.digest));
+    let listeners = runs.and_then(|revision| revision.config.as_ref()).map_or(&[][..], |config| &config.listeners);
+    let silent = |name: &str| listeners.iter().any(|known| known.name == name && !answers_datagrams(known));
+    let answers = move |bound: &&v1::BoundListener| bound.protocol() == v1::Protocol::Udp && !silent(&bound.name);
+    node.status.listeners.iter().filter(answers).filter_map(|bound| bound.address.parse().ok())
 }
 
 /// Whether nodes of a pool may serve what can't be read here.
@@ -197,6 +239,26 @@ mod tests {
             (vec![], vec!["10.0.0.1:53111".into(), "10.0.0.1:9".into()]),
             "it may answer there"
         );
+    }
+
+    #[test]
+    fn the_trace_is_that_of_the_change_which_brings_something_new() {
+        let traced = |record: &str, id: &str| {
+            format!(r#"{{"trace":{{"traceparent":"{id}"}},{}"#, record.strip_prefix('{').unwrap())
+        };
+        let edge = traced(&pool("edge", &[listener("UDP", 7007, "echo")]), "edge");
+        let node = r#"{"metadata":{"name":"n"},"status":{"listeners":[
+            {"name":"any","protocol":"PROTOCOL_UDP","address":"10.0.0.1:5000"}]}}"#;
+        let node = traced(node, "node");
+        let due = |ports: &str| {
+            all_due_with(&[("pools/edge", edge.as_str()), ("nodes/edge/n", &node), ("guard/ports", ports)])
+        };
+        let trace = |ports: &str| due(ports).unwrap().trace.map(|trace| trace.traceparent);
+        assert_eq!(trace(r#"{"udpSockets":["10.0.0.1:5000"]}"#).as_deref(), Some("edge"));
+        assert_eq!(trace(r#"{"udp":[7007]}"#).as_deref(), Some("node"));
+        assert_eq!(trace(r#"{"udp":[7007,7008],"udpSockets":["10.0.0.1:5000"]}"#), None, "a port that only goes");
+        let stands = traced(r#"{"udp":[7007],"udpSockets":["10.0.0.1:5000"]}"#, "before");
+        assert_eq!(due(&stands), None, "a trace is no difference");
     }
 
     #[test]

@@ -7,7 +7,6 @@ mod attempt;
 mod fallback;
 mod leave;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use tracing::{info, warn};
 use super::assignment::{Assignment, cut};
 use super::decide::{Decision, Held, Role};
 use super::link::Link;
+use super::ports::FleetPorts;
 use super::report::{ASSIGNED, CONFIG_READABLE, Report};
 use super::saved::SavedConfig;
 use super::watch::Assigned;
@@ -54,7 +54,7 @@ pub struct Inbox {
     /// What an operator wants of this node.
     pub intents: watch::Receiver<Option<v1::Intent>>,
     /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Receiver<Vec<SocketAddr>>,
+    pub fleet_ports: watch::Receiver<FleetPorts>,
     /// That the process is to end.
     pub leave: watch::Receiver<Option<Wish>>,
     /// How the node stands with etcd.

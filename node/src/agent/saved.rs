@@ -59,7 +59,7 @@ impl SavedConfig {
     /// The fleet's ports, as they were last told.
     pub async fn load_ports(&self) -> Option<Vec<SocketAddr>> {
         let text = self.blocking(|dir| dir.read(PORTS, MAX_BYTES)).await.ok().flatten()?;
-        ports::read(text.as_bytes()).ok()
+        ports::read(text.as_bytes()).ok().map(|ports| ports.sockets)
     }
 
     /// Saves the fleet's ports.

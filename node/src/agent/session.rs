@@ -4,7 +4,6 @@
 //! must never touch the doorway: while etcd is gone, traffic goes on and the newest report waits in its cell.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
 use super::lease::{self, Lease};
 use super::link::{Broken, Link};
+use super::ports::FleetPorts;
 use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
 use super::state_dir::{Registered, StateDir};
@@ -43,7 +43,7 @@ pub struct Cells {
     /// What an operator wants of this node.
     pub intents: watch::Sender<Option<v1::Intent>>,
     /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Sender<Vec<SocketAddr>>,
+    pub fleet_ports: watch::Sender<FleetPorts>,
     /// How the session stands.
     pub link: watch::Sender<Link>,
     /// What the record has to say.

@@ -9,7 +9,6 @@
 mod followed;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::etcd::{Etcd, EtcdError};
 use super::intent;
-use super::ports;
+use super::ports::{self, FleetPorts};
 use echo_proto::backoff::jittered;
 use followed::{Compared, Followed, change};
 
@@ -56,7 +55,7 @@ pub struct Watcher {
     cluster: Option<u64>,
     assigned: watch::Sender<Assigned>,
     intents: watch::Sender<Option<v1::Intent>>,
-    fleet_ports: watch::Sender<Vec<SocketAddr>>,
+    fleet_ports: watch::Sender<FleetPorts>,
 }
 
 /// The keys to follow.
@@ -90,7 +89,7 @@ impl Watcher {
         reread: Duration,
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
-        fleet_ports: watch::Sender<Vec<SocketAddr>>,
+        fleet_ports: watch::Sender<FleetPorts>,
     ) -> Self {
         let [assignment, intent, ports] = [keys.assignment, keys.intent, keys.ports].map(Followed::new);
         Self { assignment, intent, ports, reread, cluster: None, assigned, intents, fleet_ports }

@@ -6,11 +6,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use echo_proto::telemetry::context;
 use echo_proto::v1;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 
 use super::Applier;
+use crate::agent::ports::FleetPorts;
 use crate::agent::saved::SavedConfig;
 
 /// How long a start waits for etcd.
@@ -67,13 +69,15 @@ impl Applier {
     }
 
     /// Guards from these ports, also after a start without etcd.
-    pub(super) async fn guard_from(&mut self, ports: Vec<SocketAddr>) {
-        self.live.set_fleet_ports(ports.clone()).await;
-        let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.ports.as_ref() != Some(&ports)) else {
+    pub(super) async fn guard_from(&mut self, FleetPorts { sockets, trace }: FleetPorts) {
+        let span = info_span!("guard_ports", echo.pool = %self.own.pool, echo.node = %self.own.node);
+        context::set_parent(&span, trace.as_ref());
+        self.live.set_fleet_ports(sockets.clone()).instrument(span).await;
+        let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.ports.as_ref() != Some(&sockets)) else {
             return;
         };
-        match fallback.saved.store_ports(&ports).await {
-            Ok(()) => fallback.ports = Some(ports),
+        match fallback.saved.store_ports(&sockets).await {
+            Ok(()) => fallback.ports = Some(sockets),
             Err(error) => warn!(%error, "a start without etcd will not know all ports at which the fleet answers"),
         }
     }

@@ -9,7 +9,7 @@ fn listed(cluster: u64, revision: i64) -> Listed {
 
 fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
-    let (intents, ports) = (watch::channel(None).0, watch::channel(Vec::new()).0);
+    let (intents, ports) = (watch::channel(None).0, watch::channel(FleetPorts::default()).0);
     let keys =
         Followable { assignment: "assignments/p".into(), intent: "intents/p/n".into(), ports: "guard/ports".into() };
     (Watcher::new(keys, Duration::from_secs(60), assigned_cell, intents, ports), assigned)
@@ -102,8 +102,11 @@ fn the_fleets_ports_hold_until_others_are_told() {
     watcher.keep_from(Some(br#"{"udp":[7007,9]}"#));
     for nothing in [None, Some(&b"garbage{"[..]), Some(&br#"{"udp":[70000]}"#[..])] {
         watcher.keep_from(nothing);
-        assert_eq!(watcher.fleet_ports.borrow().iter().map(|socket| socket.port()).collect::<Vec<_>>(), [7007, 9]);
+        assert_eq!(
+            watcher.fleet_ports.borrow().sockets.iter().map(|socket| socket.port()).collect::<Vec<_>>(),
+            [7007, 9]
+        );
     }
     watcher.keep_from(Some(b"{}"));
-    assert!(watcher.fleet_ports.borrow().is_empty(), "told to be none");
+    assert!(watcher.fleet_ports.borrow().sockets.is_empty(), "told to be none");
 }

@@ -74,6 +74,11 @@ impl Scripted {
         self.shared.script(|script| script.add(Some(call), fault, None));
     }
 
+    /// Every transaction that puts this key does.
+    pub fn fault_puts(&self, key: &str, fault: Fault) {
+        self.shared.script(|script| script.add_for_puts(key, fault));
+    }
+
     /// All calls do.
     pub fn fault_all(&self, fault: Fault) {
         self.shared.script(|script| script.add(None, fault, None));

@@ -4,15 +4,19 @@
 #[path = "wire/led.rs"]
 mod led;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use echo_tests::cluster::{bound, name, pool_file, text};
+use echo_tests::ports::free_port;
 use echo_tests::scripted::{Call, Fault};
 use echo_tests::wait::ensure;
 use echo_tests::{client, eventually};
 
 use led::{LEADER, Led, POOL};
 
+const ASSIGNMENT: &str = "/echo/v1/default/assignments/default";
+const PORTS: &str = "/echo/v1/default/guard/ports";
 /// What control is told at once, and a node that has to start.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// A watch is dead after 10 s of silence; then the same.
@@ -197,6 +201,26 @@ fn a_wiped_etcd_ends_no_node() {
         ensure(nodes.iter().any(ready), || format!("{nodes:?}"))
     });
     client::echo_on(&mut open, b"after").unwrap();
+    led.was_well();
+}
+
+#[test]
+fn no_port_is_assigned_before_all_nodes_can_know_of_it() {
+    let led = Led::start();
+    let IpAddr::V4(ip) = bound(&led.items("get nodes").unwrap()[0], "echo-udp").ip() else { panic!("IPv4") };
+    let port = format!("port: {}", free_port(ip));
+    let file = led.file("more.yaml", &pool_file(1).replacen("UDP, port: 0", &format!("UDP, {port}"), 1));
+    let assigned = || led.etcd.value(ASSIGNMENT).contains(&port.replace("port: ", "\"port\":"));
+    led.etcd.fault_puts(PORTS, Fault::TooManyRequests);
+    let applied = led.run(&format!("apply -f {file}"));
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    // It tries again only after all else that it would have done the first time.
+    eventually("control tries to tell of the port, twice", AT_ONCE, || {
+        ensure(led.etcd.faults_met() >= 2, || format!("{} times", led.etcd.faults_met()))
+    });
+    assert!(!assigned(), "assigned though no node could know of it: {}", led.etcd.value(ASSIGNMENT));
+    led.etcd.heal();
+    eventually("it is assigned then", AT_ONCE, || ensure(assigned(), || led.etcd.value(ASSIGNMENT)));
     led.was_well();
 }
 

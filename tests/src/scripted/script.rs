@@ -56,6 +56,8 @@ pub enum Fault {
 struct Rule {
     /// `None`: all of them.
     call: Option<Call>,
+    /// Only transactions that put this key.
+    puts: Option<String>,
     fault: Fault,
     /// Calls that still meet it; `None`: until it is healed.
     left: Option<u32>,
@@ -72,17 +74,25 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn add(&mut self, call: Option<Call>, fault: Fault, left: Option<u32>) {
-        self.rules.push(Rule { call, fault, left });
+        self.rules.push(Rule { call, puts: None, fault, left });
+    }
+
+    pub(super) fn add_for_puts(&mut self, key: &str, fault: Fault) {
+        self.rules.push(Rule { call: Some(Call::Txn), puts: Some(key.to_owned()), fault, left: None });
     }
 
     pub(super) fn heal(&mut self) {
         self.rules.clear();
     }
 
-    /// Counts a call, and tells what it meets.
-    pub(super) fn meet(&mut self, call: Call) -> Option<Fault> {
+    /// Counts a call, which puts these keys if it is a transaction, and tells what it meets.
+    pub(super) fn meet(&mut self, call: Call, puts: &[&[u8]]) -> Option<Fault> {
         self.calls.push((Instant::now(), call));
-        let met = self.rules.iter().position(|rule| rule.call.is_none_or(|wanted| wanted == call))?;
+        let meets = |rule: &Rule| {
+            rule.call.is_none_or(|wanted| wanted == call)
+                && rule.puts.as_ref().is_none_or(|key| puts.contains(&key.as_bytes()))
+        };
+        let met = self.rules.iter().position(meets)?;
         let rule = self.rules.get_mut(met)?;
         let fault = rule.fault;
         self.met += 1;

@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::script::Call;
 use super::shared::Shared;
 use super::store::Store;
+use super::txn;
 
 /// Version that `Status` tells.
 const VERSION: &str = "3.5.99-scripted";
@@ -64,7 +65,7 @@ impl Kv for Service {
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Answer<pb::TxnResponse> {
         let request = request.into_inner();
-        self.0.call(Call::Txn, |store| store.txn(&request)).await
+        self.0.call_with(Call::Txn, &txn::puts(&request), |store| store.txn(&request)).await
     }
 
     async fn compact(&self, request: Request<pb::CompactionRequest>) -> Answer<pb::CompactionResponse> {

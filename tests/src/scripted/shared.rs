@@ -110,7 +110,17 @@ impl Shared {
         call: Call,
         apply: impl FnOnce(&mut Store) -> Result<T, Refusal>,
     ) -> Result<Response<T>, Status> {
-        let fault = self.script(|script| script.meet(call));
+        self.call_with(call, &[], apply).await
+    }
+
+    /// The same of one that puts these keys.
+    pub(super) async fn call_with<T>(
+        &self,
+        call: Call,
+        puts: &[&[u8]],
+        apply: impl FnOnce(&mut Store) -> Result<T, Refusal>,
+    ) -> Result<Response<T>, Status> {
+        let fault = self.script(|script| script.meet(call, puts));
         match script::meet(fault).await? {
             Verdict::Answer => Ok(Response::new(self.change(apply)?)),
             Verdict::DoInSilence => {

@@ -13,6 +13,12 @@ use super::store::{Keys, Store};
 /// Most operations of a transaction, by etcd's default.
 const MAX_OPS: usize = 128;
 
+/// The keys that it puts if all compares hold.
+pub(super) fn puts(request: &TxnRequest) -> Vec<&[u8]> {
+    let ops = request.success.iter().filter_map(|op| op.request.as_ref());
+    ops.filter_map(|op| if let Request::RequestPut(put) = op { Some(put.key.as_slice()) } else { None }).collect()
+}
+
 impl Store {
     /// Does one branch, all at one revision.
     pub(super) fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, Refusal> {

@@ -80,7 +80,7 @@ impl Open {
     async fn asked(&mut self, request: RequestUnion) -> Result<(), Ended> {
         match request {
             RequestUnion::CreateRequest(create) => {
-                let fault = self.shared.script(|script| script.meet(Call::Watch));
+                let fault = self.shared.script(|script| script.meet(Call::Watch, &[]));
                 match script::meet(fault).await {
                     Ok(Verdict::Answer) => self.create(&create).await,
                     Ok(_) => Ok(()),

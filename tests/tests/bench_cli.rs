@@ -1,19 +1,25 @@
 //! `echoctl bench` against real nodes, and against peers that lie, drop, wait or are not there.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "bench_cli/peers.rs"]
+mod peers;
+
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
 use echo_tests::cluster::{SETTLED, bound, pool_file};
+use echo_tests::node::wait_log;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, Process, eventually, tools};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+use peers::{Full, tcp_peer, udp_peer};
 
 /// Nobody's control: host and port need none.
 fn echoctl() -> Echoctl {
@@ -27,41 +33,6 @@ fn bench(echoctl: &Echoctl, line: &str) -> (Value, i32, String) {
     let document = serde_json::from_str(&output.stdout);
     let document = document.unwrap_or_else(|e| panic!("{line}: {e}: {}{}", output.stdout, output.stderr));
     (document, output.code, output.stderr)
-}
-
-/// A TCP peer that sends back what `answer` makes of each read.
-fn tcp_peer(answer: impl Fn(&mut [u8]) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let answer = answer.clone();
-            thread::spawn(move || {
-                let mut buffer = [0; 2_000];
-                while let Ok(n @ 1..) = stream.read(&mut buffer) {
-                    answer(&mut buffer[..n]);
-                    let _ = stream.write_all(&buffer[..n]);
-                }
-            });
-        }
-    });
-    address
-}
-
-/// A UDP peer that answers all but those datagrams, by their number, that `drops`.
-fn udp_peer(drops: fn(u64) -> bool) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut buffer = [0; 2_000];
-        for number in 0.. {
-            let Ok((len, peer)) = socket.recv_from(&mut buffer) else { return };
-            if !drops(number) {
-                let _ = socket.send_to(&buffer[..len], peer);
-            }
-        }
-    });
-    address
 }
 
 #[test]
@@ -233,6 +204,18 @@ fn an_interrupt_ends_it_with_what_there_is() {
         ensure(!run.is_running(), || "it runs".to_owned())
     });
     assert!(run.wait(SETTLED).code() == Some(1) && run.log().contains("there is no result"), "{}", run.log());
+}
+
+#[test]
+fn an_interrupt_ends_it_while_it_still_connects() {
+    let full = Full::start();
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.args(["bench", "tcp", &full.address.to_string(), "-c", "1", "--timeout", "1h"]);
+    let mut run = Process::start("connecting", &tools::scratch("bench"), command);
+    wait_log(&run, "BENCH tcp");
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.wait(SETTLED).code(), Some(1), "{}", run.log());
+    assert!(run.log().contains("before its connections were made"), "{}", run.log());
 }
 
 #[test]

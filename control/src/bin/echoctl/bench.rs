@@ -9,25 +9,23 @@ mod json;
 mod limits;
 mod plan;
 mod text;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use echo_probe::load::{self, Live, Load, Report};
 use echo_proto::spec::GuardPlan;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::args::{Global, count, duration};
 use crate::failure::Failure;
-use crate::output::console::Console;
 use crate::output::{Form, print};
 use crate::reflector::{Over, Reflector, ReflectorArgs};
 use crate::stops::stops;
 use client::{Client, Effort};
 use drops::{Counted, Drops};
 use limits::Limits;
+use watch::Running;
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -42,7 +40,7 @@ answer within --timeout [default: 2s] is lost; over TCP its connection then carr
 
 What this client did itself is told apart: messages sent late, datagrams that its kernel did not
 take, and how busy its threads were; a closed loop on a client that is always busy measures the
-client. Ctrl-C ends it with what there is.
+client. Ctrl-C ends it with what there is; before all connections are made, that is nothing.
 
 -o json prints one document: settings; client; and for `all`, and each of `nodes`, what was sent,
 answered, wrong, lost, held (sent late for want of room in flight), unsent and strays (answers that
@@ -55,9 +53,6 @@ Examples:
   echoctl bench tcp 10.0.0.1:7007 --rate 5000 --max-p99 5ms
   echoctl bench tcp pool/default --reconnect --duration 1m --max-loss 0.1%
   echoctl bench udp 10.0.0.1:7007 --size 1400 --rate 20000 -o json";
-
-/// How often a terminal is told how far it got.
-const TICK: Duration = Duration::from_secs(1);
 
 /// Flags of `bench`.
 #[derive(Debug, clap::Args)]
@@ -153,56 +148,20 @@ fn consent(args: &Args, reflectors: &[Reflector]) -> Result<(), Failure> {
 async fn put(global: &Global, args: &Args, subject: &Subject<'_>) -> Result<Outcome, Failure> {
     let load = subject.load;
     let addresses: Vec<_> = subject.reflectors.iter().map(|reflector| reflector.address).collect();
+    let before = Counted::now(global, subject.reflectors).await;
+    let (_stop, stopped) = stops();
     if args.output == Form::Table {
         print(&text::header(subject))?;
     }
-    let before = Counted::now(global, subject.reflectors).await;
-    let (_stop, stopped) = stops();
-    let (client, live) = (Client::start(&load)?, Arc::<Live>::default());
+    let (mut client, live) = (Client::start(&load)?, Arc::<Live>::default());
     let (began, counted) = (SystemTime::now(), Arc::clone(&live));
     let ended = client.spawn(async move { load::run(load, &addresses, &counted).await });
-    let reports = watch(args, &load, &live, stopped, ended).await?;
+    let running = Running { load: &load, live: &live, client: &mut client, stopped, ended };
+    let reports = running.end(args.output == Form::Table).await?;
     let all: Report = reports.iter().sum();
     let client = client.effort(&load, &all);
     let after = Counted::now(global, subject.reflectors).await;
     let since = |of: &Reflector| after.since(&before, &of.node.as_ref()?.name);
     let drops = subject.reflectors.iter().map(since).collect();
     Ok(Outcome { began, client, reports, drops, all })
-}
-
-/// Shows on a terminal how far it got, and hands on a first Ctrl-C, until it has ended.
-async fn watch(
-    args: &Args,
-    load: &Load,
-    live: &Live,
-    mut stopped: mpsc::Receiver<()>,
-    mut ended: JoinHandle<Vec<Report>>,
-) -> Result<Vec<Report>, Failure> {
-    let console = Console::new();
-    let shown = args.output == Form::Table && console.rewrites();
-    let start = Instant::now();
-    let (mut tick, mut answered) = (interval_at(start + TICK, TICK), 0);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reports = loop {
-        tokio::select! {
-            biased;
-            reports = &mut ended => break reports,
-            Some(()) = stopped.recv() => {
-                if live.is_stopped() {
-                    let cause = "the second Ctrl-C ended it before its last answers were there; there is no result";
-                    return Err(Failure::Bench(cause.to_owned()));
-                }
-                live.stop();
-            }
-            _ = tick.tick(), if shown => {
-                let now = live.answered();
-                console.progress(&text::progress(load, start.elapsed(), live, now.saturating_sub(answered)));
-                answered = now;
-            }
-        }
-    };
-    if shown {
-        console.progress("");
-    }
-    reports.map_err(|error| Failure::Bench(format!("the load broke off: {error}")))
 }

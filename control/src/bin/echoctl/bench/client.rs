@@ -26,6 +26,8 @@ pub(super) struct Client {
     runtime: Option<Runtime>,
     handle: Handle,
     threads: usize,
+    /// What the threads had done when the load began.
+    before: (Duration, Duration),
 }
 
 /// What the threads had to do.
@@ -47,7 +49,7 @@ impl Client {
         let threads = cores.min(load.connections).max(1);
         let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(THREADS).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::Bench(format!("cannot start {threads} threads: {error}")))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime), threads })
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime), threads, before: Default::default() })
     }
 
     /// Runs it on these threads.
@@ -55,12 +57,23 @@ impl Client {
         self.handle.spawn(load)
     }
 
+    /// All connections are made: what the threads did for that is none of the load's time.
+    pub(super) fn begins(&mut self) {
+        self.before = times().unwrap_or_default();
+    }
+
+    /// What the threads had to do since then.
+    fn spent(&self) -> Option<(Duration, Duration)> {
+        let ((ran, waited), before) = (times()?, self.before);
+        Some((ran.saturating_sub(before.0), waited.saturating_sub(before.1)))
+    }
+
     /// What the threads had to do in the time of this load.
     pub(super) fn effort(&self, load: &Load, report: &Report) -> Effort {
         let whole = report.elapsed().as_secs_f64() * self.threads as f64;
         let share = |time: Duration| (time.as_secs_f64() / whole).min(1.0);
         // What never began was limited by nobody here.
-        let times = times().filter(|_| whole > 0.0 && report.sent > 0);
+        let times = self.spent().filter(|_| whole > 0.0 && report.sent > 0);
         let (running, waiting) = times.map(|(ran, waited)| (share(ran), share(waited))).unzip();
         Effort { threads: self.threads, running, waiting, was_limit: was_limit(load, report, running, waiting) }
     }
@@ -140,7 +153,7 @@ mod tests {
     #[allow(clippy::expect_used)]
     fn threads_tell_what_they_did() {
         let load = load(None);
-        let client = Client::start(&load).expect("threads can be started");
+        let mut client = Client::start(&load).expect("threads can be started");
         let spin = || async {
             let begin = std::time::Instant::now();
             while begin.elapsed() < Duration::from_millis(20) {}
@@ -153,6 +166,10 @@ mod tests {
         wait.recv().expect("it ends");
         let (ran, _) = times().expect("this kernel tells");
         assert!(ran >= Duration::from_millis(5), "{ran:?}");
+        assert!(client.spent() >= Some((ran, Duration::ZERO)), "before it began, all counts");
+        client.begins();
+        let (since, _) = client.spent().expect("it still tells");
+        assert!(since < ran, "{since:?} of {ran:?}: what was done before does not count");
         assert_eq!(client.effort(&load, &Report::default()).running, None, "nothing was sent");
     }
 }

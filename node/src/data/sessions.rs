@@ -17,6 +17,8 @@ use super::reason::{Drop, MAX_REASONS, Reason as _};
 
 /// Flows that a shard remembers; some 200 bytes each.
 const MAX_FLOWS: usize = 4096;
+/// UDP sockets whose losses a shard remembers: more than are ever open at once, but a new one may get a new port.
+const MAX_SOCKETS: usize = 256;
 
 /// What a flow is known by: the same session and flow on two listeners are two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +40,8 @@ pub(crate) struct Flow {
     /// When the first and the last request came, in nanoseconds since 1970.
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// What had been lost on its socket before it began.
+    /// What had been lost on its socket before it began, of what is remembered of that; what was lost later and is
+    /// forgotten of the socket stands in `seen`.
     lost_before: u64,
 }
 
@@ -49,8 +52,10 @@ pub(crate) struct Sessions {
     evicted: u64,
     /// That of the flow that began last.
     memory: u16,
-    /// Datagrams that were lost before they were read, by the address of their UDP socket.
-    lost: HashMap<SocketAddr, u64>,
+    /// Datagrams that were lost before they were read.
+    overflowed: u64,
+    /// The same by the address of their UDP socket, the last loss first.
+    lost: LruCache<SocketAddr, u64>,
 }
 
 /// A copy of some of it.
@@ -77,14 +82,28 @@ impl Default for Sessions {
     fn default() -> Self {
         // It takes memory as flows come: most shards never see a stamp.
         let memory = random_below(u16::MAX.into()) as u16;
-        Self { flows: LruCache::unbounded(), evicted: 0, memory, lost: HashMap::new() }
+        Self { flows: LruCache::unbounded(), evicted: 0, memory, overflowed: 0, lost: LruCache::unbounded() }
     }
 }
 
 impl Sessions {
     /// So many more datagrams to the socket at this address were lost before they were read.
     pub(crate) fn overflowed(&mut self, at: SocketAddr, datagrams: u64) {
-        *self.lost.entry(at).or_default() += datagrams;
+        self.overflowed += datagrams;
+        *self.lost.get_or_insert_mut(at, || 0) += datagrams;
+        if self.lost.len() > MAX_SOCKETS
+            && let Some((forgotten, lost)) = self.lost.pop_lru()
+        {
+            self.settle(forgotten, lost);
+        }
+    }
+
+    /// Notes with its flows what was lost on a socket that is forgotten: they tell the same as before.
+    fn settle(&mut self, at: SocketAddr, lost: u64) {
+        let its = |key: &Key| key.protocol == Protocol::Udp && key.at == at;
+        for (_, flow) in self.flows.iter_mut().filter(|(key, _)| its(key)) {
+            (flow.seen, flow.lost_before) = (flow.seen_with(lost), 0);
+        }
     }
 
     /// A request has arrived at `now`; returns what has come of its flow with it. The last `fresh` datagrams that were
@@ -126,14 +145,19 @@ impl Sessions {
     }
 
     /// A copy of what there is of `session`, or of all, with `limit` flows at most.
+    ///
+    /// It walks the whole table, since an index of sessions would cost every new flow something. Of a full one that takes
+    /// 28 us, and 0.4 to 0.8 ms where none of it is in the processor's caches (release build, flows in random order, 300
+    /// times each); a probe asks twice, and only one question at a time is asked.
     pub(crate) fn list(&self, session: Option<u64>, limit: usize) -> Listing {
-        let chosen = || self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session));
-        Listing {
-            flows: chosen().take(limit).map(|(_, flow)| flow.at_last(lost_on(&self.lost, &flow.key))).collect(),
-            total: chosen().count(),
-            evicted: self.evicted,
-            overflowed: self.lost.values().sum(),
+        let mut listing = Listing { evicted: self.evicted, overflowed: self.overflowed, ..Listing::default() };
+        for (key, flow) in self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session)) {
+            listing.total += 1;
+            if listing.flows.len() < limit {
+                listing.flows.push(flow.at_last(lost_on(&self.lost, key)));
+            }
         }
+        listing
     }
 }
 
@@ -151,7 +175,7 @@ impl Flow {
     /// What was seen of it, now that so much was lost on its socket in all.
     fn seen_with(&self, lost: u64) -> Seen {
         let overflowed = u32::try_from(lost.saturating_sub(self.lost_before)).unwrap_or(u32::MAX);
-        Seen { overflowed, ..self.seen }
+        Seen { overflowed: overflowed.saturating_add(self.seen.overflowed), ..self.seen }
     }
 
     fn at_last(&self, lost: u64) -> Self {
@@ -235,8 +259,8 @@ fn merged(a: Seen, b: Seen) -> Seen {
 }
 
 /// What was lost where the flow's requests come in.
-fn lost_on(lost: &HashMap<SocketAddr, u64>, key: &Key) -> u64 {
-    if key.protocol == Protocol::Udp { lost.get(&key.at).copied().unwrap_or_default() } else { 0 }
+fn lost_on(lost: &LruCache<SocketAddr, u64>, key: &Key) -> u64 {
+    if key.protocol == Protocol::Udp { lost.peek(&key.at).copied().unwrap_or_default() } else { 0 }
 }
 
 /// A window as it stands `by` sequences later.

@@ -133,6 +133,25 @@ fn what_the_queue_lost_is_told_of_flows_that_were_there() {
 }
 
 #[test]
+fn a_socket_that_is_forgotten_leaves_what_its_flows_tell() {
+    let mut sessions = Sessions::default();
+    let own = key(1, 0).at;
+    sessions.overflowed(own, 5);
+    sessions.arrived(key(1, 0), 0, 1, 0);
+    sessions.overflowed(own, 10);
+    for port in 0..MAX_SOCKETS as u16 {
+        sessions.overflowed(at([127, 0, 0, 3], port), 1);
+    }
+    assert_eq!((sessions.lost.len(), sessions.lost.contains(&own)), (MAX_SOCKETS, false));
+    let told = |sessions: &Sessions| sessions.list(Some(1), 9).flows[0].seen.overflowed;
+    assert_eq!(told(&sessions), 10);
+    assert_eq!(sessions.list(None, 9).overflowed, 15 + MAX_SOCKETS as u64);
+    sessions.overflowed(own, 2);
+    assert_eq!(told(&sessions), 12, "and goes on from there");
+    assert_eq!(sessions.arrived(key(2, 0), 0, 2, 1).overflowed, 1, "as does a new one");
+}
+
+#[test]
 fn two_listeners_on_one_port_at_two_addresses_count_for_themselves() {
     let mut sessions = Sessions::default();
     let beside = Key { at: at([127, 0, 0, 2], 7), ..key(1, 0) };

@@ -8,6 +8,7 @@ mod burst;
 mod connect;
 mod gate;
 mod pace;
+mod queue;
 mod report;
 mod tcp;
 mod udp;
@@ -84,11 +85,12 @@ pub struct Load {
 pub async fn run(load: Load, addresses: &[SocketAddr], live: &Arc<Live>) -> Vec<Report> {
     let gate = Arc::new(Gate::new(load.connections));
     let mut senders = JoinSet::new();
-    for ((index, address), sender) in addresses.iter().copied().enumerate().cycle().zip(0..load.connections as u64) {
-        let (gate, live) = (Arc::clone(&gate), Arc::clone(live));
-        senders.spawn(async move { (index, send(&load, address, sender, &gate, live).await) });
-    }
     let mut reports: Vec<_> = addresses.iter().map(|_| Report::default()).collect();
+    let targets = addresses.iter().copied().zip(&reports).enumerate().cycle();
+    for ((index, (address, report)), sender) in targets.zip(0..load.connections as u64) {
+        let (gate, live, part) = (Arc::clone(&gate), Arc::clone(live), report.part());
+        senders.spawn(async move { (index, send(&load, address, sender, &gate, live, part).await) });
+    }
     while let Some(ended) = senders.join_next().await {
         match ended {
             Ok((index, part)) => reports.iter_mut().skip(index).take(1).for_each(|report| report.add(&part)),
@@ -98,8 +100,14 @@ pub async fn run(load: Load, addresses: &[SocketAddr], live: &Arc<Live>) -> Vec<
     reports
 }
 
-async fn send(load: &Load, address: SocketAddr, sender: u64, gate: &Gate, live: Arc<Live>) -> Report {
-    let mut report = Report::default();
+async fn send(
+    load: &Load,
+    address: SocketAddr,
+    sender: u64,
+    gate: &Gate,
+    live: Arc<Live>,
+    mut report: Report,
+) -> Report {
     let keeps = load.transport == Transport::Tcp && !load.reconnect;
     let stream = if keeps { Some(gate.connect(load, address).await) } else { None };
     let start = gate.pass().await;
@@ -114,6 +122,7 @@ async fn send(load: &Load, address: SocketAddr, sender: u64, gate: &Gate, live: 
     };
     progress.ended(end, address, told);
     pace.ended(told);
+    report.settle();
     report
 }
 

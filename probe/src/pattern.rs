@@ -5,19 +5,52 @@
 /// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes
 /// that depend on both, and on their place.
 pub fn fill(message: &mut [u8], sender: u64, number: u64) {
-    // Each word by itself, so that the processor makes many at a time: a load makes every byte twice.
-    let seed = (sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let word = |place: u64| {
-        let mixed = seed.wrapping_add(place.wrapping_mul(0xd134_2543_de82_ef95));
-        if place == 0 { number } else { (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) }
-    };
+    let words = Words::new(sender, number);
     let (whole, rest) = message.as_chunks_mut::<8>();
-    let last = word(whole.len() as u64).to_be_bytes();
-    for (place, chunk) in (0..).zip(whole) {
-        *chunk = word(place).to_be_bytes();
+    let last = words.at(whole.len() as u64);
+    for (place, chunk) in (0..).zip(whole.iter_mut()) {
+        *chunk = words.mixed(place);
+    }
+    if let Some(first) = whole.first_mut() {
+        *first = words.number;
     }
     for (byte, value) in rest.iter_mut().zip(last) {
         *byte = value;
+    }
+}
+
+/// Whether `message` is what [`fill`] writes there, for which it needs no second one.
+pub fn matches(message: &[u8], sender: u64, number: u64) -> bool {
+    let words = Words::new(sender, number);
+    let (whole, rest) = message.as_chunks::<8>();
+    let last = words.at(whole.len() as u64);
+    let Some((first, whole)) = whole.split_first() else { return last.starts_with(rest) };
+    // All of it, whatever is found: a loop that may end early is made one word at a time.
+    let differing =
+        |(place, chunk): (u64, &[u8; 8])| u64::from_ne_bytes(*chunk) ^ u64::from_ne_bytes(words.mixed(place));
+    let other = (1..).zip(whole).map(differing).fold(0, |all, one| all | one);
+    *first == words.number && other == 0 && last.starts_with(rest)
+}
+
+/// What one message is made of. Each word by itself and of little work, so that the processor makes many at a time: a
+/// load makes every byte twice.
+struct Words {
+    number: [u8; 8],
+    seed: u64,
+}
+
+impl Words {
+    fn new(sender: u64, number: u64) -> Self {
+        Self { number: number.to_be_bytes(), seed: (sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+    }
+
+    fn at(&self, place: u64) -> [u8; 8] {
+        if place == 0 { self.number } else { self.mixed(place) }
+    }
+
+    fn mixed(&self, place: u64) -> [u8; 8] {
+        let word = self.seed.wrapping_add(place.wrapping_mul(0xd134_2543_de82_ef95));
+        (word ^ word >> 29).to_le_bytes()
     }
 }
 
@@ -27,6 +60,7 @@ pub fn number(message: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -42,6 +76,21 @@ mod tests {
         assert_ne!(message(3, 77), message(4, 77));
         assert_ne!(message(3, 77), message(3, 78));
         assert_eq!(number(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn every_changed_bit_and_every_length_shows() {
+        for len in 0..40 {
+            let mut bytes = vec![0; len];
+            fill(&mut bytes, 5, 0x0102_0304_0506_0708);
+            assert!(matches(&bytes, 5, 0x0102_0304_0506_0708));
+            assert!(len == 0 || !matches(&bytes, 5, u64::MAX));
+            for bit in 0..len * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(!matches(&bytes, 5, 0x0102_0304_0506_0708), "bit {bit} of {len} bytes");
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, getsockopt, recvmmsg, sendmsg, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, getsockopt, recv, recvmmsg, sendmsg, sockopt};
 
 /// Most datagrams in a burst: as many as every kernel cuts from one message.
 pub(super) const MOST: usize = 64;
@@ -28,9 +28,14 @@ pub(super) fn is_refusal(error: &io::Error) -> bool {
 /// # Errors
 /// The kernel's.
 pub(super) fn send(socket: &impl AsRawFd, messages: &[u8], size: usize) -> io::Result<()> {
-    let cut = u16::try_from(size).ok().filter(|_| messages.len() > size);
+    let socket = socket.as_raw_fd();
+    if messages.len() <= size {
+        nix::sys::socket::send(socket, messages, MsgFlags::MSG_DONTWAIT)?;
+        return Ok(());
+    }
+    let cut = u16::try_from(size).ok();
     let control: Vec<_> = cut.iter().map(ControlMessage::UdpGsoSegments).collect();
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(messages)], &control, MsgFlags::MSG_DONTWAIT, None)?;
+    sendmsg::<()>(socket, &[IoSlice::new(messages)], &control, MsgFlags::MSG_DONTWAIT, None)?;
     Ok(())
 }
 
@@ -40,6 +45,10 @@ pub(super) fn send(socket: &impl AsRawFd, messages: &[u8], size: usize) -> io::R
 /// # Errors
 /// The kernel's; `WouldBlock` when there is nothing.
 pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8], room: usize, lens: &mut Vec<usize>) -> io::Result<()> {
+    if buffer.len() < 2 * room {
+        lens.push(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?);
+        return Ok(());
+    }
     let parts = buffer.chunks_exact_mut(room).map(|part| [IoSliceMut::new(part)]);
     let mut parts: Vec<[IoSliceMut<'_>; 1]> = parts.collect();
     let mut headers = MultiHeaders::<()>::preallocate(parts.len(), None);

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::task::Poll;
 
 use echo_proto::backoff::Backoff;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,18 +35,18 @@ pub(super) async fn exchange(
         let now = Instant::now();
         let Some(intended) = pace.intended(number, now) else { return Ok(()) };
         if intended > now {
-            wait(std::future::pending::<io::Result<()>>(), Some(intended)).await?;
+            wait(|_| Poll::Pending, Some(intended)).await?;
             continue;
         }
         pace.sent(intended, now, report);
         pattern::fill(&mut message, sender, number);
         number += 1;
-        progress.sent();
+        progress.sent(1);
         match in_time(load, ask(address, &message, &mut answer)).await {
             Ok(mut stream) => {
                 backoff.reset();
-                progress.answered();
-                report.judged(answer == message, intended);
+                progress.answered(1);
+                report.judged(answer == message, intended, Instant::now());
                 // The peer's end, or what it said too much, or nothing in time.
                 let more = in_time(load, close(&mut stream, &mut answer)).await;
                 report.strays += u64::from(more.is_ok_and(|more| more != 0));

@@ -2,8 +2,10 @@
 //!
 //! Used by the senders of [`super`]. The moments depend on nothing that the far end does: that is what makes a loop open.
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
@@ -100,24 +102,22 @@ impl Pace {
     }
 }
 
-/// Waits for a socket, at most until `next` is due, and perhaps less. Whether it is ready is for the socket's next call
-/// to say.
-pub(super) async fn wait<T>(ready: impl Future<Output = io::Result<T>>, next: Option<Instant>) -> io::Result<()> {
+/// Waits for what `ready` looks at, at most until `next` is due, and perhaps less.
+pub(super) async fn wait(
+    ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    next: Option<Instant>,
+) -> io::Result<()> {
+    let Some(next) = next else { return poll_fn(ready).await };
     let due = async {
-        match next {
-            None => std::future::pending().await,
-            Some(next) => {
-                let look = Instant::now() + LOOK;
-                sleep_until(look.min(next.checked_sub(SPIN).unwrap_or(next))).await;
-                while Instant::now() < look.min(next) {
-                    tokio::task::yield_now().await;
-                }
-            }
+        let look = Instant::now() + LOOK;
+        sleep_until(look.min(next.checked_sub(SPIN).unwrap_or(next))).await;
+        while Instant::now() < look.min(next) {
+            tokio::task::yield_now().await;
         }
     };
     tokio::select! {
         biased;
-        ready = ready => ready.map(drop),
+        ready = poll_fn(ready) => ready,
         () = due => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,9 +14,11 @@ use tokio::time::Instant;
 const MAX_LATENCY: u64 = 60_000_000_000;
 /// Digits of a latency that are kept.
 const LATENCY_DIGITS: u8 = 3;
+/// Latencies that a sender keeps until it adds them to those of all.
+const FRESH: usize = 32;
 
 /// What became of a load, or of the part of it that one address got.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Messages that were sent.
     pub sent: u64,
@@ -47,21 +50,37 @@ pub struct Report {
     latency: Latency,
 }
 
-/// In nanoseconds.
-#[derive(Clone)]
-struct Latency(Histogram<u64>);
+/// In nanoseconds. The senders to one address fill one histogram: many would fit into no cache.
+struct Latency {
+    all: Arc<Mutex<Histogram<u64>>>,
+    /// Those that are not yet in it.
+    fresh: Vec<u64>,
+}
+
+impl Latency {
+    fn all(&self) -> MutexGuard<'_, Histogram<u64>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&mut self) {
+        let Self { all, fresh } = self;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.drain(..).for_each(|nanos| all.saturating_record(nanos));
+    }
+}
 
 impl Default for Latency {
     #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
     fn default() -> Self {
-        Self(Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits"))
+        let all = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
+        Self { all: Arc::new(Mutex::new(all)), fresh: Vec::new() }
     }
 }
 
 /// Its counters would fill pages.
 impl fmt::Debug for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(latency) = self;
+        let latency = self.all();
         let at = |quantile| Duration::from_nanos(latency.value_at_quantile(quantile));
         write!(f, "{} from {:?} to {:?}, median {:?}", latency.len(), at(0.0), at(1.0), at(0.5))
     }
@@ -91,17 +110,24 @@ impl Report {
 
     /// The latency that this share of the echoes did not exceed; 0 is the shortest, 0.5 the median, 1 the longest.
     pub fn latency(&self, share: f64) -> Duration {
-        Duration::from_nanos(self.latency.0.value_at_quantile(share))
+        Duration::from_nanos(self.latency.all().value_at_quantile(share))
     }
 
     /// All latencies as (up to and with so many nanoseconds, echoes), shortest first, without empty steps.
     pub fn latencies(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.latency.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+        let latency = self.latency.all();
+        let steps = latency.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()));
+        steps.collect::<Vec<_>>().into_iter()
     }
 
-    /// Counts an answer to a message that was meant to go then.
-    pub(super) fn judged(&mut self, right: bool, intended: Instant) {
-        let now = Instant::now();
+    /// One for a sender to the same address, to be [settled](Self::settle) and [added](Self::add).
+    pub(super) fn part(&self) -> Self {
+        let latency = Latency { all: Arc::clone(&self.latency.all), fresh: Vec::with_capacity(FRESH) };
+        Self { latency, ..Self::default() }
+    }
+
+    /// Counts an answer that came `now` to a message that was meant to go then.
+    pub(super) fn judged(&mut self, right: bool, intended: Instant, now: Instant) {
         self.last = Some(now);
         if !right {
             self.mismatches += 1;
@@ -109,7 +135,15 @@ impl Report {
         }
         self.echoes += 1;
         let nanos = now.saturating_duration_since(intended).as_nanos();
-        self.latency.0.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.latency.fresh.push(u64::try_from(nanos).unwrap_or(u64::MAX));
+        if self.latency.fresh.len() >= FRESH {
+            self.latency.settle();
+        }
+    }
+
+    /// Counts the latencies that are not yet counted.
+    pub(super) fn settle(&mut self) {
+        self.latency.settle();
     }
 
     pub(super) fn failed(&mut self, error: impl fmt::Display) {
@@ -133,8 +167,10 @@ impl Report {
         self.begin = self.begin.or(other.begin);
         self.end = self.end.max(other.end);
         self.last = self.last.max(other.last);
-        // Same bounds, so that everything fits.
-        let _ = self.latency.0.add(&other.latency.0);
+        if !Arc::ptr_eq(&self.latency.all, &other.latency.all) {
+            // Same bounds, so that everything fits.
+            let _ = self.latency.all().add(&*other.latency.all());
+        }
     }
 }
 

@@ -4,25 +4,26 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::pace::{Pace, wait};
+use super::queue::Queue;
 use super::watch::Progress;
 use super::{Load, Report};
 use crate::pattern;
 
 /// Most that is read at once: as much as a node does.
 const READ_AT_ONCE: usize = 64 * 1024;
-/// Reads after which others have their turn, and the time is looked at.
-const READS_PER_TURN: usize = 64;
 
 /// Exchanges messages over `stream` as `sender` until the pace ends and all answers are there.
 pub(super) async fn exchange(
     load: &Load,
-    stream: TcpStream,
+    mut stream: TcpStream,
     sender: u64,
     pace: &mut Pace,
     progress: &Progress,
@@ -31,13 +32,11 @@ pub(super) async fn exchange(
     let mut talk = Talk::new(load, sender);
     loop {
         let next = talk.fill(pace, progress, report);
-        talk.write(&stream)?;
         if talk.times.is_empty() && next.is_none() {
             return Ok(());
         }
-        let interest = if talk.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-        wait(stream.ready(interest), next).await?;
-        talk.read(&stream, progress, report)?;
+        wait(|cx| talk.poll(&mut stream, cx), next).await?;
+        talk.judge(progress, report)?;
     }
 }
 
@@ -51,76 +50,76 @@ struct Talk {
     /// When those without an answer were meant to go, oldest first.
     times: VecDeque<Instant>,
     /// What the kernel has not yet taken.
-    out: VecDeque<u8>,
-    message: Vec<u8>,
-    /// Answers that are being read, and how much of them is there: less than one whole.
-    answers: Vec<u8>,
-    read: usize,
+    out: Queue,
+    /// Answers that are being read: less than one whole, once they are judged.
+    answers: Queue,
+    /// Most that they are.
+    room: usize,
 }
 
 impl Talk {
     fn new(load: &Load, sender: u64) -> Self {
-        let (times, out) = (VecDeque::new(), VecDeque::new());
-        let (size, in_flight) = (load.size, load.in_flight);
-        let at_once = size.saturating_mul(in_flight).min(READ_AT_ONCE).max(size);
-        let (message, answers) = (vec![0; size], vec![0; at_once]);
-        Self { sender, size, in_flight, sent: 0, times, out, message, answers, read: 0 }
+        let Load { size, in_flight, .. } = *load;
+        // One byte more than can come: a read that leaves room tells the runtime that there is no more.
+        let room = size.saturating_mul(in_flight).min(READ_AT_ONCE).max(size) + 1;
+        let (times, out, answers) = (VecDeque::new(), Queue::default(), Queue::default());
+        Self { sender, size, in_flight, sent: 0, times, out, answers, room }
     }
 
     /// Adds the messages that are due and have room; returns when the next one is meant to go, if time is all it waits
     /// for.
     fn fill(&mut self, pace: &mut Pace, progress: &Progress, report: &mut Report) -> Option<Instant> {
-        let now = Instant::now();
-        while self.times.len() < self.in_flight {
-            let intended = pace.intended(self.sent, now)?;
+        let (now, before) = (Instant::now(), self.sent);
+        let mut next = None;
+        while self.times.len() < self.in_flight
+            && let Some(intended) = pace.intended(self.sent, now)
+        {
             if intended > now {
-                return Some(intended);
+                next = Some(intended);
+                break;
             }
             pace.sent(intended, now, report);
-            pattern::fill(&mut self.message, self.sender, self.sent);
-            self.out.extend(&self.message);
+            pattern::fill(self.out.room(self.size), self.sender, self.sent);
+            self.out.add(self.size);
             self.times.push_back(intended);
             self.sent += 1;
-            progress.sent();
         }
-        None
+        progress.sent(self.sent - before);
+        next
     }
 
-    fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match stream.try_write(self.out.make_contiguous()) {
-                Ok(n) => drop(self.out.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
+    /// Writes what the kernel takes, and reads what is there.
+    fn poll(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = Pin::new(stream);
+        while !self.out.waiting().is_empty()
+            && let Poll::Ready(taken) = stream.as_mut().poll_write(cx, self.out.waiting())?
+        {
+            self.out.take(taken);
         }
-        Ok(())
+        let mut read = ReadBuf::new(self.answers.room(self.room - self.answers.waiting().len()));
+        ready!(stream.poll_read(cx, &mut read))?;
+        let len = read.filled().len();
+        self.answers.add(len);
+        Poll::Ready(if len > 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) })
     }
 
-    /// Reads what is there and compares each answer that is complete.
-    fn read(&mut self, stream: &TcpStream, progress: &Progress, report: &mut Report) -> io::Result<()> {
-        for _ in 0..READS_PER_TURN {
-            let rest = self.answers.get_mut(self.read..).unwrap_or_default();
-            match stream.try_read(rest) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.read += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
-            let whole = self.read - self.read % self.size;
-            for answer in self.answers.get(..whole).unwrap_or_default().chunks_exact(self.size) {
-                let Some(intended) = self.times.pop_front() else {
-                    report.strays += 1;
-                    // No echo: it may go on for ever.
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "it sends more than it was sent"));
-                };
-                progress.answered();
-                let number = self.sent - 1 - self.times.len() as u64;
-                pattern::fill(&mut self.message, self.sender, number);
-                report.judged(answer == self.message, intended);
-            }
-            self.answers.copy_within(whole..self.read, 0);
-            self.read -= whole;
+    /// Compares each answer that is complete.
+    fn judge(&mut self, progress: &Progress, report: &mut Report) -> io::Result<()> {
+        let (now, before) = (Instant::now(), self.times.len());
+        // What the kernel has not yet taken nobody can have answered.
+        let talks_unasked = self.answers.waiting().len() + self.out.waiting().len() > before * self.size;
+        for answer in self.answers.waiting().chunks_exact(self.size) {
+            let Some(intended) = self.times.pop_front() else { break };
+            let number = self.sent - 1 - self.times.len() as u64;
+            report.judged(pattern::matches(answer, self.sender, number), intended, now);
+        }
+        let answered = before - self.times.len();
+        self.answers.take(answered * self.size);
+        progress.answered(answered as u64);
+        if talks_unasked {
+            report.strays += 1;
+            // No echo: it may go on for ever.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it sends more than it was sent"));
         }
         Ok(())
     }

@@ -95,6 +95,27 @@ async fn a_datagram_with_a_wrong_number_is_no_late_one() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_twice_is_told_and_takes_no_ones_place() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 1_000];
+        while let Ok((n, client)) = socket.recv_from(&mut buffer) {
+            let _ = [0; 2].map(|_| socket.send_to(&buffer[..n], client));
+        }
+    });
+    for in_flight in [1, 4] {
+        let load = Load { in_flight, ..load(Transport::Udp) };
+        let report = put(load, address, &Arc::default()).await;
+        assert_eq!((report.lost, report.mismatches, report.errors), (0, 0, 0), "{report:?}");
+        // The last ones of each socket may come after its end.
+        let unseen = (in_flight * load.connections) as u64;
+        assert!(report.echoes > unseen && report.strays <= report.echoes, "{report:?}");
+        assert!(report.strays + unseen >= report.echoes, "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn each_address_gets_its_share_and_a_report_of_its_own() {
     let (good, bad) = (tcp_peer(|_| {}), tcp_peer(|bytes| bytes.iter_mut().for_each(|byte| *byte ^= 1)));
     let (rate, duration) = (NonZeroU32::new(1_000), Duration::from_millis(100));

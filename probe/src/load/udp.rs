@@ -37,27 +37,27 @@ pub(super) async fn exchange(
     loop {
         let next = window.send(&socket, pace, progress, report).await?;
         if window.is_empty() && next.is_none() {
+            // What came too much with the last answer.
+            let mut more = (0..BATCHES_PER_TURN).map(|_| window.batch(&socket, progress, report));
+            more.find(Result::is_err);
             return Ok(());
         }
         tokio::select! {
             biased;
-            now = expiry.tick() => window.expire(now),
-            ready = wait(readable(&socket), next) => ready?,
+            now = expiry.tick() => {
+                window.expire(now);
+                // A host on the way may say that no answer will come, which a peer's silence would not.
+                socket.take_error()?.map_or(Ok(()), Err)?;
+            }
+            ready = wait(|cx| socket.poll_recv_ready(cx), next) => {
+                ready?;
+                match socket.try_io(Interest::READABLE, || window.take(&socket, progress, report)) {
+                    Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                    _ => {}
+                }
+            }
         }
-        window.take(&socket, progress, report)?;
     }
-}
-
-/// Waits for an answer; fails where a host on the way says that none will come, which a peer's silence would not.
-async fn readable(socket: &UdpSocket) -> io::Result<()> {
-    if socket.ready(Interest::READABLE | Interest::ERROR).await?.is_error() {
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        // Somebody else has taken it: a send.
-        let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-    }
-    Ok(())
 }
 
 /// Datagrams in flight, each in a place of its own, so that one that is lost keeps no other waiting.
@@ -72,7 +72,6 @@ struct Window {
     size: usize,
     /// Whether those that leave at once go as one message, which the kernel cuts.
     together: bool,
-    message: Vec<u8>,
     /// Messages that are about to be sent, and their places.
     out: Vec<u8>,
     leaving: Vec<usize>,
@@ -109,12 +108,11 @@ impl Window {
             count: 0,
             size: load.size,
             together,
-            message: vec![0; load.size],
             out: vec![0; batch * load.size],
             leaving: Vec::with_capacity(batch),
-            // One byte more, so that a longer answer shows; and one place more, which stays empty when all is taken.
-            answers: vec![0; (batch + 1) * (load.size + 1)],
-            lens: Vec::with_capacity(batch + 1),
+            // One byte more, so that a longer answer shows.
+            answers: vec![0; batch * (load.size + 1)],
+            lens: Vec::with_capacity(batch),
         }
     }
 
@@ -167,8 +165,12 @@ impl Window {
         while done < self.leaving.len() {
             let count = if self.together { self.leaving.len() - done } else { 1 };
             let messages = self.out.get(done * self.size..(done + count) * self.size).unwrap_or_default();
-            match socket.async_io(Interest::WRITABLE, || burst::send(socket, messages, self.size)).await {
-                Ok(()) => (0..count).for_each(|_| progress.sent()),
+            match socket.try_io(Interest::WRITABLE, || burst::send(socket, messages, self.size)) {
+                Ok(()) => progress.sent(count as u64),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    socket.writable().await?;
+                    continue;
+                }
                 // The kernel had no room: they are not sent, and nothing waits for them.
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
                     report.refused += count as u64;
@@ -208,43 +210,43 @@ impl Window {
         }
     }
 
-    /// Takes all answers that are there.
+    /// Takes the answers that are there.
+    ///
+    /// # Errors
+    /// `WouldBlock` once there are no more, or none is waited for: what then comes too much is seen with the next one.
     fn take(&mut self, socket: &UdpSocket, progress: &Progress, report: &mut Report) -> io::Result<()> {
-        let room = self.size + 1;
-        let most = self.answers.len() / room;
         for _ in 0..BATCHES_PER_TURN {
-            self.lens.clear();
-            let tried = socket.try_io(Interest::READABLE, || {
-                burst::receive(socket, &mut self.answers, room, &mut self.lens)?;
-                // Fewer than there is room for: there are no more, which the runtime is told without another call.
-                if self.lens.len() < most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            let (answers, lens) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.lens));
-            for (answer, len) in answers.chunks_exact(room).zip(&lens) {
-                self.judge(answer.get(..*len).unwrap_or_default(), progress, report);
-            }
-            (self.answers, self.lens) = (answers, lens);
-            match tried {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
+            let full = self.batch(socket, progress, report)?;
+            if !full || self.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         Ok(())
     }
 
-    fn judge(&mut self, answer: &[u8], progress: &Progress, report: &mut Report) {
+    /// Takes one batch of answers; returns whether it is full, so that there may be more.
+    fn batch(&mut self, socket: &UdpSocket, progress: &Progress, report: &mut Report) -> io::Result<bool> {
+        let room = self.size + 1;
+        self.lens.clear();
+        burst::receive(socket, &mut self.answers, room, &mut self.lens)?;
+        let (now, before) = (Instant::now(), self.free.len());
+        let (answers, lens) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.lens));
+        for (answer, len) in answers.chunks_exact(room).zip(&lens) {
+            self.judge(answer.get(..*len).unwrap_or_default(), now, report);
+        }
+        (self.answers, self.lens) = (answers, lens);
+        progress.answered((self.free.len() - before) as u64);
+        Ok(self.lens.len() == self.answers.len() / room)
+    }
+
+    fn judge(&mut self, answer: &[u8], now: Instant, report: &mut Report) {
         let Some(number) = pattern::number(answer) else {
             report.mismatches += 1;
             return;
         };
-        pattern::fill(&mut self.message, self.sender, number);
-        let right = answer == self.message;
+        let right = answer.len() == self.size && pattern::matches(answer, self.sender, number);
         match self.land(number) {
-            Some(sent) => {
-                progress.answered();
-                report.judged(right, sent.intended);
-            }
+            Some(sent) => report.judged(right, sent.intended, now),
             None if right => report.strays += 1,
             None => report.mismatches += 1,
         }

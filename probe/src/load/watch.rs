@@ -62,14 +62,16 @@ impl Progress {
         Self { own: Live::default(), all, timeout }
     }
 
-    pub(super) fn sent(&self) {
-        self.own.sent.fetch_add(1, Ordering::Relaxed);
-        self.all.sent.fetch_add(1, Ordering::Relaxed);
+    /// So many more.
+    pub(super) fn sent(&self, count: u64) {
+        self.own.sent.fetch_add(count, Ordering::Relaxed);
+        self.all.sent.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn answered(&self) {
-        self.own.answered.fetch_add(1, Ordering::Relaxed);
-        self.all.answered.fetch_add(1, Ordering::Relaxed);
+    /// So many more.
+    pub(super) fn answered(&self, count: u64) {
+        self.own.answered.fetch_add(count, Ordering::Relaxed);
+        self.all.answered.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Runs `exchange`, but gives it up when one of its messages has waited for too long: that is its failure, besides

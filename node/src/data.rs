@@ -56,7 +56,7 @@ mod source;
 mod spin;
 mod stamped;
 #[allow(unsafe_code)]
-pub(crate) mod syscall;
+mod syscall;
 pub(crate) mod table;
 mod tcp;
 mod ticket;

@@ -12,6 +12,8 @@ pub mod health;
 pub mod intake;
 pub mod lifeline;
 pub mod live;
+#[allow(unsafe_code)] // No library that we have sets it.
+mod memory;
 pub mod metrics;
 pub mod pool_file;
 pub mod settings;

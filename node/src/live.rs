@@ -29,9 +29,9 @@ use crate::data::gate::Gate;
 use crate::data::order::{Change, Order};
 use crate::data::rates::Cells;
 pub use crate::data::socket::Buffers;
-use crate::data::syscall;
 use crate::data::table::Ages;
 pub use crate::data::who::Who;
+use crate::memory;
 use answering::Answering;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
@@ -92,7 +92,7 @@ impl Live {
     /// # Errors
     /// A thread or its event queue could not be had.
     pub fn start(options: LiveOptions) -> Result<Self, StartError> {
-        syscall::join_free_memory();
+        memory::join_free_memory();
         let gate = Arc::new(Gate::default());
         let counters = Counters::new(options.shards.get());
         Ok(Self {

@@ -1,6 +1,6 @@
-//! What neither tokio nor socket2 asks for: of the kernel about a UDP socket, and of the C library about memory.
+//! What neither tokio nor socket2 asks the kernel about a UDP socket.
 //!
-//! Used by [`super::udp`], and by [`crate::live`] at the start. It must never block.
+//! Used by [`super::udp`]. It must never block.
 
 use std::io;
 use std::mem::size_of_val;
@@ -10,17 +10,6 @@ use libc::{SK_MEMINFO_DROPS, SO_MEMINFO, SOL_SOCKET, socklen_t};
 
 /// Figures that the kernel tells of a socket's memory (sock_diag(7)), with room for later ones.
 const FIGURES: usize = 16;
-
-/// Lets the allocator join free pieces of memory at once, however small. Tokio's part of a socket and of a task begin at
-/// multiples of 128 bytes; what glibc cuts off around each of them it would else keep apart for requests of just that
-/// size: 150 bytes of each connection. Other C libraries do not do that.
-pub(crate) fn join_free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes two numbers and changes a setting of the allocator, under the allocator's lock.
-    unsafe {
-        libc::mallopt(libc::M_MXFAST, 0);
-    }
-}
 
 /// Datagrams that came for this socket and were lost before anybody read them, mostly for want of room, since it was
 /// opened; wraps around.

@@ -170,6 +170,26 @@ async fn nobody_there_is_an_error() {
     }
 }
 
+#[tokio::test]
+async fn connections_for_each_message_tell_of_a_refusal_and_of_what_comes_too_much() {
+    let anew = Load { reconnect: true, ..load(Transport::Tcp) };
+    let refused = put(anew, "127.0.0.1:1".parse().unwrap(), &Arc::default()).await;
+    assert!(refused.echoes == 0 && refused.errors > 0 && refused.errors == refused.lost, "{refused:?}");
+    assert!(refused.first_error.unwrap().contains("refused"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // One byte more than it was sent.
+            let mut buffer = [0; 101];
+            let _ = stream.read_exact(&mut buffer[..100]).and_then(|()| stream.write_all(&buffer));
+        }
+    });
+    let report = put(anew, address, &Arc::default()).await;
+    assert!(report.echoes > 0 && report.strays == report.echoes, "{report:?}");
+    assert_eq!((report.lost, report.mismatches, report.errors), (0, 0, 0), "{report:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_datagram_without_an_answer_is_lost() {
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -5,52 +5,47 @@
 /// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes
 /// that depend on both, and on their place.
 pub fn fill(message: &mut [u8], sender: u64, number: u64) {
-    let words = Words::new(sender, number);
+    let (first, mut words) = (number.to_be_bytes(), Words::new(sender, number));
+    let (begin, message) = message.split_at_mut(message.len().min(first.len()));
+    begin.iter_mut().zip(first).for_each(|(byte, value)| *byte = value);
     let (whole, rest) = message.as_chunks_mut::<8>();
-    let last = words.at(whole.len() as u64);
-    for (place, chunk) in (0..).zip(whole.iter_mut()) {
-        *chunk = words.mixed(place);
-    }
-    if let Some(first) = whole.first_mut() {
-        *first = words.number;
-    }
-    for (byte, value) in rest.iter_mut().zip(last) {
-        *byte = value;
-    }
+    whole.iter_mut().zip(&mut words).for_each(|(chunk, word)| *chunk = word.to_le_bytes());
+    rest.iter_mut().zip(words.last_bytes()).for_each(|(byte, value)| *byte = value);
 }
 
 /// Whether `message` is what [`fill`] writes there, for which it needs no second one.
 pub fn matches(message: &[u8], sender: u64, number: u64) -> bool {
-    let words = Words::new(sender, number);
+    let (first, mut words) = (number.to_be_bytes(), Words::new(sender, number));
+    let (begin, message) = message.split_at(message.len().min(first.len()));
     let (whole, rest) = message.as_chunks::<8>();
-    let last = words.at(whole.len() as u64);
-    let Some((first, whole)) = whole.split_first() else { return last.starts_with(rest) };
     // All of it, whatever is found: a loop that may end early is made one word at a time.
     let differing =
-        |(place, chunk): (u64, &[u8; 8])| u64::from_ne_bytes(*chunk) ^ u64::from_ne_bytes(words.mixed(place));
-    let other = (1..).zip(whole).map(differing).fold(0, |all, one| all | one);
-    *first == words.number && other == 0 && last.starts_with(rest)
+        whole.iter().zip(&mut words).fold(0, |all, (chunk, word)| all | (u64::from_le_bytes(*chunk) ^ word));
+    first.starts_with(begin) && differing == 0 && words.last_bytes().starts_with(rest)
 }
 
-/// What one message is made of. Each word by itself and of little work, so that the processor makes many at a time: a
+/// What follows the number of one message. Each word is of little work, so that the processor makes many at a time: a
 /// load makes every byte twice.
-struct Words {
-    number: [u8; 8],
-    seed: u64,
-}
+struct Words(u64);
 
 impl Words {
     fn new(sender: u64, number: u64) -> Self {
-        Self { number: number.to_be_bytes(), seed: (sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        Self((sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    fn at(&self, place: u64) -> [u8; 8] {
-        if place == 0 { self.number } else { self.mixed(place) }
+    /// Of the word that only begins.
+    fn last_bytes(&mut self) -> [u8; 8] {
+        self.next().unwrap_or_default().to_le_bytes()
     }
+}
 
-    fn mixed(&self, place: u64) -> [u8; 8] {
-        let word = self.seed.wrapping_add(place.wrapping_mul(0xd134_2543_de82_ef95));
-        (word ^ word >> 29).to_le_bytes()
+impl Iterator for Words {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let Self(word) = self;
+        *word = word.wrapping_add(0xd134_2543_de82_ef95);
+        Some(*word ^ *word >> 29)
     }
 }
 

@@ -1,9 +1,10 @@
 //! How long connections live, as an OpenTelemetry histogram.
 //!
-//! Fed once a second, and when somebody collects, by [`super::register`]. A histogram of the SDK takes two locks and a
-//! hash for each value, which is nothing for a shard to do: shards count by class, and here each new connection of a
-//! class is recorded with the mean of the new ones. So counts and sums are exact; only the smallest and the largest
-//! value are not. It must never hold up the control side, which has one thread: a busy second is recorded in slices.
+//! Fed once a second, and when somebody collects, by [`super::register`]. A histogram of the SDK takes a lock for each
+//! value, which is nothing for a shard to do: shards count by class, and here each new connection of a class is recorded
+//! with the mean of the new ones, its attributes looked up once for all of them. So counts and sums are exact; only the
+//! smallest and the largest value are not. It must never hold up the control side, which has one thread: a busy second
+//! is recorded in slices.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -64,8 +65,10 @@ impl Durations {
     /// Records a slice of the connections that ended since it was last called. Whether there are more.
     pub(super) fn record(&self) -> bool {
         self.new_ones(|seconds, count, attributes| {
+            // Looked up for each, the attributes cost a sixth of the instructions that a short connection takes.
+            let histogram = self.histogram.bind(attributes);
             for _ in 0..count {
-                self.histogram.record(seconds, attributes);
+                histogram.record(seconds);
             }
         })
     }

@@ -3,6 +3,7 @@
 //! Run by [`super::shard`]; hands each connection to a task of its own. It must never spin: when the process is out of
 //! files or memory, the kernel's queue holds what comes while we back off.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(super) async fn run(
         let accepted = tokio::select! {
             biased;
             _ = &mut stop => break,
-            accepted = socket.accept() => accepted,
+            accepted = poll_fn(|cx| socket.poll_accept(cx)) => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {

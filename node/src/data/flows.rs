@@ -115,8 +115,8 @@ fn number(source: SocketAddr) -> u64 {
     address.rotate_left(16) ^ u64::from(source.port())
 }
 
-/// Spreads what differs in a few bits over all places (the last step of MurmurHash3).
-fn mix(mut hash: u64) -> u64 {
+/// Spreads what differs in a few bits over all bits; no two numbers become the same (the last step of MurmurHash3).
+pub(super) fn mix(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)

@@ -26,6 +26,9 @@ const MAX_LATE: u32 = 2;
 /// How long a connection that we have ended may go on to send, so that our close does not destroy our answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Places whose memory is kept when nobody is left, for those who come and go a few at a time.
+const KEPT_PLACES: usize = 64;
+
 /// How long connections may last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ages {
@@ -135,7 +138,10 @@ impl Table {
         }
         if places.free.len() == places.used.len() {
             // Nobody is left: give a past crowd's memory back.
-            *places = Places { now: places.now, ..Places::default() };
+            places.free.clear();
+            places.free.shrink_to(KEPT_PLACES);
+            places.used.clear();
+            places.used.shrink_to(KEPT_PLACES);
         }
     }
 

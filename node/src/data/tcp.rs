@@ -18,7 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use super::reason::End;
@@ -108,7 +109,7 @@ impl Connection {
         let buffer = &mut *shard.read_buffer.borrow_mut();
         let room = buffer.len().min(max_read);
         let room = buffer.get_mut(..room).unwrap_or_default();
-        let Some(read) = ready!(self.poll_take(cx, |stream, cx| poll_read(stream, cx, room)))? else {
+        let Some(read) = ready!(self.poll_take(cx, |stream| read(stream, room)))? else {
             return Poll::Ready(Ok(None));
         };
         if read > 0 {
@@ -117,7 +118,7 @@ impl Connection {
             shard.spin.stir();
             let bytes = room.get_mut(..read).unwrap_or_default();
             let answer = respond(bytes).min(read);
-            self.poll_send(cx, bytes.get(..answer).unwrap_or_default())?;
+            self.send(bytes.get(..answer).unwrap_or_default())?;
         }
         Poll::Ready(Ok(Some(read)))
     }
@@ -189,13 +190,13 @@ impl Connection {
     }
 
     /// Hands the kernel what it takes now and keeps the rest.
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let sent = match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Ready(sent) => self.ticket.sent(sent?),
-            Poll::Pending => 0,
+        let sent = match write(&self.stream, bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            sent => self.ticket.sent(sent?),
         };
         if let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             self.unsent = Some(Box::new(Unsent { bytes: rest.to_vec(), sent: 0 }));
@@ -243,14 +244,29 @@ impl Connection {
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         let shard = Rc::clone(&self.ticket.shard);
         let buffer = &mut *shard.read_buffer.borrow_mut();
-        self.poll_take(cx, |stream, cx| poll_read(stream, cx, buffer))
+        self.poll_take(cx, |stream| read(stream, buffer))
     }
 }
 
-fn poll_read(stream: &mut TcpStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-    let mut room = ReadBuf::new(room);
-    ready!(Pin::new(stream).poll_read(cx, &mut room))?;
-    Poll::Ready(Ok(room.filled().len()))
+/// One read, if there is something to read. One that does not fill its room has emptied the socket: the runtime is told
+/// so, which saves a system call that would find nothing.
+fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    let mut came = None;
+    let tried = stream.try_io(Interest::READABLE, || {
+        let (_, bytes) = recv(stream, &mut *room, RecvFlags::DONTWAIT)?;
+        came = Some(bytes);
+        if bytes == 0 || bytes == room.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    });
+    match came {
+        Some(bytes) => Ok(bytes),
+        None => tried.map(|()| 0),
+    }
+}
+
+/// One write, of as much as the kernel takes now.
+fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, flags)?))
 }
 
 #[cfg(test)]

@@ -19,29 +19,28 @@ pub(super) const LONGEST_READ: u64 = 65_536;
 /// A rate, as the cells count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    pub(super) per_second: u64,
+    /// The time that one unit takes, in parts of a tick: messages are charged without a division.
+    each: u64,
     /// How far a cell may be ahead of time.
     pub(super) ahead: u64,
 }
 
+/// Parts of a tick, as a power of two: the most with which the slowest rate, one a second, fits.
+const PART_BITS: u32 = 30;
+const _: () = assert!(TICKS_PER_SECOND.leading_zeros() >= PART_BITS);
+
 impl Rate {
     /// Of `per_second` units, at least `at_once` of which may always come together.
     pub(super) fn new(per_second: u64, at_once: u64) -> Self {
-        let mut rate = Self { per_second: per_second.max(1), ahead: 0 };
+        let mut rate = Self { each: (TICKS_PER_SECOND << PART_BITS).div_ceil(per_second.max(1)), ahead: 0 };
         rate.ahead = rate.ticks((per_second / BURST).max(at_once));
         rate
     }
 
     /// The time that so many units take; rounded up, so that a rate is rather missed than exceeded.
     pub(super) fn ticks(self, units: u64) -> u64 {
-        match units.checked_mul(TICKS_PER_SECOND) {
-            Some(ticks) => ticks.div_ceil(self.per_second),
-            // Rates above 11.5 GB/s, or more units than ever come.
-            None => {
-                let ticks = (u128::from(units) * u128::from(TICKS_PER_SECOND)).div_ceil(u128::from(self.per_second));
-                ticks.try_into().unwrap_or(u64::MAX)
-            }
-        }
+        let parts = u128::from(units) * u128::from(self.each);
+        u64::try_from(parts.div_ceil(1 << PART_BITS)).unwrap_or(u64::MAX)
     }
 }
 

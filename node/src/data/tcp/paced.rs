@@ -20,28 +20,31 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
 impl Connection {
     /// Takes bytes by `read`, and counts them; `None`: some are there, but it is above its rates, and has to
-    /// [`Self::wait`].
+    /// [`Self::wait`]. A `read` that finds nothing after all has told the runtime so.
     pub(super) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
-        read: impl FnOnce(&mut TcpStream, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        mut read: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<Option<usize>>> {
-        let limiter = self.ticket.limiter();
-        if limiter.is_some() {
+        loop {
             // Who has nothing to read is asked for no more than that.
             ready!(self.stream.poll_read_ready(cx))?;
+            let limiter = self.ticket.limiter();
+            let turn = limiter.as_deref().and_then(|limiter| self.ticket.turn(limiter));
+            if turn.as_ref().is_some_and(|turn| turn.over().is_some()) {
+                let at_end = ready!(self.poll_end(cx))?;
+                return Poll::Ready(Ok(at_end.then_some(0)));
+            }
+            match read(&self.stream) {
+                Ok(read) if read > 0 => {
+                    turn.inspect(|turn| turn.charge(read));
+                    self.ticket.served.slot.received_bytes.add(read as u64);
+                    return Poll::Ready(Ok(Some(read)));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                ended => return Poll::Ready(ended.map(Some)),
+            }
         }
-        let turn = limiter.as_deref().and_then(|limiter| self.ticket.turn(limiter));
-        if turn.as_ref().is_some_and(|turn| turn.over().is_some()) {
-            let at_end = ready!(self.poll_end(cx))?;
-            return Poll::Ready(Ok(at_end.then_some(0)));
-        }
-        let read = ready!(read(&mut self.stream, cx))?;
-        if read > 0 {
-            turn.inspect(|turn| turn.charge(read));
-            self.ticket.served.slot.received_bytes.add(read as u64);
-        }
-        Poll::Ready(Ok(Some(read)))
     }
 
     /// How long nothing may be taken, by the rates that hold now.

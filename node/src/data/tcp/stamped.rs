@@ -60,7 +60,7 @@ pub(in super::super) async fn serve(
         kept: Vec::new(),
     };
     let read = time(None);
-    let mut taken = poll_fn(|cx| Poll::Ready(messages.take(connection, cx, read, &mut first))).await?;
+    let mut taken = messages.take(connection, read, &mut first)?;
     drop(first);
     loop {
         taken = match taken {
@@ -102,12 +102,13 @@ impl Messages {
         let room = buffer.len().min(max_read).min(self.missing().unwrap_or(usize::MAX));
         let room = buffer.get_mut(..room).unwrap_or_default();
         let mut came = time(None);
-        let receive = |stream: &mut TcpStream, cx: &mut Context<'_>| {
-            let (read, time) = ready!(self.poll_receive(stream, cx, room))?;
+        let space = &mut self.space;
+        let read = |stream: &TcpStream| {
+            let (read, time) = stream.try_io(Interest::READABLE, || receive(stream, room, space))?;
             came = time;
-            Poll::Ready(Ok(read))
+            Ok(read)
         };
-        let Some(read) = ready!(connection.poll_take(cx, receive))? else { return Poll::Ready(Ok(Taken::Over)) };
+        let Some(read) = ready!(connection.poll_take(cx, read))? else { return Poll::Ready(Ok(Taken::Over)) };
         if read == 0 {
             return Poll::Ready(Ok(self.closed()));
         }
@@ -116,7 +117,7 @@ impl Messages {
         shard.spin.stir();
         let bytes = room.get_mut(..read).unwrap_or_default();
         if self.kept.is_empty() {
-            return Poll::Ready(self.take(connection, cx, came, bytes));
+            return Poll::Ready(self.take(connection, came, bytes));
         }
         self.kept.extend_from_slice(bytes);
         // What is wrong in a head is told at once.
@@ -124,7 +125,7 @@ impl Messages {
             return Poll::Ready(Ok(Taken::Answered(0)));
         }
         let mut whole = std::mem::take(&mut self.kept);
-        Poll::Ready(self.take(connection, cx, came, &mut whole))
+        Poll::Ready(self.take(connection, came, &mut whole))
     }
 
     /// How much is missing of the message that has begun to come, or of its head; `None` if none has.
@@ -139,35 +140,13 @@ impl Messages {
         if self.kept.is_empty() { Taken::Closed } else { Taken::Broken }
     }
 
-    /// Reads into `room`; returns how much, and when the last of it came.
-    fn poll_receive(
-        &mut self,
-        stream: &TcpStream,
-        cx: &mut Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<(usize, Time)>> {
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_io(Interest::READABLE, || receive(stream, room, &mut self.space)) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                received => return Poll::Ready(received),
-            }
-        }
-    }
-
     /// Answers the whole messages at the start of `bytes` and keeps the rest.
-    fn take(
-        &mut self,
-        connection: &mut Connection,
-        cx: &mut Context<'_>,
-        time: Time,
-        bytes: &mut [u8],
-    ) -> io::Result<Taken> {
+    fn take(&mut self, connection: &mut Connection, time: Time, bytes: &mut [u8]) -> io::Result<Taken> {
         let shard = Rc::clone(&connection.ticket.shard);
         let (answered, broken) = self.answer(bytes, time, &shard.stamp(), &mut shard.sessions.borrow_mut());
         let (answers, rest) = bytes.split_at_checked(answered).unwrap_or_default();
         self.kept = rest.to_vec();
-        connection.poll_send(cx, answers)?;
+        connection.send(answers)?;
         Ok(if broken { Taken::Broken } else { Taken::Answered(answered) })
     }
 

@@ -20,8 +20,12 @@ use libc::{
 use super::pktinfo::{CONTROL_BYTES, Control, Told};
 use super::reason::Drop;
 
-/// Datagrams in one system call.
+/// Most datagrams in one system call.
 pub(super) const BATCH: usize = 32;
+/// Least for which room is offered to the kernel: it costs something for each, whether or not one comes.
+const LEAST: usize = 4;
+/// Calls that it takes from there until [`BATCH`] are offered, the room being doubled each time that it is filled.
+pub(super) const CALLS_TO_GROW: usize = (BATCH / LEAST).ilog2() as usize;
 /// Room for the longest datagram, 65,507 bytes over IPv4, and for any that a smaller header leaves room for.
 const PAYLOAD: usize = 64 * 1024;
 /// Distance between payloads: no power of two, so that short datagrams do not all fall into the same cache sets.
@@ -38,6 +42,8 @@ pub(super) struct Batch {
     envelopes: Box<[Envelope]>,
     vectors: Box<[iovec]>,
     headers: Box<[mmsghdr]>,
+    /// How many datagrams came with the last call.
+    came: usize,
     /// Headers that hold a received datagram.
     received: usize,
     answers: Vec<Answer>,
@@ -76,6 +82,14 @@ pub(super) struct Datagram<'a> {
     pub(super) peer: SocketAddr,
     /// What else the kernel told.
     pub(super) told: Told,
+}
+
+/// What came with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Received {
+    pub(super) datagrams: usize,
+    /// There are no more: the kernel goes on until the room that it was offered is full.
+    pub(super) all: bool,
 }
 
 /// What became of some answers.
@@ -139,21 +153,23 @@ impl Batch {
             envelopes: (0..BATCH).map(|_| Envelope { peer, control: Control::default() }).collect(),
             vectors: vec![vector; BATCH].into(),
             headers: (0..BATCH).map(|_| blank()).collect(),
+            came: 0,
             received: 0,
             answers: Vec::with_capacity(BATCH),
             runs: Vec::with_capacity(BATCH),
         }
     }
 
-    /// Takes what the socket holds, [`BATCH`] at most, without waiting; returns how many came.
+    /// Takes what the socket holds, without waiting: twice as many as came last at most, from [`LEAST`] to [`BATCH`].
     ///
     /// # Errors
     /// The kernel's; `WouldBlock` when there is nothing.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.received = 0;
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<Received> {
+        let offered = (2 * self.came).clamp(LEAST, BATCH);
+        (self.came, self.received) = (0, 0);
         self.answers.clear();
         let buffers = self.envelopes.iter_mut().zip(self.payload.chunks_exact_mut(STRIDE)).zip(&mut self.vectors);
-        for (header, ((envelope, payload), vector)) in self.headers.iter_mut().zip(buffers) {
+        for (header, ((envelope, payload), vector)) in self.headers.iter_mut().zip(buffers).take(offered) {
             *vector = iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: PAYLOAD };
             *header = blank();
             header.msg_hdr.msg_name = (&raw mut envelope.peer).cast();
@@ -163,12 +179,13 @@ impl Batch {
             header.msg_hdr.msg_control = envelope.control.as_mut_ptr();
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
         }
-        let (headers, len) = (self.headers.as_mut_ptr(), self.headers.len() as c_uint);
-        // SAFETY: `len` headers, each pointing to buffers of `self` that are as long as it says and that nothing else
-        // touches during the call.
+        let (headers, len) = (self.headers.as_mut_ptr(), offered as c_uint);
+        // SAFETY: `len` headers, no more than there are, each pointing to buffers of `self` that are as long as it says
+        // and that nothing else touches during the call.
         let count = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, len, MSG_DONTWAIT, ptr::null_mut()) };
-        self.received = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        Ok(self.received)
+        self.came = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        self.received = self.came;
+        Ok(Received { datagrams: self.came, all: self.came < offered })
     }
 
     /// Shows each received datagram to `respond`, which may write an answer over it and returns its length; `None` is

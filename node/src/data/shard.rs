@@ -21,10 +21,9 @@ use super::flows::Flows;
 use super::gate::Gate;
 use super::guard::Ports;
 use super::listener::{Listener, Served};
-use super::mmsg::{BATCH, Batch};
+use super::mmsg::Batch;
 use super::order::{Change, ListenerOrder, NewSocket, Order, Question, SocketId};
 use super::sessions::Sessions;
-use super::socket::MAX_QUEUED;
 use super::spin::{Spin, spin};
 use super::table::{Ages, Table, sweep};
 use super::udp;
@@ -33,9 +32,6 @@ use super::who::Who;
 /// The read buffer of all of a shard's TCP connections. 64 KiB: with 16 KiB, messages of that size cost half as much
 /// again, since each is read in two parts.
 const READ_BUFFER: usize = 64 * 1024;
-
-/// Turns that sockets get before a question about sessions is answered: as many as it takes to read a full receive buffer.
-const TURNS: usize = MAX_QUEUED / (BATCH * udp::BATCHES_PER_TURN);
 
 /// What the tasks of a shard share. Not `Send`: it lives and dies on its thread.
 #[derive(Debug)]
@@ -154,9 +150,10 @@ impl Chief {
         }
     }
 
-    /// Tells what has come, also while the shard was held up: what waits in a queue would pass for lost on its way.
+    /// Tells what has come, also while the shard was held up: what waits in a queue would pass for lost on its way, so
+    /// each socket has as many turns as it takes to empty a full one.
     async fn tell(&self, Question { session, limit, answer }: Question) {
-        for _ in 0..TURNS {
+        for _ in 0..udp::TURNS {
             yield_now().await;
         }
         // Whoever asked may have given up.

@@ -9,6 +9,7 @@ mod endpoint;
 mod stamped;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -25,7 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::flows::Moment;
 use super::guard::{Destination, Ports};
 use super::listener::{Listener, Served};
-use super::mmsg::{BATCH, Batch, Datagram, Sent};
+use super::mmsg::{BATCH, Batch, CALLS_TO_GROW, Datagram, Received, Sent};
 use super::rates::Limiter;
 use super::reason::Drop;
 use super::service;
@@ -34,10 +35,12 @@ use super::socket::MAX_QUEUED;
 use endpoint::Endpoint;
 use stamped::Stamped;
 
-/// Full batches that a socket may take before it lets others have their turn.
-pub(super) const BATCHES_PER_TURN: usize = 8;
+/// Batches that a socket may take before it lets others have their turn.
+const BATCHES_PER_TURN: usize = 8;
 /// Batches that a closing socket still answers: a full receive buffer.
-const LAST_BATCHES: usize = MAX_QUEUED / BATCH;
+const LAST_BATCHES: usize = MAX_QUEUED / BATCH + CALLS_TO_GROW;
+/// Turns that it takes at most to read a full receive buffer: in each, batches may have to grow again.
+pub(super) const TURNS: usize = MAX_QUEUED.div_ceil(BATCH * (BATCHES_PER_TURN - CALLS_TO_GROW));
 /// Pause after an error of the kernel that is not about a datagram, such as no memory.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long a datagram may be on its way from the kernel's choice of a socket to the socket's queue: microseconds, if
@@ -60,11 +63,11 @@ pub(super) async fn run(socket: UdpSocket, listener: Rc<Listener>, shard: Rc<Sha
                 end.rest();
                 continue;
             }
-            ready = end.socket.readable() => if ready.is_err() { return },
+            ready = poll_fn(|cx| end.socket.poll_recv_ready(cx)) => if ready.is_err() { return },
         }
         match turn(&end, &listener.served(), &shard) {
-            Ok(BATCH) => tokio::task::yield_now().await,
-            Ok(_) => {}
+            Ok(true) => {}
+            Ok(false) => tokio::task::yield_now().await,
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
@@ -103,42 +106,36 @@ fn deafen(socket: &UdpSocket) -> io::Result<()> {
 fn answer_queued(end: &Endpoint, batch: &mut Batch, served: &Served, shard: &Shard) {
     for _ in 0..LAST_BATCHES {
         match batch.receive(end.socket.as_fd()) {
-            Ok(received) => serve(batch, end, received, served, shard),
+            Ok(Received { datagrams, .. }) => serve(batch, end, datagrams, served, shard),
             Err(_) => return,
         }
     }
 }
 
-/// Takes batches until one is not full, or the turn is over; returns the size of the last one.
-fn turn(end: &Endpoint, served: &Served, shard: &Shard) -> io::Result<usize> {
+/// Takes batches until there is nothing left, or the turn is over; whether it is nothing.
+fn turn(end: &Endpoint, served: &Served, shard: &Shard) -> io::Result<bool> {
     let batch = &mut *shard.batch.borrow_mut();
-    let mut last = 0;
     for _ in 0..BATCHES_PER_TURN {
-        last = receive(&end.socket, batch)?;
-        serve(batch, end, last, served, shard);
-        if last < BATCH {
+        let Received { datagrams, all } = receive(&end.socket, batch)?;
+        serve(batch, end, datagrams, served, shard);
+        if all {
             end.lost.settle();
-            break;
+            return Ok(true);
         }
     }
-    Ok(last)
+    Ok(false)
 }
 
-/// One batch. The kernel fills it until it has no more, so one that is not full means that the socket is empty: the
-/// runtime is told so, which saves a system call that would find nothing.
-fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
-    let mut received = Ok(0);
+/// One batch. Where it has all that there was, the runtime is told so, which saves a system call that would find nothing.
+fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<Received> {
+    let mut received = Received { datagrams: 0, all: true };
     let tried = socket.try_io(Interest::READABLE, || {
-        received = batch.receive(socket.as_fd());
-        match &received {
-            Ok(count) if *count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
-            Ok(_) => Ok(()),
-            Err(e) => Err(e.kind().into()),
-        }
+        received = batch.receive(socket.as_fd())?;
+        if received.all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
-    match (received, tried) {
-        (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        (received, _) => received,
+    match tried {
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+        _ => Ok(received),
     }
 }
 

@@ -193,7 +193,7 @@ fn what_does_not_fit_is_seen_to_be_cut_off() {
     peer.send(&vec![7; PAYLOAD + 1]).unwrap();
     peer.send(&vec![7; PAYLOAD]).unwrap();
     let mut batch = Batch::new();
-    assert_eq!(batch.receive(own.as_fd()).unwrap(), 2);
+    assert_eq!(batch.receive(own.as_fd()).unwrap(), Received { datagrams: 2, all: true });
     let mut seen = Vec::new();
     batch.answer(|datagram| {
         seen.push((datagram.bytes.len(), datagram.truncated));
@@ -203,11 +203,25 @@ fn what_does_not_fit_is_seen_to_be_cut_off() {
 }
 
 #[test]
+fn what_comes_in_numbers_is_taken_in_ever_larger_batches_and_none_is_left() {
+    let echo = Echo::on("127.0.0.1:0").unwrap();
+    let (client, mut batch) = (client("127.0.0.1:0"), Batch::new());
+    let mut taken = |count: usize| {
+        (0..count).for_each(|_| assert_eq!(client.send_to(b"one", ("127.0.0.1", echo.port())).unwrap(), 3));
+        std::iter::from_fn(|| batch.receive(echo.socket.as_fd()).ok()).map(|r| (r.datagrams, r.all)).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(70), [(4, false), (8, false), (16, false), (32, false), (10, true)]);
+    assert_eq!(taken(1), [(1, true)]);
+    assert_eq!(taken(4), [(4, false)], "all that there was, but who knows");
+    assert_eq!(CALLS_TO_GROW, 3);
+}
+
+#[test]
 fn a_full_send_buffer_is_told_and_not_waited_for() {
     let (own, peer) = pair();
     (0..3).for_each(|n| assert_eq!(peer.send(&[n; 8]).unwrap(), 8));
     let mut batch = Batch::new();
-    assert_eq!(batch.receive(own.as_fd()).unwrap(), 3);
+    assert_eq!(batch.receive(own.as_fd()).unwrap(), Received { datagrams: 3, all: true });
     batch.answer(|datagram| Some(datagram.bytes.len()));
     while own.send(b"not read").is_ok() {}
     let mut told = Vec::new();

@@ -29,7 +29,7 @@ const NCAT_AT_ONCE: usize = 16;
 pub(crate) enum Kind {
     Node(Setup),
     Epoll,
-    UdpOneCall,
+    Blocking,
     Tokio,
     Fortio,
     Asyncio,
@@ -50,7 +50,7 @@ impl Kind {
         match self {
             Self::Node(_) => "echo-node",
             Self::Epoll => "raw epoll",
-            Self::UdpOneCall => "one call per datagram",
+            Self::Blocking => "one blocking call",
             Self::Tokio => "plain tokio",
             Self::Fortio => "fortio",
             Self::Asyncio => "Python asyncio",
@@ -88,8 +88,9 @@ impl Kind {
     pub(crate) fn command(self, plan: &Plan, log: &Path, udp: bool) -> Result<Command, Failure> {
         match self {
             Self::Node(setup) => node(setup, plan, log),
+            Self::Epoll if udp => own(Own::UdpEpoll),
             Self::Epoll => own(Own::Epoll),
-            Self::UdpOneCall => own(Own::UdpOneCall),
+            Self::Blocking => own(Own::UdpBlocking),
             Self::Tokio if udp => own(Own::TokioUdp),
             Self::Tokio => own(Own::Tokio),
             Self::Asyncio => Ok(python(ASYNCIO, udp)),

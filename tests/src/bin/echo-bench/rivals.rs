@@ -30,8 +30,10 @@ pub(crate) enum Own {
     Tokio,
     /// The same for datagrams
     TokioUdp,
-    /// One thread, one recvfrom and one sendto for each datagram
-    UdpOneCall,
+    /// One thread, epoll, one recvfrom and one sendto for each datagram
+    UdpEpoll,
+    /// The same without epoll
+    UdpBlocking,
 }
 
 /// Serves until standard input ends.
@@ -45,7 +47,8 @@ pub(crate) fn serve(rival: Own) -> Result<(), Failure> {
         Own::Epoll => epoll::serve(),
         Own::Tokio => plain_tokio::tcp(),
         Own::TokioUdp => plain_tokio::udp(),
-        Own::UdpOneCall => udp::serve(),
+        Own::UdpEpoll => udp::on_epoll(),
+        Own::UdpBlocking => udp::blocking(),
     }
 }
 

@@ -1,17 +1,48 @@
-//! A UDP echo with one call for each datagram in each direction, and nothing else.
+//! UDP echoes with one call for each datagram in each direction: beside other sockets, and alone on a thread.
+//!
+//! What others are measured by. They must stay as small as they are.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{ANY_PORT, BUFFER, make_room, tell};
 use crate::Failure;
 
-pub(super) fn serve() -> Result<(), Failure> {
-    let socket = UdpSocket::bind(ANY_PORT)?;
-    make_room(&socket)?;
-    tell("udp", socket.local_addr()?);
+/// On epoll, as a server with more than one socket has to.
+pub(super) fn on_epoll() -> Result<(), Failure> {
+    let socket = bind()?;
+    socket.set_nonblocking(true)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    let mut buffer = vec![0; BUFFER];
+    let mut events = [EpollEvent::empty()];
+    loop {
+        epoll.wait(&mut events, EpollTimeout::NONE)?;
+        loop {
+            match socket.recv_from(&mut buffer) {
+                Ok((n, client)) => drop(socket.send_to(buffer.get(..n).unwrap_or_default(), client)?),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+/// Asleep in the call: a server of one socket, which can do nothing else.
+pub(super) fn blocking() -> Result<(), Failure> {
+    let socket = bind()?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let (n, client) = socket.recv_from(&mut buffer)?;
         socket.send_to(buffer.get(..n).unwrap_or_default(), client)?;
     }
+}
+
+fn bind() -> Result<UdpSocket, Failure> {
+    let socket = UdpSocket::bind(ANY_PORT)?;
+    make_room(&socket)?;
+    tell("udp", socket.local_addr()?);
+    Ok(socket)
 }

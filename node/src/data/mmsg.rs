@@ -42,7 +42,7 @@ pub(super) struct Batch {
     envelopes: Box<[Envelope]>,
     vectors: Box<[iovec]>,
     headers: Box<[mmsghdr]>,
-    /// How many datagrams came with the last call.
+    /// How many datagrams came with the last call, whatever socket it was for: a shard's load is a guess at each one's.
     came: usize,
     /// Headers that hold a received datagram.
     received: usize,

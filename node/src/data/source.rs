@@ -1,7 +1,7 @@
 //! Who sends, as far as limits go: an IPv4 address, or a /64 of IPv6; and its place among those that limits are kept at.
 //!
-//! Asked by [`super::gate`] for connections and by [`super::rates`] for what they and datagrams carry. It must never let
-//! anybody choose addresses that fall into another's place.
+//! Asked by [`super::gate`] for connections and by [`super::rates`] for what they and datagrams carry. It must never tell
+//! anybody which addresses fall into another's place.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -37,8 +37,9 @@ impl Source {
 }
 
 impl Place {
-    /// Of `address`, which is not one of IPv4 in IPv6's clothes. Of any two sources, one in 32,768 at most shares a place,
-    /// whoever has chosen them without the secret (multiply-shift: Dietzfelbinger and others, 1997).
+    /// Of `address`, which is not one of IPv4 in IPv6's clothes. Whoever chooses two sources and knows no secret finds
+    /// them in one place with a chance of 1 in 32,768 at most (multiply-shift: Dietzfelbinger and others, 1997). Who tries
+    /// for long may learn with whom it shares one, which only limits both more.
     pub(crate) fn of(address: IpAddr) -> Self {
         let [addend, factor] = *SECRET;
         Self((mix(Source::of(address).0.wrapping_add(addend)).wrapping_mul(factor | 1) >> 48) as u16)
@@ -53,6 +54,8 @@ impl Place {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -65,10 +68,14 @@ mod tests {
 
     #[test]
     fn sources_are_spread_over_all_places() {
-        let places: std::collections::HashSet<usize> =
-            (0..1_000_u32).map(|n| Place::of(IpAddr::from(n.to_be_bytes())).index()).collect();
-        // Of 1,000 at random, some 8 share one.
-        assert!(places.len() > 900, "{}", places.len());
-        assert!(places.iter().all(|place| *place < PLACES));
+        let hosts = |n: u32| IpAddr::from(n.to_be_bytes());
+        let networks = |n: u32| IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(n) << 64).to_be_bytes());
+        let far = |n: u32| IpAddr::from((u128::from(n) << 108).to_be_bytes());
+        for sources in [hosts, networks, far] {
+            let places: HashSet<usize> = (1..=1_000).map(|n| Place::of(sources(n)).index()).collect();
+            // Of 1,000 at random, some 8 share one.
+            assert!(places.len() > 900, "{}", places.len());
+            assert!(places.iter().all(|place| *place < PLACES));
+        }
     }
 }

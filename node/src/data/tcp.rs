@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{self, RecvFlags, SendFlags};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
@@ -109,7 +109,7 @@ impl Connection {
         let buffer = &mut *shard.read_buffer.borrow_mut();
         let room = buffer.len().min(max_read);
         let room = buffer.get_mut(..room).unwrap_or_default();
-        let Some(read) = ready!(self.poll_take(cx, |stream| read(stream, room)))? else {
+        let Some(read) = ready!(self.poll_take(cx, |stream| receive_now(stream, room)))? else {
             return Poll::Ready(Ok(None));
         };
         if read > 0 {
@@ -194,7 +194,7 @@ impl Connection {
         if bytes.is_empty() {
             return Ok(());
         }
-        let sent = match write(&self.stream, bytes) {
+        let sent = match send_now(&self.stream, bytes) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             sent => self.ticket.sent(sent?),
         };
@@ -244,16 +244,16 @@ impl Connection {
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         let shard = Rc::clone(&self.ticket.shard);
         let buffer = &mut *shard.read_buffer.borrow_mut();
-        self.poll_take(cx, |stream| read(stream, buffer))
+        self.poll_take(cx, |stream| receive_now(stream, buffer))
     }
 }
 
 /// One read, if there is something to read. One that does not fill its room has emptied the socket: the runtime is told
 /// so, which saves a system call that would find nothing.
-fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+fn receive_now(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
     let mut came = None;
     let tried = stream.try_io(Interest::READABLE, || {
-        let (_, bytes) = recv(stream, &mut *room, RecvFlags::DONTWAIT)?;
+        let (_, bytes) = net::recv(stream, &mut *room, RecvFlags::DONTWAIT)?;
         came = Some(bytes);
         if bytes == 0 || bytes == room.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     });
@@ -264,9 +264,9 @@ fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
 }
 
 /// One write, of as much as the kernel takes now.
-fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, flags)?))
+    stream.try_io(Interest::WRITABLE, || Ok(net::send(stream, bytes, flags)?))
 }
 
 #[cfg(test)]

@@ -19,12 +19,12 @@ use super::Connection;
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
 impl Connection {
-    /// Takes bytes by `read`, and counts them; `None`: some are there, but it is above its rates, and has to
-    /// [`Self::wait`]. A `read` that finds nothing after all has told the runtime so.
+    /// Takes bytes by `receive`, and counts them; `None`: some are there, but it is above its rates, and has to
+    /// [`Self::wait`]. One that finds nothing after all has told the runtime so.
     pub(super) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&TcpStream) -> io::Result<usize>,
+        mut receive: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<Option<usize>>> {
         loop {
             // Who has nothing to read is asked for no more than that.
@@ -35,11 +35,11 @@ impl Connection {
                 let at_end = ready!(self.poll_end(cx))?;
                 return Poll::Ready(Ok(at_end.then_some(0)));
             }
-            match read(&self.stream) {
-                Ok(read) if read > 0 => {
-                    turn.inspect(|turn| turn.charge(read));
-                    self.ticket.served.slot.received_bytes.add(read as u64);
-                    return Poll::Ready(Ok(Some(read)));
+            match receive(&self.stream) {
+                Ok(bytes @ 1..) => {
+                    turn.inspect(|turn| turn.charge(bytes));
+                    self.ticket.served.slot.received_bytes.add(bytes as u64);
+                    return Poll::Ready(Ok(Some(bytes)));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 ended => return Poll::Ready(ended.map(Some)),

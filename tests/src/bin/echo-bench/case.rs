@@ -37,7 +37,7 @@ pub(crate) enum Wanted {
 const NODE: Kind = Kind::Node(Setup::Full);
 const TCP: &[Kind] =
     &[Kind::Epoll, NODE, Kind::Tokio, Kind::Fortio, Kind::Asyncio, Kind::Threads, Kind::Socat, Kind::Ncat];
-const UDP: &[Kind] = &[Kind::Epoll, NODE, Kind::Blocking, Kind::Tokio, Kind::Fortio, Kind::Asyncio, Kind::Socat];
+const UDP: &[Kind] = &[Kind::Blocking, NODE, Kind::Epoll, Kind::Tokio, Kind::Fortio, Kind::Asyncio, Kind::Socat];
 
 const fn tcp(name: &'static str, title: &'static str, in_flight: usize, size: usize) -> Case {
     let (connections, reconnect, wanted) = (64, false, Wanted::TimeAtMost(1.05));

@@ -50,7 +50,7 @@ impl Kind {
         match self {
             Self::Node(_) => "echo-node",
             Self::Epoll => "raw epoll",
-            Self::Blocking => "one blocking call",
+            Self::Blocking => "one call per datagram",
             Self::Tokio => "plain tokio",
             Self::Fortio => "fortio",
             Self::Asyncio => "Python asyncio",

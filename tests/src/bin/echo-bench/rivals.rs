@@ -30,10 +30,10 @@ pub(crate) enum Own {
     Tokio,
     /// The same for datagrams
     TokioUdp,
-    /// One thread, epoll, one recvfrom and one sendto for each datagram
-    UdpEpoll,
-    /// The same without epoll
+    /// One thread, one recvfrom and one sendto for each datagram
     UdpBlocking,
+    /// The same on epoll, level-triggered
+    UdpEpoll,
 }
 
 /// Serves until standard input ends.
@@ -47,8 +47,8 @@ pub(crate) fn serve(rival: Own) -> Result<(), Failure> {
         Own::Epoll => epoll::serve(),
         Own::Tokio => plain_tokio::tcp(),
         Own::TokioUdp => plain_tokio::udp(),
-        Own::UdpEpoll => udp::on_epoll(),
         Own::UdpBlocking => udp::blocking(),
+        Own::UdpEpoll => udp::on_epoll(),
     }
 }
 

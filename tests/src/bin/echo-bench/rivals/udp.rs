@@ -1,6 +1,6 @@
-//! UDP echoes with one call for each datagram in each direction: beside other sockets, and alone on a thread.
+//! UDP echoes with one call for each datagram in each direction: alone on a thread, and on epoll.
 //!
-//! What others are measured by. They must stay as small as they are.
+//! The first is what others are measured by. They must stay as small as they are.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -10,7 +10,17 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::{ANY_PORT, BUFFER, make_room, tell};
 use crate::Failure;
 
-/// On epoll, as a server with more than one socket has to.
+/// Asleep in the call: the least there can be, for a server of one socket that does nothing else.
+pub(super) fn blocking() -> Result<(), Failure> {
+    let socket = bind()?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let (n, client) = socket.recv_from(&mut buffer)?;
+        socket.send_to(buffer.get(..n).unwrap_or_default(), client)?;
+    }
+}
+
+/// On epoll, as a server with more than one socket has to: one read for each event, as over TCP.
 pub(super) fn on_epoll() -> Result<(), Failure> {
     let socket = bind()?;
     socket.set_nonblocking(true)?;
@@ -20,23 +30,11 @@ pub(super) fn on_epoll() -> Result<(), Failure> {
     let mut events = [EpollEvent::empty()];
     loop {
         epoll.wait(&mut events, EpollTimeout::NONE)?;
-        loop {
-            match socket.recv_from(&mut buffer) {
-                Ok((n, client)) => drop(socket.send_to(buffer.get(..n).unwrap_or_default(), client)?),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e.into()),
-            }
+        match socket.recv_from(&mut buffer) {
+            Ok((n, client)) => drop(socket.send_to(buffer.get(..n).unwrap_or_default(), client)?),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.into()),
         }
-    }
-}
-
-/// Asleep in the call: a server of one socket, which can do nothing else.
-pub(super) fn blocking() -> Result<(), Failure> {
-    let socket = bind()?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let (n, client) = socket.recv_from(&mut buffer)?;
-        socket.send_to(buffer.get(..n).unwrap_or_default(), client)?;
     }
 }
 

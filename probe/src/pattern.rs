@@ -1,11 +1,17 @@
-//! Payloads that show when a part is lost, doubled, moved or another's.
+//! Payloads that show when a part is lost, doubled, moved or another's, as far as there is room to tell.
 //!
-//! Used by [`crate::load`] and by the traffic of the tests in tests/.
+//! Used by [`crate::load`], the prober and the traffic of the tests in tests/. A message of 8 bytes is its number, by
+//! which a datagram is known, and does not tell who sent it; each byte more tells that with more certainty. A shorter
+//! one differs from those that its sender sends soon before or after: of one byte from 255 either way, of two from
+//! 65,535, and so on.
 
-/// Writes message `number` of `sender` into `message`: the number first, in as many of its bytes as fit, then bytes
-/// that depend on both, and on their place.
+/// What keeps senders apart in messages too short for both. It is odd, so that none of their bits is lost.
+const APART: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Writes message `number` of `sender` into `message`: the number first, then bytes that depend on both, and on their
+/// place. Where the number does not fit, what of it differs from one message to the next.
 pub fn fill(message: &mut [u8], sender: u64, number: u64) {
-    let (first, mut words) = (number.to_be_bytes(), Words::new(sender, number));
+    let (first, mut words) = (first(message.len(), sender, number), Words::new(sender, number));
     let (begin, message) = message.split_at_mut(message.len().min(first.len()));
     begin.iter_mut().zip(first).for_each(|(byte, value)| *byte = value);
     let (whole, rest) = message.as_chunks_mut::<8>();
@@ -15,7 +21,7 @@ pub fn fill(message: &mut [u8], sender: u64, number: u64) {
 
 /// Whether `message` is what [`fill`] writes there, for which it needs no second one.
 pub fn matches(message: &[u8], sender: u64, number: u64) -> bool {
-    let (first, mut words) = (number.to_be_bytes(), Words::new(sender, number));
+    let (first, mut words) = (first(message.len(), sender, number), Words::new(sender, number));
     let (begin, message) = message.split_at(message.len().min(first.len()));
     let (whole, rest) = message.as_chunks::<8>();
     // All of it, whatever is found: a loop that may end early is made one word at a time.
@@ -24,13 +30,22 @@ pub fn matches(message: &[u8], sender: u64, number: u64) -> bool {
     first.starts_with(begin) && differing == 0 && words.last_bytes().starts_with(rest)
 }
 
+/// What a message of so many bytes begins with, or is cut from.
+fn first(len: usize, sender: u64, number: u64) -> [u8; 8] {
+    if len < 8 {
+        // The lowest bytes first: the highest are the same in all messages.
+        return number.wrapping_add(sender.wrapping_mul(APART)).to_le_bytes();
+    }
+    number.to_be_bytes()
+}
+
 /// What follows the number of one message. Each word is of little work, so that the processor makes many at a time: a
 /// load makes every byte twice.
 struct Words(u64);
 
 impl Words {
     fn new(sender: u64, number: u64) -> Self {
-        Self((sender << 32 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self((sender << 32 ^ number).wrapping_mul(APART))
     }
 
     /// Of the word that only begins.
@@ -49,7 +64,7 @@ impl Iterator for Words {
     }
 }
 
-/// The number of a message, if it is long enough to hold one.
+/// The number of a message, if it is long enough to hold one, which is 8 bytes.
 pub fn number(message: &[u8]) -> Option<u64> {
     message.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
@@ -71,6 +86,28 @@ mod tests {
         assert_ne!(message(3, 77), message(4, 77));
         assert_ne!(message(3, 77), message(3, 78));
         assert_eq!(number(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn messages_of_every_length_differ_as_far_as_so_many_bytes_can() {
+        for len in 1..=9 {
+            let message = |sender, number| {
+                let mut bytes = [0; 9];
+                fill(&mut bytes[..len], sender, number);
+                bytes
+            };
+            let count = if len == 1 { 1 << 8 } else { 1 << 16 };
+            for sender in [0, 7] {
+                let messages: std::collections::HashSet<_> = (0..count).map(|number| message(sender, number)).collect();
+                assert_eq!(messages.len() as u64, count, "{len} bytes");
+            }
+            for number in 0..count {
+                assert!(!matches(&message(7, number)[..len], 7, number + 1), "{number} in {len} bytes");
+            }
+            // Of 8 bytes, the number takes all.
+            let told = (1..8).all(|sender| message(sender, 77) != message(0, 77));
+            assert_eq!(told, len != 8, "{len} bytes");
+        }
     }
 
     #[test]

@@ -20,8 +20,12 @@ use crate::pattern;
 /// The wait after a connection that failed, at first and at most: a far end that is away is looked for, not stormed.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// What every host takes as one segment. The end of a longer message would wait for the peer to have seen its beginning.
-const SEGMENT: usize = 536;
+/// The segment that every host takes, options included (RFC 9293, 3.7.1).
+const LEAST_SEGMENT: usize = 536;
+/// Most that TCP's options take of it.
+const MOST_OPTIONS: usize = 40;
+/// What surely goes as one segment. The end of a longer message would wait for the peer to have seen its beginning.
+const SEGMENT: usize = LEAST_SEGMENT - MOST_OPTIONS;
 
 /// Makes one connection after the other as `sender` until the pace ends. Latency is from before the connect. One that
 /// fails costs its message, and the next one is made.
@@ -78,8 +82,8 @@ async fn ask(address: SocketAddr, message: &[u8], answer: &mut [u8]) -> io::Resu
     Ok((stream, len))
 }
 
-/// A connection that is made, or on its way; returns how much of the message the kernel has taken already, as it does at
-/// once where the peer is near. A wait for the connection would cost this client as much as the one for the answer.
+/// A connection that is made, or on its way; returns how much of the message the kernel has taken already, as it does
+/// at once where the peer is near. A wait for the connection would cost this client as much as the one for the answer.
 fn begin(address: SocketAddr, message: &[u8]) -> io::Result<(TcpStream, usize)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if message.len() > SEGMENT {

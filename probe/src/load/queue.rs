@@ -19,10 +19,10 @@ impl Queue {
 
     /// Room for `len` more behind them. What it holds means nothing.
     pub(super) fn room(&mut self, len: usize) -> &mut [u8] {
-        if self.begin < self.end {
+        if self.begin > 0 {
             self.bytes.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
         }
-        (self.begin, self.end) = (0, self.end - self.begin);
         let end = self.end + len;
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::iter::Sum;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -30,7 +30,8 @@ pub struct Report {
     pub lost: u64,
     /// Right answers that nobody waited for any more: late, or doubled.
     pub strays: u64,
-    /// Messages of an open loop that this program sent later than [`super::LATE`]: what was measured is then also itself.
+    /// Messages of an open loop that this program sent later than [`super::LATE`]: what was measured is then also
+    /// itself.
     pub late_sends: u64,
     /// Messages of an open loop that were as late because all room was taken by messages without an answer.
     pub held: u64,
@@ -52,7 +53,8 @@ pub struct Report {
 
 /// In nanoseconds. The senders to one address fill one histogram: many would fit into no cache.
 struct Latency {
-    all: Arc<Mutex<Histogram<u64>>>,
+    /// Made when it is first needed: what a sender's part begins from has none, and it is large.
+    all: Arc<LazyLock<Mutex<Histogram<u64>>>>,
     /// Those that are not yet in it.
     fresh: Vec<u64>,
 }
@@ -70,11 +72,14 @@ impl Latency {
 }
 
 impl Default for Latency {
-    #[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
     fn default() -> Self {
-        let all = Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits");
-        Self { all: Arc::new(Mutex::new(all)), fresh: Vec::new() }
+        Self { all: Arc::new(LazyLock::new(|| Mutex::new(histogram()))), fresh: Vec::new() }
     }
+}
+
+#[allow(clippy::expect_used)] // Its only error is bounds that make no sense, and these are constants.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(MAX_LATENCY, LATENCY_DIGITS).expect("a minute in three digits")
 }
 
 /// Its counters would fill pages.

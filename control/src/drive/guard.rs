@@ -92,10 +92,11 @@ fn due(state: &State) -> Option<v1::GuardPorts> {
 /// The change that the newest source with something new is part of. What only goes is part of none: what else the
 /// sources have done since is not why.
 fn cause<'a>(sources: &[Source<'a>], stands: Option<&v1::GuardPorts>) -> Option<&'a v1::TraceContext> {
-    let stands_there = |socket: &SocketAddr| {
-        let (port, name) = (u32::from(socket.port()), || socket.to_string());
-        stands.is_some_and(|stands| stands.udp.contains(&port) || stands.udp_sockets.contains(&name()))
-    };
+    // Sets: this runs while the view is locked, and where nodes choose their ports, each has sockets of its own.
+    let ports: BTreeSet<u32> = stands.into_iter().flat_map(|stands| &stands.udp).copied().collect();
+    let names = stands.into_iter().flat_map(|stands| &stands.udp_sockets);
+    let sockets: BTreeSet<SocketAddr> = names.filter_map(|name| name.parse().ok()).collect();
+    let stands_there = |socket: &SocketAddr| ports.contains(&socket.port().into()) || sockets.contains(socket);
     let news = sources.iter().filter(|source| !source.sockets.iter().all(stands_there));
     news.max_by_key(|source| source.at)?.trace
 }
@@ -158,15 +159,16 @@ mod tests {
         Some(due.udp)
     }
 
+    /// As if each of the values had been written after the one before it.
     fn all_due_with(values: &[(&str, &str)]) -> Option<v1::GuardPorts> {
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
-        let entry = |(key, value): &(&str, &str)| Entry {
+        let entry = |((key, value), revision): (&(&str, &str), i64)| Entry {
             key: format!("/echo/v1/test/{key}").into_bytes(),
             value: (*value).into(),
-            mod_revision: 3,
+            mod_revision: revision,
             ..Entry::default()
         };
-        view.apply(Update::Reset(values.iter().map(entry).collect()), 3);
+        view.apply(Update::Reset(values.iter().zip(3..).map(entry).collect()), 3 + values.len() as i64);
         view.read(due)
     }
 
@@ -250,10 +252,12 @@ mod tests {
         let node = r#"{"metadata":{"name":"n"},"status":{"listeners":[
             {"name":"any","protocol":"PROTOCOL_UDP","address":"10.0.0.1:5000"}]}}"#;
         let node = traced(node, "node");
-        let due = |ports: &str| {
-            all_due_with(&[("pools/edge", edge.as_str()), ("nodes/edge/n", &node), ("guard/ports", ports)])
-        };
-        let trace = |ports: &str| due(ports).unwrap().trace.map(|trace| trace.traceparent);
+        let (pool, node) = (("pools/edge", edge.as_str()), ("nodes/edge/n", node.as_str()));
+        let due = |ports: &str| all_due_with(&[pool, node, ("guard/ports", ports)]);
+        let traced_to = |due: Option<v1::GuardPorts>| due.unwrap().trace.map(|trace| trace.traceparent);
+        let trace = |ports: &str| traced_to(due(ports));
+        assert_eq!(traced_to(all_due_with(&[pool, node])).as_deref(), Some("node"), "both are new: the newest");
+        assert_eq!(traced_to(all_due_with(&[node, pool])).as_deref(), Some("edge"), "both are new: the newest");
         assert_eq!(trace(r#"{"udpSockets":["10.0.0.1:5000"]}"#).as_deref(), Some("edge"));
         assert_eq!(trace(r#"{"udp":[7007]}"#).as_deref(), Some("node"));
         assert_eq!(trace(r#"{"udp":[7007,7008],"udpSockets":["10.0.0.1:5000"]}"#), None, "a port that only goes");

@@ -1,12 +1,12 @@
 //! A load that runs, seen from the terminal: until it begins, as it goes, and Ctrl-C at any time.
 //!
-//! Used by `bench`. It must never wait for connections, or answers, that do not come: a first Ctrl-C ends a load that has
-//! not begun, and a limit does the same; a second one ends the waiting for the last answers.
+//! Used by `bench`. It must never wait for connections, or answers, that do not come: a first Ctrl-C ends a load that
+//! has not begun, and a limit does the same; a second one ends the waiting for the last answers.
 
 use std::time::Duration;
 
 use echo_control::words::count;
-use echo_probe::load::{Live, Load, Report};
+use echo_probe::load::{Live, Load, Report, Transport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
@@ -52,8 +52,8 @@ impl Running<'_> {
         let limit = CONNECT_LIMIT + self.load.timeout;
         let (late, mut look) = (sleep(limit), ticks(LOOK));
         tokio::pin!(late);
-        // The first message goes when all of them are made.
-        while self.live.sent() == 0 {
+        // The first message goes when all of them are made. UDP has none to make, and all that it sends may be refused.
+        while self.load.transport == Transport::Tcp && self.live.sent() == 0 {
             tokio::select! {
                 biased;
                 reports = &mut self.ended => return whole(reports).map(Some),
@@ -124,14 +124,11 @@ fn ticks(period: Duration) -> Interval {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use echo_probe::load::Transport;
-
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn connections_that_are_not_made_are_waited_for_up_to_a_limit() {
-        let load = Load {
-            transport: Transport::Tcp,
+    fn load(transport: Transport) -> Load {
+        Load {
+            transport,
             connections: 4,
             reconnect: false,
             size: 64,
@@ -139,7 +136,12 @@ mod tests {
             duration: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
             rate: None,
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_are_not_made_are_waited_for_up_to_a_limit() {
+        let load = load(Transport::Tcp);
         let (mut client, live) = (Client::start(&load).unwrap(), Live::default());
         let (_stop, stopped) = mpsc::channel(1);
         let (start, ended) = (Instant::now(), tokio::spawn(std::future::pending()));
@@ -147,5 +149,18 @@ mod tests {
         let told = running.end(false).await.unwrap_err().to_string();
         assert!(told.contains("not made within 65s"), "{told}");
         assert_eq!(start.elapsed().as_secs(), 65);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn datagrams_of_which_none_could_be_sent_go_on_to_their_end() {
+        let load = load(Transport::Udp);
+        let (mut client, live) = (Client::start(&load).unwrap(), Live::default());
+        let (_stop, stopped) = mpsc::channel(1);
+        let ended = tokio::spawn(async {
+            sleep(2 * CONNECT_LIMIT).await;
+            Vec::new()
+        });
+        let running = Running { load: &load, live: &live, client: &mut client, stopped, ended };
+        running.end(false).await.unwrap();
     }
 }

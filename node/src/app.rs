@@ -22,7 +22,6 @@ use crate::agent::instruments;
 use crate::agent::link::Link;
 use crate::agent::losses::Losses;
 use crate::agent::owner::Owner;
-use crate::agent::ports::FleetPorts;
 use crate::agent::refused;
 use crate::agent::report::Report;
 use crate::agent::saved::SavedConfig;
@@ -91,7 +90,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (link_cell, link) = watch::channel(Link::Joining);
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
     let (intents_cell, intents) = watch::channel(None);
-    let (ports_cell, fleet_ports) = watch::channel(FleetPorts::default());
+    let (ports_cell, fleet_ports) = watch::channel(None);
     let (leave, left) = watch::channel(None);
     let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
     let meter = metrics.meter();

@@ -53,8 +53,8 @@ pub struct Inbox {
     pub assigned: watch::Receiver<Assigned>,
     /// What an operator wants of this node.
     pub intents: watch::Receiver<Option<v1::Intent>>,
-    /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Receiver<FleetPorts>,
+    /// Ports at which the fleet answers datagrams; `None` until they are told.
+    pub fleet_ports: watch::Receiver<Option<FleetPorts>>,
     /// That the process is to end.
     pub leave: watch::Receiver<Option<Wish>>,
     /// How the node stands with etcd.
@@ -110,7 +110,9 @@ impl Applier {
                 () = changed(&mut inbox.intents) => self.heed(&mut inbox).await,
                 () = changed(&mut inbox.fleet_ports) => {
                     let ports = inbox.fleet_ports.borrow_and_update().clone();
-                    self.guard_from(ports).await;
+                    if let Some(ports) = ports {
+                        self.guard_from(ports).await;
+                    }
                 }
                 () = at(look) => {}
                 () = changed(&mut inbox.assigned) => {

@@ -9,7 +9,7 @@ use echo_proto::codec::{self, Strictness};
 use echo_proto::v1;
 
 /// Where the fleet answers datagrams.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FleetPorts {
     /// From these no datagram is served.
     pub sockets: Vec<SocketAddr>,

@@ -42,8 +42,8 @@ pub struct Cells {
     pub assigned: watch::Sender<Assigned>,
     /// What an operator wants of this node.
     pub intents: watch::Sender<Option<v1::Intent>>,
-    /// Ports at which the fleet answers datagrams.
-    pub fleet_ports: watch::Sender<FleetPorts>,
+    /// Ports at which the fleet answers datagrams; `None` until they are told.
+    pub fleet_ports: watch::Sender<Option<FleetPorts>>,
     /// How the session stands.
     pub link: watch::Sender<Link>,
     /// What the record has to say.

@@ -55,7 +55,7 @@ pub struct Watcher {
     cluster: Option<u64>,
     assigned: watch::Sender<Assigned>,
     intents: watch::Sender<Option<v1::Intent>>,
-    fleet_ports: watch::Sender<FleetPorts>,
+    fleet_ports: watch::Sender<Option<FleetPorts>>,
 }
 
 /// The keys to follow.
@@ -89,7 +89,7 @@ impl Watcher {
         reread: Duration,
         assigned: watch::Sender<Assigned>,
         intents: watch::Sender<Option<v1::Intent>>,
-        fleet_ports: watch::Sender<FleetPorts>,
+        fleet_ports: watch::Sender<Option<FleetPorts>>,
     ) -> Self {
         let [assignment, intent, ports] = [keys.assignment, keys.intent, keys.ports].map(Followed::new);
         Self { assignment, intent, ports, reread, cluster: None, assigned, intents, fleet_ports }
@@ -224,11 +224,20 @@ impl Watcher {
         }
     }
 
-    /// Passes the fleet's ports on. While nobody tells them, those that are known hold: the guard must not fail open.
+    /// Passes the fleet's ports on, if they are others: all shards take them anew. While nobody tells them, those that
+    /// are known hold: the guard must not fail open.
     fn keep_from(&self, found: Option<&[u8]>) {
         match found.map(ports::read).transpose() {
             Ok(None) => {}
-            Ok(Some(ports)) => drop(self.fleet_ports.send_replace(ports)),
+            Ok(Some(ports)) => {
+                self.fleet_ports.send_if_modified(|known| {
+                    let others = known.as_ref().is_none_or(|known| known.sockets != ports.sockets);
+                    if others {
+                        *known = Some(ports);
+                    }
+                    others
+                });
+            }
             Err(reason) => warn!(reason, "the fleet's ports can't be read; going by the last ones"),
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn loopback() -> IpAddr {
 pub(super) struct Bench {
     pub(super) assigned: watch::Sender<Assigned>,
     pub(super) intents: watch::Sender<Option<v1::Intent>>,
-    pub(super) fleet_ports: watch::Sender<FleetPorts>,
+    pub(super) fleet_ports: watch::Sender<Option<FleetPorts>>,
     pub(super) leave: watch::Sender<Option<Wish>>,
     pub(super) report: watch::Receiver<Report>,
     task: JoinHandle<Applier>,
@@ -53,7 +53,7 @@ impl Bench {
         let (leave, left) = watch::channel(None);
         let link = watch::channel(Link::Joining).1;
         let (applier, report) = applier(saved);
-        let (fleet_ports, ports_cell) = watch::channel(FleetPorts::default());
+        let (fleet_ports, ports_cell) = watch::channel(None);
         let inbox =
             Inbox { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, leave: left, link };
         let task = tokio::spawn(applier.run(inbox));

@@ -1,6 +1,8 @@
 //! Which history the watcher trusts.
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
+
 use super::*;
 
 fn listed(cluster: u64, revision: i64) -> Listed {
@@ -9,7 +11,7 @@ fn listed(cluster: u64, revision: i64) -> Listed {
 
 fn watcher() -> (Watcher, watch::Receiver<Assigned>) {
     let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
-    let (intents, ports) = (watch::channel(None).0, watch::channel(FleetPorts::default()).0);
+    let (intents, ports) = (watch::channel(None).0, watch::channel(None).0);
     let keys =
         Followable { assignment: "assignments/p".into(), intent: "intents/p/n".into(), ports: "guard/ports".into() };
     (Watcher::new(keys, Duration::from_secs(60), assigned_cell, intents, ports), assigned)
@@ -99,14 +101,32 @@ fn an_intent_that_is_missing_in_another_history_was_not_taken_back() {
 #[test]
 fn the_fleets_ports_hold_until_others_are_told() {
     let (watcher, _) = watcher();
+    let told = |watcher: &Watcher| {
+        let told = watcher.fleet_ports.borrow();
+        told.as_ref().map(|ports| ports.sockets.iter().map(SocketAddr::port).collect::<Vec<_>>())
+    };
     watcher.keep_from(Some(br#"{"udp":[7007,9]}"#));
     for nothing in [None, Some(&b"garbage{"[..]), Some(&br#"{"udp":[70000]}"#[..])] {
         watcher.keep_from(nothing);
-        assert_eq!(
-            watcher.fleet_ports.borrow().sockets.iter().map(|socket| socket.port()).collect::<Vec<_>>(),
-            [7007, 9]
-        );
+        assert_eq!(told(&watcher), Some(vec![7007, 9]));
     }
     watcher.keep_from(Some(b"{}"));
-    assert!(watcher.fleet_ports.borrow().sockets.is_empty(), "told to be none");
+    assert_eq!(told(&watcher), Some(Vec::new()), "told to be none");
+}
+
+#[test]
+fn the_fleets_ports_are_passed_on_once() {
+    let (watcher, _) = watcher();
+    let mut ports = watcher.fleet_ports.subscribe();
+    let mut passed_on = |value: &str| {
+        watcher.keep_from(Some(value.as_bytes()));
+        let changed = ports.has_changed().unwrap();
+        ports.mark_unchanged();
+        changed
+    };
+    assert!(passed_on("{}"), "none, where a saved state may hold some");
+    assert!(!passed_on("{}"));
+    assert!(passed_on(r#"{"udp":[7007]}"#));
+    assert!(!passed_on(r#"{"udp":[7007],"trace":{"traceparent":"another"}}"#), "a trace is no difference");
+    assert!(passed_on(r#"{"udpSockets":["10.0.0.1:7007"]}"#));
 }

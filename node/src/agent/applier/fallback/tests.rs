@@ -34,7 +34,7 @@ async fn the_fleets_ports_hold_from_the_next_start_on_without_etcd() {
     let (fleet, friend) = (asker(), asker());
     let bench = Bench::start_with(saved());
     let sockets = vec![fleet.local_addr().unwrap()];
-    bench.fleet_ports.send_replace(FleetPorts { sockets, trace: None });
+    bench.fleet_ports.send_replace(Some(FleetPorts { sockets, trace: None }));
     let kept = async { while saved().unwrap().load_ports().await.is_none() {} };
     timeout(PATIENCE, kept).await.unwrap();
     bench.end().await.end().await;

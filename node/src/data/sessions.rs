@@ -146,9 +146,9 @@ impl Sessions {
 
     /// A copy of what there is of `session`, or of all, with `limit` flows at most.
     ///
-    /// It walks the whole table, since an index of sessions would cost every new flow something. Of a full one that takes
-    /// 28 us, and 0.4 to 0.8 ms where none of it is in the processor's caches (release build, flows in random order, 300
-    /// times each); a probe asks twice, and only one question at a time is asked.
+    /// It walks the whole table, since an index of sessions would cost every new flow something. Of a full one that
+    /// takes 28 us, and 0.4 to 0.8 ms where none of it is in the processor's caches (release build, flows in random
+    /// order, 300 times each); a probe asks twice, and only one question at a time is asked.
     pub(crate) fn list(&self, session: Option<u64>, limit: usize) -> Listing {
         let mut listing = Listing { evicted: self.evicted, overflowed: self.overflowed, ..Listing::default() };
         for (key, flow) in self.flows.iter().filter(|(key, _)| session.is_none_or(|session| key.session == session)) {

@@ -25,7 +25,6 @@ const MAX_PERIOD: Duration = Duration::from_secs(1);
 const MAX_LATE: u32 = 2;
 /// How long a connection that we have ended may go on to send, so that our close does not destroy our answer.
 const LINGER: Duration = Duration::from_secs(2);
-
 /// Places whose memory is kept when nobody is left, for those who come and go a few at a time.
 const KEPT_PLACES: usize = 64;
 
@@ -267,6 +266,16 @@ mod tests {
         assert!(!idle(&activity));
         table.after(MS(50), idle_for(50));
         assert!(idle(&activity));
+    }
+
+    #[test]
+    fn the_memory_of_a_past_crowd_is_given_back() {
+        let table = Table::default();
+        let places: Vec<u32> = (0..1_000).map(|_| table.enter().0).collect();
+        places.into_iter().for_each(|place| table.leave(place));
+        assert!(table.is_empty());
+        let places = table.0.borrow();
+        assert!(places.used.capacity() <= KEPT_PLACES && places.free.capacity() <= KEPT_PLACES, "{places:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -126,7 +126,8 @@ fn turn(end: &Endpoint, served: &Served, shard: &Shard) -> io::Result<bool> {
     Ok(false)
 }
 
-/// One batch. Where it has all that there was, the runtime is told so, which saves a system call that would find nothing.
+/// One batch. Where it has all that there was, the runtime is told so, which saves a system call that would find
+/// nothing.
 fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<Received> {
     let mut received = Received { datagrams: 0, all: true };
     let tried = socket.try_io(Interest::READABLE, || {

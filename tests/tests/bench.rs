@@ -19,7 +19,7 @@ use serde_json::Value;
 const TCP: &[&str] =
     &["raw epoll", "echo-node", "plain tokio", "fortio", "Python asyncio", "Python threads", "socat", "ncat"];
 const UDP: &[&str] =
-    &["raw epoll", "echo-node", "one blocking call", "plain tokio", "fortio", "Python asyncio", "socat"];
+    &["one call per datagram", "echo-node", "raw epoll", "plain tokio", "fortio", "Python asyncio", "socat"];
 const CASES: &[(&str, &[&str])] = &[
     ("tcp-64", TCP),
     ("tcp-64-pipelined", TCP),

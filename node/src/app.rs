@@ -104,7 +104,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let service =
         AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters, live.sessions(), losses);
     let health = Health { report: report.clone(), link, metrics };
-    let saved = state_dir.clone().map(SavedConfig::new);
+    // Who serves from a file must not fall back on what etcd once told.
+    let saved = state_dir.clone().filter(|_| file.is_none()).map(SavedConfig::new);
     let mut applier = Applier::new(live, own(&settings, &identity), report_cell, saved);
     if let Some(file) = file {
         applier.serve(&file.plan, file.revision).await?;

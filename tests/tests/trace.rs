@@ -73,11 +73,12 @@ fn the_counters_stand_on_the_metrics_page_too() {
     // Of the connection's end, which takes its way through the histogram.
     let life = "echo_server_connection_duration_seconds_count{";
     let of = r#"echo_listener_name="echo-tcp",echo_pool="default",network_transport="tcp""#;
-    eventually("its life is there", ARRIVAL, || {
+    let page = eventually("its life is there", ARRIVAL, || {
         let page = client::http_get(http, "/metrics").unwrap();
         let ended = page.lines().any(|l| l.starts_with(life) && l.contains(of) && l.ends_with(" 1"));
-        ensure(ended && !page.contains("error_type"), || page.clone())
+        ensure(ended, || page.clone()).map(|()| page)
     });
+    assert!(!page.contains("error_type"), "{page}");
     assert!(!page.contains("127.0.0.1:"), "no client's address on a metric: {page}");
     assert!(client::http_get(http, "/livez").unwrap().starts_with("HTTP/1.1 200"));
     assert!(client::http_get(http, "/readyz").unwrap().starts_with("HTTP/1.1 200"));

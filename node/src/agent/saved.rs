@@ -1,7 +1,7 @@
 //! The last good config in the state directory, so that a node can start while etcd is gone, and the fleet's ports, so
 //! that its guard does not fail open then.
 //!
-//! Used by the applier. Both are as in etcd, read by the same rules. A damaged file is as good as none.
+//! Used by the applier. Both are as in etcd, read by the same rules. A damaged config is as good as none.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,10 +56,14 @@ impl SavedConfig {
         self.blocking(|dir| dir.remove(CONFIG)).await?
     }
 
-    /// The fleet's ports, as they were last told.
-    pub async fn load_ports(&self) -> Option<Vec<SocketAddr>> {
-        let text = self.blocking(|dir| dir.read(PORTS, MAX_BYTES)).await.ok().flatten()?;
-        ports::read(text.as_bytes()).ok().map(|ports| ports.sockets)
+    /// The fleet's ports, as they were last told; `None` if there is no such file of this node.
+    ///
+    /// # Errors
+    /// In words: the file system refuses or is slow, or the file is damaged.
+    pub async fn load_ports(&self) -> Result<Option<Vec<SocketAddr>>, String> {
+        let text = self.blocking(|dir| dir.read(PORTS, MAX_BYTES)).await.map_err(|error| error.to_string())?;
+        let read = |text: String| ports::read(text.as_bytes()).map(|ports| ports.sockets);
+        text.map(read).transpose().map_err(|error| format!("{PORTS} of the state directory: {error}"))
     }
 
     /// Saves the fleet's ports.

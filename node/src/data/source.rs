@@ -1,7 +1,7 @@
 //! Who sends, as far as limits go: an IPv4 address, or a /64 of IPv6; and its place among those that limits are kept at.
 //!
-//! Asked by [`super::gate`] for connections and by [`super::rates`] for what they and datagrams carry. It must never tell
-//! anybody which addresses fall into another's place.
+//! Asked by [`super::gate`] for connections and by [`super::rates`] for what they and datagrams carry. It must never let
+//! anybody compute which addresses fall into another's place.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;

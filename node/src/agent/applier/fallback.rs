@@ -28,8 +28,10 @@ pub(super) struct Fallback {
     saved: SavedConfig,
     /// What it holds, as far as this process knows.
     holds: Option<v1::RevisionRef>,
-    /// The fleet's ports that it holds, as far as this process knows.
+    /// The fleet's ports, as they were told last ...
     ports: Option<Vec<SocketAddr>>,
+    /// ... and whether they could not be saved.
+    unsaved: bool,
     /// When to serve it without etcd; `None` once that is decided.
     pub(super) use_at: Option<Instant>,
     /// When to replace it by what is served then; `None` if nothing is new.
@@ -41,7 +43,7 @@ pub(super) struct Fallback {
 impl Fallback {
     pub(super) fn new(saved: SavedConfig) -> Self {
         let use_at = Some(Instant::now() + ETCD_FIRST);
-        Self { saved, holds: None, ports: None, use_at, keep_at: None, forget_at: None }
+        Self { saved, holds: None, ports: None, unsaved: false, use_at, keep_at: None, forget_at: None }
     }
 }
 
@@ -63,9 +65,16 @@ impl Applier {
     /// Guards from the ports that were saved, until etcd tells others: before anything is served.
     pub(super) async fn recall_ports(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };
-        let Some(ports) = fallback.saved.load_ports().await else { return };
-        fallback.ports = Some(ports.clone());
-        self.live.set_fleet_ports(ports).await;
+        match fallback.saved.load_ports().await {
+            Ok(None) => {}
+            Ok(Some(ports)) => {
+                fallback.ports = Some(ports.clone());
+                self.live.set_fleet_ports(ports).await;
+            }
+            Err(error) => {
+                warn!(%error, "until etcd tells them, the guard does not know the ports at which the fleet answers");
+            }
+        }
     }
 
     /// Guards from these ports, also after a start without etcd.
@@ -73,12 +82,14 @@ impl Applier {
         let span = info_span!("guard_ports", echo.pool = %self.own.pool, echo.node = %self.own.node);
         context::set_parent(&span, trace.as_ref());
         self.live.set_fleet_ports(sockets.clone()).instrument(span).await;
-        let Some(fallback) = self.fallback.as_mut().filter(|fallback| fallback.ports.as_ref() != Some(&sockets)) else {
+        let Some(fallback) = &mut self.fallback else { return };
+        if fallback.ports.as_ref() == Some(&sockets) && !fallback.unsaved {
             return;
-        };
-        match fallback.saved.store_ports(&sockets).await {
-            Ok(()) => fallback.ports = Some(sockets),
-            Err(error) => warn!(%error, "a start without etcd will not know all ports at which the fleet answers"),
+        }
+        let stored = fallback.saved.store_ports(&sockets).await;
+        (fallback.ports, fallback.unsaved) = (Some(sockets), stored.is_err());
+        if let Err(error) = stored {
+            warn!(%error, "a start without etcd will not know all ports at which the fleet answers");
         }
     }
 
@@ -86,6 +97,11 @@ impl Applier {
     pub(super) async fn fall_back(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };
         fallback.use_at = None;
+        if fallback.ports.is_none() {
+            // The disk may have been too slow at the start.
+            self.recall_ports().await;
+        }
+        let Some(fallback) = &mut self.fallback else { return };
         let Some(assignment) = fallback.saved.load(&self.own.node).await else { return };
         warn!(revision = assignment.stable.revision.n, "no config from etcd; serving the one of the state directory");
         fallback.holds = Some(assignment.stable.revision.clone());

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::super::tests::{Bench, PATIENCE, applied, loopback, revision, stable};
 use super::*;
-use crate::agent::state_dir::StateDir;
 use crate::agent::state_dir::tests::{Scratch, owner};
+use crate::agent::state_dir::{PORTS, StateDir};
 
 /// A revision that echoes datagrams, on any port.
 fn udp(n: u32) -> v1::AssignedRevision {
@@ -27,6 +27,17 @@ fn asker() -> UdpSocket {
 }
 
 #[tokio::test]
+async fn damaged_ports_are_told_apart_from_none() {
+    let scratch = Scratch::new();
+    let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());
+    let saved = SavedConfig::new(Arc::clone(&dir));
+    assert_eq!(saved.load_ports().await, Ok(None));
+    dir.replace(PORTS, r#"{"udp": [70000]}"#).unwrap();
+    let error = saved.load_ports().await.unwrap_err();
+    assert!(error.contains(PORTS) && error.contains("70000"), "{error}");
+}
+
+#[tokio::test]
 async fn the_fleets_ports_hold_from_the_next_start_on_without_etcd() {
     let scratch = Scratch::new();
     let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());
@@ -35,7 +46,7 @@ async fn the_fleets_ports_hold_from_the_next_start_on_without_etcd() {
     let bench = Bench::start_with(saved());
     let sockets = vec![fleet.local_addr().unwrap()];
     bench.fleet_ports.send_replace(Some(FleetPorts { sockets, trace: None }));
-    let kept = async { while saved().unwrap().load_ports().await.is_none() {} };
+    let kept = async { while saved().unwrap().load_ports().await.unwrap().is_none() {} };
     timeout(PATIENCE, kept).await.unwrap();
     bench.end().await.end().await;
 

@@ -38,6 +38,26 @@ async fn damaged_ports_are_told_apart_from_none() {
 }
 
 #[tokio::test]
+async fn ports_that_could_not_be_saved_are_saved_when_they_are_told_again() {
+    let scratch = Scratch::new();
+    let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());
+    let saved = SavedConfig::new(Arc::clone(&dir));
+    let mut bench = Bench::start_with(Some(saved.clone()));
+    std::fs::remove_dir_all(&scratch.0).unwrap();
+    let told = FleetPorts { sockets: vec!["192.0.2.1:7".parse().unwrap()], trace: None };
+    bench.fleet_ports.send_replace(Some(told.clone()));
+    // Ports go before what is assigned: it has tried by then.
+    bench.assign(&stable(1, 0));
+    bench.until(applied(1)).await;
+    std::fs::create_dir(&scratch.0).unwrap();
+    assert_eq!(saved.load_ports().await, Ok(None));
+    bench.fleet_ports.send_replace(Some(told.clone()));
+    let kept = async { while saved.load_ports().await != Ok(Some(told.sockets.clone())) {} };
+    timeout(PATIENCE, kept).await.unwrap();
+    bench.end().await.end().await;
+}
+
+#[tokio::test]
 async fn the_fleets_ports_hold_from_the_next_start_on_without_etcd() {
     let scratch = Scratch::new();
     let dir = Arc::new(StateDir::open(&scratch.0, owner("node-1")).unwrap());

@@ -81,7 +81,7 @@ struct Plan {
     #[arg(long, default_value = "target/release")]
     binaries: PathBuf,
     /// Rounds of each case
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
     /// Milliseconds of load in each round and on each server
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=600_000))]

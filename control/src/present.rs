@@ -40,6 +40,9 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
         stable: assignment.and_then(|a| reference(&a.stable)),
         next: assignment.and_then(|a| reference(&a.next)),
         rollout: pool.rollout.valid().map_or(0, |r| r.value.phase),
+        desired: pool.pool.valid().map_or(0, |p| p.value.plan.replicas),
+        conditions: Vec::new(),
+        pins: pool.pool.valid().map_or_else(Vec::new, |p| p.value.record.pins.clone()),
     }
 }
 

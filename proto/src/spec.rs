@@ -226,6 +226,7 @@ impl Check {
             ("waves", !policy.waves.is_empty()),
             ("minHealthy", policy.min_healthy.is_some()),
             ("autoRevert", policy.auto_revert.is_some()),
+            ("maxFailures", policy.max_failures.is_some()),
         ];
         for (field, _) in later.into_iter().filter(|(_, given)| *given) {
             self.fail(&format!("spec.rollout.{field}"), UNSUPPORTED);

@@ -43,6 +43,10 @@ impl Nodes for Api {
         Ok(Response::new(v1::NodesGetResponse { node: Some(node) }))
     }
 
+    async fn pin(&self, _: Request<v1::PinRequest>) -> Result<Response<v1::PinResponse>, Status> {
+        Err(Status::unimplemented("nodes can't be pinned in this version"))
+    }
+
     async fn list(&self, request: Request<v1::NodesListRequest>) -> Result<Response<v1::NodesListResponse>, Status> {
         let request = request.into_inner();
         let (filter, selector) = (filter(&request.pool)?, selector(&request.selector)?);

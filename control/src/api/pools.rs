@@ -38,7 +38,12 @@ impl Pools for Api {
         };
         let pool = self.present(&written.name, &written.record, written.mod_revision);
         let revision = written.record.revision;
-        Ok(Response::new(v1::ApplyResponse { pool: Some(pool), outcome: outcome.into(), revision }))
+        Ok(Response::new(v1::ApplyResponse {
+            pool: Some(pool),
+            outcome: outcome.into(),
+            revision,
+            warnings: Vec::new(),
+        }))
     }
 
     async fn get(&self, request: Request<v1::PoolsGetRequest>) -> Result<Response<v1::PoolsGetResponse>, Status> {
@@ -98,7 +103,7 @@ impl Pools for Api {
         let written = self.change_pool(&name, Terms { dry_run, expected: None }, plan).await?;
         let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
         let pool = self.present(&name, &written.record, written.mod_revision);
-        Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas }))
+        Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas, warnings: Vec::new() }))
     }
 
     async fn delete(
@@ -133,6 +138,13 @@ impl Pools for Api {
 
     async fn undo(&self, request: Request<v1::UndoRequest>) -> Result<Response<v1::UndoResponse>, Status> {
         Ok(Response::new(self.undo_rollout(request.into_inner()).await?))
+    }
+
+    async fn order_rollout(
+        &self,
+        _: Request<v1::OrderRolloutRequest>,
+    ) -> Result<Response<v1::OrderRolloutResponse>, Status> {
+        Err(Status::unimplemented("rollouts can't be paused or aborted in this version"))
     }
 
     async fn get_rollout(

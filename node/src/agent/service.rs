@@ -113,6 +113,8 @@ impl AgentService {
             rejected_connections: total.rejected.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
             last_loss_times,
             paced_reads: total.paced,
+            messages: total.exchanges,
+            ..Default::default()
         }
     }
 }

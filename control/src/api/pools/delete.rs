@@ -30,7 +30,7 @@ impl Api {
             self.check_version(&name, expected, Some(&stored)).await?;
             let pool = self.present(&name, &stored.value, stored.mod_revision);
             if request.dry_run || self.store.commit(self.deletion(&name, &stored, asked.who())).await?.is_some() {
-                return Ok(v1::PoolsDeleteResponse { pool: Some(pool) });
+                return Ok(v1::PoolsDeleteResponse { pool: Some(pool), warnings: Vec::new() });
             }
         }
         Err(ApiError::contended(&event::of_pool(&name)))

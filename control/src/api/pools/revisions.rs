@@ -38,7 +38,7 @@ impl Api {
         let before = written.before.as_ref().and_then(|b| b.revision.as_ref()).map_or(0, |r| r.n);
         let restored = choose_number(&revisions, before, request.to_revision);
         let pool = self.present(&name, &written.record, written.mod_revision);
-        Ok(v1::UndoResponse { pool: Some(pool), revision: written.record.revision, restored })
+        Ok(v1::UndoResponse { pool: Some(pool), revision: written.record.revision, restored, warnings: Vec::new() })
     }
 
     /// The stored revisions of this life of the pool, oldest first.

@@ -112,6 +112,7 @@ async fn undo(global: &Global, args: UndoArgs) -> Result<(), Failure> {
         now: args.now,
         author: author(),
         dry_run: args.dry_run.any(),
+        ..Default::default()
     };
     let answer = control.pools.undo(request).await;
     let response = answer.map_err(|status| control.explain_change(status, "revisions"))?.into_inner();

@@ -1,7 +1,7 @@
 //! Asks the nodes' Agents: for live figures, which never go through etcd, and whether a node lives that etcd lost.
 //!
-//! Used by the Nodes service, for the nodes of one page only, and by the roll call. A node that is late or gone has no
-//! answer; a caller waits for [`DEADLINE`] and [`TURN_DEADLINE`] together at most, however many are.
+//! Used by the Nodes service, for the nodes of one page only, by the roll call, and by `figures`. A node that is late or
+//! gone has no answer; a caller waits for [`DEADLINE`] and [`TURN_DEADLINE`] together at most, however many are.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub(crate) const IN_FLIGHT: usize = 64;
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Most flows of a session in an answer.
 const MAX_FLOWS: u32 = 1_024;
-/// Lists do not wait for an Agent again that was late within this time: one dead node must not slow each of them.
+/// An Agent that was late within this time is not waited for again: one dead node must not slow each list.
 const LATE_FOR: Duration = Duration::from_secs(3);
 /// Most connections that are kept; beyond, all are dropped and made again when needed.
 const MAX_CHANNELS: usize = 1_024;
@@ -40,7 +40,7 @@ type Agent = AgentClient<Traced<Channel>>;
 pub(crate) struct Agents {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
     permits: Arc<Semaphore>,
-    /// Who did not answer a list, and when.
+    /// Who did not answer, and when.
     late: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
@@ -56,13 +56,9 @@ impl Agents {
         let mut asked = JoinSet::new();
         for (place, node) in nodes.iter().enumerate() {
             let Some(status) = node.status.as_ref().filter(|s| s.sync() != v1::SyncState::Lost) else { continue };
-            if self.was_late(&status.agent_address) {
-                continue;
-            }
             let (agents, address) = (self.clone(), status.agent_address.clone());
             asked.spawn(async move {
-                let answer = agents.ask(&address).await;
-                agents.note(address, answer.is_some());
+                let answer = agents.ask_again(address).await;
                 (place, answer.and_then(|answer| answer.node?.status?.live))
             });
         }
@@ -73,6 +69,16 @@ impl Agents {
                 status.live = Some(live);
             }
         }
+    }
+
+    /// As [`Self::ask`], of somebody who asks many again and again: an Agent that was late just before is passed over.
+    pub(crate) async fn ask_again(&self, address: String) -> Option<v1::GetStatusResponse> {
+        if self.was_late(&address) {
+            return None;
+        }
+        let answer = self.ask(&address).await;
+        self.note(address, answer.is_some());
+        answer
     }
 
     /// What the Agent at this address says of its node; `None` if it does not answer in time.

@@ -27,6 +27,7 @@ pub use self::error::AppError;
 use self::state_dir::StateDir;
 use crate::api::{About, Api};
 use crate::drive::{Absences, Drive, Inbox};
+use crate::figures::Figures;
 use crate::roll_call;
 use crate::scaler::process::{Launcher, ProcessScaler, Supervisor};
 use crate::scaler::{NoScaler, Notices, Scaler};
@@ -132,7 +133,16 @@ impl Bound {
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
         let (inbox, absences) = (Inbox::new(notices_taken), Absences::default());
-        let drive = Drive { store: store.clone(), view: view.clone(), scaler, leadership: leads, inbox, absences };
+        let figures = Figures::default();
+        let drive = Drive {
+            store: store.clone(),
+            view: view.clone(),
+            scaler,
+            figures: figures.clone(),
+            leadership: leads,
+            inbox,
+            absences,
+        };
 
         let mut tasks = JoinSet::new();
         let mut spawn = |name: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -143,6 +153,7 @@ impl Bound {
         };
         spawn("the view", Box::pin(view.clone().run(store, stop.clone())));
         spawn("the roll call", Box::pin(roll_call::run(view.clone(), stop.clone())));
+        spawn("the figures", Box::pin(figures.run(view.clone(), stop.clone())));
         spawn("the election", Box::pin(election.run(stop.clone())));
         spawn("the drive", Box::pin(drive.run(stop.clone())));
         if let Some(supervisor) = supervisor {

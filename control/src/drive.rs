@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 pub use self::inbox::Inbox;
 pub use self::intents::Absences;
 use self::term::Term;
+use crate::figures::{Figures, User};
 use crate::fleet::Node;
 use crate::plan::scale::Usage;
 use crate::scaler::{Scaler, Wanted};
@@ -43,6 +44,8 @@ pub struct Drive {
     pub view: View,
     /// Told how many nodes each pool wants.
     pub scaler: Arc<dyn Scaler>,
+    /// What the nodes do.
+    pub figures: Figures,
     /// Whether this process leads.
     pub leadership: watch::Receiver<Option<Leadership>>,
     /// Events of the scaler, to be stored.
@@ -69,6 +72,9 @@ impl Drive {
                 Some(leadership) => self.lead(leadership, &mut stop).await,
                 None => {
                     self.scaler.want(None);
+                    for user in [User::Autoscaler, User::Health] {
+                        self.figures.keep(user, |_| false);
+                    }
                     tokio::select! {
                         changed = self.leadership.changed() => if changed.is_err() { return },
                         () = stop.wait() => {}
@@ -84,9 +90,11 @@ impl Drive {
     /// One term: until the leadership changes or `stop`. Timers start anew, whatever the last leader's were.
     async fn lead(&mut self, leadership: Leadership, stop: &mut Stop) {
         let (mut updates, mut lost) = (self.view.updates(), self.leadership.clone());
+        let mut rounds = self.figures.rounds();
         let mut term = Term::new(self.store.clone(), leadership);
         loop {
             updates.mark_unchanged();
+            rounds.mark_unchanged();
             // A write that waits for etcd must not outlive the leadership, and nothing may be told after it.
             let wake = tokio::select! {
                 biased;
@@ -98,6 +106,7 @@ impl Drive {
             let pause = sleep_until(wake.unwrap_or_else(Instant::now).max(Instant::now() + MIN_PAUSE));
             tokio::select! {
                 _ = updates.changed() => {}
+                _ = rounds.changed() => {}
                 _ = lost.changed() => return,
                 () = self.inbox.arrival() => {}
                 () = pause, if wake.is_some() => {}

@@ -13,6 +13,7 @@
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
 //! | `roll_call`, `agents` | asks the nodes themselves: who lives, and how |
+//! | [`figures`] | what the nodes do, for whoever decides by it |
 //! | [`store`] | typed etcd operations, election |
 //! | [`selector`] | `-l team=net`: which labels match |
 //! | [`programs`] | where programs are found |
@@ -24,6 +25,7 @@ pub mod api;
 pub mod app;
 pub mod drive;
 pub mod event;
+pub mod figures;
 pub mod fleet;
 pub mod plan;
 mod present;

@@ -1,0 +1,147 @@
+//! The task that asks: rounds over what is wanted, a bounded number of Agents at a time.
+//!
+//! Run by the app. The rounds take turns with each Agent that they ask, so that one over ten thousand nodes does not keep
+//! one over three waiting. It must never ask for whom nobody wishes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use echo_proto::ids::{NodeId, PoolName};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Figures, KEEP_FOR, PAUSE, Sample, User, Whom};
+use crate::agents::{Agents, IN_FLIGHT};
+use crate::fleet::Node;
+use crate::stop::Stop;
+use crate::view::View;
+
+/// One look at all nodes of a wish.
+struct Round {
+    /// The wish.
+    id: u64,
+    pool: PoolName,
+    user: User,
+    began: Instant,
+    /// Those that were not asked yet, with the addresses of their Agents.
+    left: VecDeque<(NodeId, String)>,
+    /// Those that have not answered yet.
+    out: usize,
+}
+
+/// A node has answered, or was waited for long enough.
+struct Answer {
+    /// The wish.
+    id: u64,
+    pool: PoolName,
+    node: NodeId,
+    sample: Option<Sample>,
+}
+
+impl Figures {
+    /// Asks until `stop`.
+    pub async fn run(self, view: View, mut stop: Stop) {
+        // Not those of the API: neither must keep the other waiting.
+        let (agents, mut rounds, mut asked) = (Agents::default(), VecDeque::new(), JoinSet::new());
+        loop {
+            rounds.extend(self.begin(&view, Instant::now()));
+            while asked.len() < IN_FLIGHT
+                && let Some(question) = next(&mut rounds)
+            {
+                asked.spawn(ask(agents.clone(), question));
+            }
+            rounds.retain(|round| !round.is_over() || self.end(round));
+            let due = self.due();
+            tokio::select! {
+                Some(answer) = asked.join_next() => {
+                    let Ok(answer) = answer else { continue };
+                    rounds.iter_mut().filter(|round| round.id == answer.id).for_each(|round| round.out = round.out.saturating_sub(1));
+                    self.put(answer);
+                }
+                () = self.shared.changed.notified() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                () = stop.wait() => return,
+            }
+        }
+    }
+
+    /// Those rounds that are due.
+    fn begin(&self, view: &View, now: Instant) -> Vec<Round> {
+        let mut known = self.known();
+        let due = known.wishes.iter_mut().filter(|(_, wish)| wish.due.is_some_and(|due| due <= now));
+        let begun = due.map(|((pool, user), wish)| {
+            wish.due = None;
+            let left = view.read(|state| {
+                let fleet = state.pools.get(pool).map(|pool| &pool.fleet);
+                match &wish.whom {
+                    Whom::Pool => fleet.into_iter().flat_map(|fleet| fleet.live()).map(address).collect(),
+                    Whom::Nodes(nodes) => {
+                        let live = |id| fleet?.get(id).filter(|node| !node.has_vanished());
+                        nodes.iter().filter_map(live).map(address).collect()
+                    }
+                }
+            });
+            Round { id: wish.id, pool: pool.clone(), user: *user, began: now, left, out: 0 }
+        });
+        begun.collect()
+    }
+
+    /// Puts down that a round is over; always `false`, as it is kept no more.
+    fn end(&self, round: &Round) -> bool {
+        let (mut known, now) = (self.known(), Instant::now());
+        let wish = known.wishes.get_mut(&(round.pool.clone(), round.user)).filter(|wish| wish.id == round.id);
+        // What nobody wants any more ends without a word.
+        let Some(wish) = wish else { return false };
+        wish.asked = Some(round.began);
+        let lasted = now.saturating_duration_since(round.began);
+        wish.due = Some((round.began + wish.whom.every()).max(now + lasted * PAUSE));
+        if let Some(samples) = known.samples.get_mut(&round.pool) {
+            samples.retain(|_, sample| now.saturating_duration_since(sample.at) < KEEP_FOR);
+        }
+        drop(known);
+        self.shared.rounds.send_modify(|rounds| *rounds += 1);
+        false
+    }
+
+    fn put(&self, answer: Answer) {
+        let (mut known, Answer { pool, node, sample, .. }) = (self.known(), answer);
+        let is_wanted = known.wishes.keys().any(|(wanted, _)| *wanted == pool);
+        if let Some(sample) = sample.filter(|_| is_wanted) {
+            known.samples.entry(pool).or_default().insert(node, Arc::new(sample));
+        }
+    }
+
+    /// When the next round begins.
+    fn due(&self) -> Option<Instant> {
+        self.known().wishes.values().filter_map(|wish| wish.due).min()
+    }
+}
+
+impl Round {
+    fn is_over(&self) -> bool {
+        self.left.is_empty() && self.out == 0
+    }
+}
+
+fn address(node: &Arc<Node>) -> (NodeId, String) {
+    (node.id.clone(), node.status.agent_address.clone())
+}
+
+/// Whom to ask next: the rounds take turns.
+fn next(rounds: &mut VecDeque<Round>) -> Option<(u64, PoolName, NodeId, String)> {
+    let place = rounds.iter().position(|round| !round.left.is_empty())?;
+    rounds.rotate_left(place);
+    let round = rounds.front_mut()?;
+    let (node, address) = round.left.pop_front()?;
+    round.out += 1;
+    let question = (round.id, round.pool.clone(), node, address);
+    rounds.rotate_left(1);
+    Some(question)
+}
+
+async fn ask(agents: Agents, (id, pool, node, address): (u64, PoolName, NodeId, String)) -> Answer {
+    let at = Instant::now();
+    let status = agents.ask_again(address).await.and_then(|answer| answer.node?.status);
+    let sample = status.and_then(|status| Some(Sample { at, incarnation: status.incarnation, live: status.live? }));
+    Answer { id, pool, node, sample }
+}

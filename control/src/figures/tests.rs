@@ -1,0 +1,114 @@
+//! Who is asked, how often, and what is known of it.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use v1::agent_server::{Agent, AgentServer};
+
+use super::*;
+use crate::stop::stop;
+use crate::store::{Entry, Update};
+use crate::view::View;
+
+/// Long enough for whatever is waited for.
+const SOON: Duration = Duration::from_secs(20);
+
+/// An Agent of a node with seven connections.
+struct Seven;
+
+#[tonic::async_trait]
+impl Agent for Seven {
+    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let live = Some(v1::LiveFigures { connections: 7, ..Default::default() });
+        let status = Some(v1::NodeStatus { incarnation: "life".to_owned(), live, ..Default::default() });
+        let node = Some(v1::Node { status, ..Default::default() });
+        Ok(Response::new(v1::GetStatusResponse { node, ..Default::default() }))
+    }
+
+    async fn list_sessions(
+        &self,
+        _: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+fn pool(name: &str) -> PoolName {
+    name.parse().unwrap()
+}
+
+/// A record of a node whose Agent is there.
+fn node(pool: &str, node: &str, agent: SocketAddr) -> Entry {
+    let value = format!(r#"{{"status":{{"agentAddress":"{agent}"}}}}"#).into_bytes();
+    Entry { key: format!("/echo/v1/test/nodes/{pool}/{node}").into_bytes(), value, ..Entry::default() }
+}
+
+fn view(nodes: Vec<Entry>) -> View {
+    let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+    view.apply(Update::Reset(nodes), 3);
+    view
+}
+
+/// Waits for rounds until one over what `user` wants of `pool` began at `since` or later.
+async fn asked(figures: &Figures, user: User, pool: &PoolName, since: Instant) {
+    let mut rounds = figures.rounds();
+    let seen = async {
+        while figures.asked(user, pool).is_none_or(|at| at < since) {
+            rounds.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_wanted_is_asked_again_and_again_and_nobody_else() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let agent = listener.local_addr().unwrap();
+    let serve = tonic::transport::Server::builder().add_service(AgentServer::new(Seven));
+    tokio::spawn(serve.serve_with_incoming(TcpListenerStream::new(listener)));
+    let nodes = ["a", "b"].map(|name| node("edge", name, agent));
+    let (figures, (_trigger, stop)) = (Figures::default(), stop());
+    tokio::spawn(figures.clone().run(view(nodes.into()), stop));
+
+    let (edge, [a, b]) = (pool("edge"), ["a", "b"].map(|name| name.parse::<NodeId>().unwrap()));
+    let connections = |node| figures.sample(&edge, node).map(|sample| sample.live.connections);
+    let begun = Instant::now();
+    figures.want(User::Health, &edge, Some(Whom::Nodes([a.clone()].into())));
+    asked(&figures, User::Health, &edge, begun).await;
+    assert_eq!((connections(&a), connections(&b)), (Some(7), None));
+    let first = figures.sample(&edge, &a).unwrap();
+    assert!(first.at >= begun && first.incarnation == "life");
+    asked(&figures, User::Health, &edge, begun + EVERY_OF_SOME).await;
+    assert!(figures.sample(&edge, &a).unwrap().at > first.at);
+
+    figures.want(User::Autoscaler, &edge, Some(Whom::Pool));
+    asked(&figures, User::Autoscaler, &edge, begun).await;
+    assert_eq!(connections(&b), Some(7));
+    figures.want(User::Health, &edge, None);
+    assert_eq!(connections(&a), Some(7), "another one wants it still");
+    figures.keep(User::Autoscaler, |_| false);
+    assert_eq!((connections(&a), figures.asked(User::Autoscaler, &edge)), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_pool_that_does_not_answer_keeps_nobody_waiting() {
+    // It takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let agent = |n: usize| SocketAddr::from(([127, 1, (n / 200) as u8, (n % 200) as u8 + 1], port));
+    let mut nodes: Vec<Entry> = (0..1_000).map(|n| node("large", &format!("n{n}"), agent(n))).collect();
+    nodes.push(node("small", "n", agent(1_000)));
+    let (figures, (_trigger, stop)) = (Figures::default(), stop());
+    tokio::spawn(figures.clone().run(view(nodes), stop));
+
+    let (large, small, begun) = (pool("large"), pool("small"), Instant::now());
+    figures.want(User::Autoscaler, &large, Some(Whom::Pool));
+    figures.want(User::Health, &small, Some(Whom::Nodes(["n".parse().unwrap()].into())));
+    asked(&figures, User::Health, &small, begun).await;
+    assert_eq!(figures.asked(User::Autoscaler, &large), None, "its round takes long");
+    asked(&figures, User::Autoscaler, &large, begun).await;
+    assert!(figures.sample(&large, &"n1".parse().unwrap()).is_none());
+}

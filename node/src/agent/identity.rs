@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{ClusterName, Incarnation, NodeId, PoolName};
 use echo_proto::{API_VERSION, VERSION, v1};
 
 use super::report::Report;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 
 /// Identity of one process.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub struct Identity {
     host: String,
     agent_address: String,
     http_address: String,
+    lease_ttl: Option<Duration>,
     started: SystemTime,
 }
 
@@ -45,6 +46,10 @@ impl Identity {
             host: settings.host.clone(),
             agent_address: reachable(advertise, &settings.host, grpc, true),
             http_address: reachable(advertise, &settings.host, http, false),
+            lease_ttl: match settings.source {
+                Source::Etcd { lease_ttl, .. } => Some(lease_ttl),
+                Source::File(_) => None,
+            },
             started: SystemTime::now(),
         }
     }
@@ -90,6 +95,7 @@ impl Identity {
             conditions: report.told_conditions(),
             drain: report.drain.clone(),
             cordoned_by: report.cordoned_by.clone(),
+            lease_ttl: self.lease_ttl.and_then(|ttl| ttl.try_into().ok()),
             ..Default::default()
         }
     }

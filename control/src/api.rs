@@ -13,6 +13,7 @@ mod nodes;
 mod pages;
 mod pools;
 mod request;
+mod revisions;
 mod watch;
 mod write;
 
@@ -99,7 +100,7 @@ impl Api {
 }
 
 fn pool_name(text: &str) -> Result<PoolName, ApiError> {
-    text.parse().map_err(|e| ApiError::Argument(format!("{e}")))
+    text.parse().map_err(|e| ApiError::argument("pool", format!("{e}")))
 }
 
 /// The pool that a list or watch is about; `None`: all.
@@ -108,5 +109,5 @@ fn filter(pool: &str) -> Result<Option<PoolName>, ApiError> {
 }
 
 fn selector(text: &str) -> Result<Selector, ApiError> {
-    text.parse().map_err(|e| ApiError::Argument(format!("{e}")))
+    text.parse().map_err(|e| ApiError::argument("selector", format!("{e}")))
 }

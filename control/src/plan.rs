@@ -5,6 +5,8 @@
 
 pub mod change;
 pub mod intent;
+pub mod order;
+pub mod pin;
 pub mod rollout;
 pub mod scale;
 pub mod sync;

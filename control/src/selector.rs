@@ -38,7 +38,7 @@ enum Wanted {
 
 /// Why a text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("selector: {part:?} {cause}; write it as in \"team=net,tier!=test,canary,!old\"")]
+#[error("{part:?} {cause}; write it as in \"team=net,tier!=test,canary,!old\"")]
 pub struct InvalidSelector {
     part: String,
     cause: String,
@@ -157,7 +157,7 @@ mod tests {
             ("!a=b", "\"!a=b\""),
         ] {
             let error = text.parse::<Selector>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("selector: {part} ")), "{text}: {error}");
+            assert!(error.starts_with(&format!("{part} ")), "{text}: {error}");
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn expected_version(field: &str, text: &str) -> Result<Option<i64>, A
         "" => Ok(None),
         text => match text.parse() {
             Ok(version) => Ok(Some(version)),
-            Err(_) => Err(ApiError::Argument(format!("{field}: {text:?} is not one of ours"))),
+            Err(_) => Err(ApiError::argument(field, format!("{text:?} is not one of ours"))),
         },
     }
 }
@@ -93,6 +93,6 @@ mod tests {
     fn a_version_is_a_number() {
         assert_eq!(expected_version("v", ""), Ok(None));
         assert_eq!(expected_version("v", "7"), Ok(Some(7)));
-        assert!(matches!(expected_version("v", "x"), Err(ApiError::Argument(text)) if text.starts_with("v: ")));
+        assert!(matches!(expected_version("v", "x"), Err(ApiError::Argument(e)) if e.path == "v"));
     }
 }

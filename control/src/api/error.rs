@@ -1,7 +1,8 @@
 //! Every error of the API and its gRPC status, in one place.
 //!
 //! The text names the object, the cause and the next step; the code tells a program whether trying again may help.
-//! Mistakes in a pool go out whole, as google.rpc.BadRequest; every error has a stable reason, as google.rpc.ErrorInfo.
+//! Mistakes go out whole, as google.rpc.BadRequest; what is missing as ResourceInfo, what does not hold as
+//! PreconditionFailure; every error has a stable reason, as google.rpc.ErrorInfo.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,10 +32,10 @@ pub(crate) enum ApiError {
     Fields(#[from] FieldErrors),
     /// A part of the request that is no field of a pool.
     #[error("{0}")]
-    Argument(String),
+    Argument(FieldError),
     /// No such object; the text says how to list those that exist.
-    #[error("{0}")]
-    NotFound(String),
+    #[error("{}", .0.text)]
+    NotFound(Missing),
     /// Someone else changed it meanwhile.
     #[error("{}", .0.text)]
     Conflict(Conflict),
@@ -42,8 +43,8 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Contended(String),
     /// Not in this state.
-    #[error("{0}")]
-    Precondition(String),
+    #[error("{}", .0.text)]
+    Precondition(Unmet),
     /// Cut: the caller reads too slowly.
     #[error("this watch was cut: nothing was read for {0} s; watch again")]
     Slow(u64),
@@ -75,14 +76,47 @@ pub(crate) enum ApiError {
     Stopping,
 }
 
+/// What is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// As in events: `pool/edge`.
+    pub(super) object: String,
+    pub(super) text: String,
+}
+
+/// What does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unmet {
+    /// Stable, for programs: `ROLLOUT_PHASE`, `REVISION_PRUNED` ...
+    pub(super) kind: &'static str,
+    /// As in events: `pool/edge`.
+    pub(super) object: String,
+    pub(super) text: String,
+}
+
 impl ApiError {
+    /// A mistake in the request's `field`.
+    pub(super) fn argument(field: &str, cause: impl Into<String>) -> Self {
+        Self::Argument(FieldError::new(field, cause))
+    }
+
+    pub(super) fn missing(object: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::NotFound(Missing { object: object.into(), text: text.into() })
+    }
+
+    pub(super) fn unmet(kind: &'static str, object: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Precondition(Unmet { kind, object: object.into(), text: text.into() })
+    }
+
     pub(super) fn no_pool(name: &PoolName) -> Self {
-        Self::NotFound(format!("pool {:?} not found; `echoctl get pools` lists those that exist", name.as_str()))
+        let text = format!("pool {:?} not found; `echoctl get pools` lists those that exist", name.as_str());
+        Self::missing(crate::event::of_pool(name), text)
     }
 
     pub(super) fn no_node(name: &str, pool: Option<&PoolName>) -> Self {
         let place = pool.map_or_else(String::new, |pool| format!(" in pool {:?}", pool.as_str()));
-        Self::NotFound(format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist"))
+        let text = format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist");
+        Self::missing(format!("node/{name}"), text)
     }
 
     pub(super) fn contended(object: &str) -> Self {
@@ -146,12 +180,24 @@ impl From<ApiError> for Status {
             details.extend(newer.map(|newer| ("resourceVersion".to_owned(), newer.to_string())));
         }
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, details);
-        if let ApiError::Store(StoreError::Busy { .. }) = &error {
-            details.set_retry_info(Some(RETRY_DELAY));
-        }
-        if let ApiError::Fields(FieldErrors(errors)) = error {
-            let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
-            details.set_bad_request(errors.into_iter().map(violation).collect::<Vec<_>>());
+        match error {
+            ApiError::Store(StoreError::Busy { .. }) => drop(details.set_retry_info(Some(RETRY_DELAY))),
+            ApiError::Fields(FieldErrors(errors)) => {
+                let violation = |e: FieldError| FieldViolation::new(e.path, e.cause);
+                details.set_bad_request(errors.into_iter().map(violation).collect::<Vec<_>>());
+            }
+            ApiError::Argument(FieldError { path, cause }) => drop(details.add_bad_request_violation(path, cause)),
+            ApiError::NotFound(Missing { object, text }) => {
+                let (kind, name) = object.split_once('/').unwrap_or(("", &object));
+                details.set_resource_info(kind, name, "", text);
+            }
+            ApiError::Precondition(Unmet { kind, object, text }) => {
+                details.add_precondition_failure_violation(kind, object, text);
+            }
+            ApiError::Conflict(Conflict { object, text, .. }) => {
+                details.add_precondition_failure_violation("RESOURCE_VERSION", object, text);
+            }
+            _ => {}
         }
         Self::with_error_details(code, text, details)
     }
@@ -179,6 +225,19 @@ mod tests {
         assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists those that exist");
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("not_found", DOMAIN));
+        let missing = status.get_details_resource_info().unwrap();
+        assert_eq!((missing.resource_type.as_str(), missing.resource_name.as_str()), ("pool", "edge"));
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_to_programs_too() {
+        let status = Status::from(ApiError::unmet("ROLLOUT_PHASE", "pool/edge", "nothing to pause"));
+        assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "nothing to pause"));
+        let violation = status.get_details_precondition_failure().unwrap().violations.remove(0);
+        assert_eq!((violation.r#type.as_str(), violation.subject.as_str()), ("ROLLOUT_PHASE", "pool/edge"));
+        let status = Status::from(ApiError::argument("replicas", "7 is too large"));
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "replicas: 7 is too large"));
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.remove(0).field, "replicas");
     }
 
     #[test]

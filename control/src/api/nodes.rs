@@ -4,6 +4,7 @@
 
 mod find;
 mod intents;
+mod pins;
 mod source;
 
 use std::cmp::Ordering;
@@ -43,8 +44,8 @@ impl Nodes for Api {
         Ok(Response::new(v1::NodesGetResponse { node: Some(node) }))
     }
 
-    async fn pin(&self, _: Request<v1::PinRequest>) -> Result<Response<v1::PinResponse>, Status> {
-        Err(Status::unimplemented("nodes can't be pinned in this version"))
+    async fn pin(&self, request: Request<v1::PinRequest>) -> Result<Response<v1::PinResponse>, Status> {
+        Ok(Response::new(self.put_pin(request.into_inner()).await?))
     }
 
     async fn list(&self, request: Request<v1::NodesListRequest>) -> Result<Response<v1::NodesListResponse>, Status> {

@@ -114,7 +114,7 @@ impl Wanted<'_> {
 
 /// What is said of a token that no page of this list came with.
 pub(super) fn foreign_token() -> ApiError {
-    ApiError::Argument("page_token: not one of this list; leave it out to list from the start".to_owned())
+    ApiError::argument("page_token", "not one of this list; leave it out to list from the start")
 }
 
 /// `revision:key`, or `revision<key` backwards, the key in hex: the rest of a list as of one etcd revision.

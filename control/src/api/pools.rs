@@ -4,9 +4,10 @@
 //! what it has just changed.
 
 mod delete;
-mod revisions;
+mod orders;
 mod rollouts;
 mod source;
+mod undo;
 
 use std::time::SystemTime;
 
@@ -93,7 +94,7 @@ impl Pools for Api {
         let name = pool_name(&name)?;
         if replicas > spec::MAX_REPLICAS {
             let most = spec::MAX_REPLICAS;
-            return Err(ApiError::Argument(format!("replicas: {replicas} is too large; at most {most}")).into());
+            return Err(ApiError::argument("replicas", format!("{replicas} is too large; at most {most}")).into());
         }
         let asked = asked(&author, "", false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
@@ -142,9 +143,9 @@ impl Pools for Api {
 
     async fn order_rollout(
         &self,
-        _: Request<v1::OrderRolloutRequest>,
+        request: Request<v1::OrderRolloutRequest>,
     ) -> Result<Response<v1::OrderRolloutResponse>, Status> {
-        Err(Status::unimplemented("rollouts can't be paused or aborted in this version"))
+        Ok(Response::new(self.put_order(request.into_inner()).await?))
     }
 
     async fn get_rollout(

@@ -14,7 +14,7 @@ const MAX_MESSAGE_BYTES: usize = 4_096;
 pub(super) fn asked(author: &str, message: &str, now: bool) -> Result<Request, ApiError> {
     for (field, text, most) in [("author", author, MAX_AUTHOR_BYTES), ("message", message, MAX_MESSAGE_BYTES)] {
         if text.len() > most {
-            return Err(ApiError::Argument(format!("{field}: {} bytes; at most {most}", text.len())));
+            return Err(ApiError::argument(field, format!("{} bytes; at most {most}", text.len())));
         }
     }
     Ok(Request { author: author.to_owned(), message: message.to_owned(), now })

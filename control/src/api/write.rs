@@ -121,7 +121,7 @@ impl Api {
         if let Some(revision) = changed.revision {
             let n = revision.revision.as_ref().map_or(0, |r| r.n);
             let key = keys.revision(name, RevisionNumber(n));
-            for old in self.outdated(name, n).await? {
+            for old in self.outdated(name, n, &changed.record.pins).await? {
                 change = change.delete(&keys.revision(name, RevisionNumber(old)));
             }
             change = change.put(&key, &revision);
@@ -129,8 +129,9 @@ impl Api {
         Ok(change.event(keys, changed.event))
     }
 
-    /// Revisions that go when `newest` comes: all but the last few, and those that nodes run, or would return to.
-    async fn outdated(&self, name: &PoolName, newest: u32) -> Result<Vec<u32>, ApiError> {
+    /// Revisions that go when `newest` comes: all but the last few, those that nodes run or would return to, and those
+    /// that nodes are pinned to.
+    async fn outdated(&self, name: &PoolName, newest: u32, pins: &[v1::Pin]) -> Result<Vec<u32>, ApiError> {
         let keys = self.store.keys();
         let prefix = keys.revisions(Some(name));
         let page = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), MAX_PAGE, 0).await?;
@@ -138,7 +139,7 @@ impl Api {
         let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?.map(|r| r.value);
         let assigned = assignment.iter().flat_map(|a| [&a.stable, &a.next]).flatten().map(|r| r.n);
         let rolled = rollout.iter().flat_map(|r| [&r.from, &r.to]).flatten().map(|r| r.n);
-        let needed: Vec<u32> = assigned.chain(rolled).collect();
+        let needed: Vec<u32> = assigned.chain(rolled).chain(pins.iter().map(|pin| pin.revision)).collect();
         let numbers = page.entries.iter().filter_map(|entry| number(keys, &entry.key));
         let old = |n: u32| n.saturating_add(REVISIONS_KEPT) <= newest && !needed.contains(&n);
         // Higher ones are an earlier life of the pool's.

@@ -126,6 +126,8 @@ pub fn undo(
     record.spec.get_or_insert_default().template.clone_from(&old.template);
     next_generation(&mut record);
     let n = old.revision.as_ref().map_or(0, |r| r.n);
+    let message = if request.message.is_empty() { format!("undo to revision {n}") } else { request.message.clone() };
+    let request = &Request { message, ..request.clone() };
     let event = event::normal("PoolUndone", event::of_pool(name), format!("back to the template of revision {n}"));
     changed(name, record, true, request, now, event)
 }

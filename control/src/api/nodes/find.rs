@@ -10,6 +10,7 @@ use echo_proto::ids::{NodeId, PoolName};
 use super::super::error::ApiError;
 use super::super::filter;
 use crate::fleet::Node;
+use crate::plan::pin::pinned;
 use crate::view::{PoolState, State};
 
 /// Pools that an error names.
@@ -24,7 +25,7 @@ pub(super) struct Named {
 
 impl Named {
     pub(super) fn parse(name: &str, pool: &str) -> Result<Self, ApiError> {
-        let id = name.parse().map_err(|e| ApiError::Argument(format!("{e}")))?;
+        let id = name.parse().map_err(|e| ApiError::argument("node", format!("{e}")))?;
         Ok(Self { id, pool: filter(pool)? })
     }
 
@@ -39,6 +40,16 @@ impl Named {
     /// The pool of the one node that is meant; also of one that is gone and that an operator still wants something of.
     pub(super) fn pool<'a>(&'a self, state: &'a State) -> Result<&'a PoolName, ApiError> {
         let known = |pool: &PoolState| pool.fleet.get(&self.id).is_some() || pool.intents.contains_key(&self.id);
+        self.only(state, |pool| known(pool).then_some(())).map(|(name, ..)| name)
+    }
+
+    /// The pool of the one node that is meant, also of one that is gone, and of which only the pin is left.
+    pub(super) fn pinned<'a>(&'a self, state: &'a State) -> Result<&'a PoolName, ApiError> {
+        let is_pinned = |pool: &PoolState| {
+            let record = pool.pool.valid().map(|stored| &stored.value.record);
+            record.is_some_and(|record| pinned(record, &self.id) > 0)
+        };
+        let known = |pool: &PoolState| pool.fleet.get(&self.id).is_some() || is_pinned(pool);
         self.only(state, |pool| known(pool).then_some(())).map(|(name, ..)| name)
     }
 
@@ -60,9 +71,9 @@ impl Named {
             return Ok(first);
         }
         let pools = format!("{}, {}", first.0, others.join(", "));
-        Err(ApiError::Precondition(format!(
-            "node {id:?} is ambiguous: the pools {pools} have a node of this name; name one with --pool"
-        )))
+        let text =
+            format!("node {id:?} is ambiguous: the pools {pools} have a node of this name; name one with --pool");
+        Err(ApiError::unmet("NODE_AMBIGUOUS", format!("node/{id}"), text))
     }
 }
 
@@ -92,7 +103,7 @@ mod tests {
         assert_eq!(find("node-1", "b"), Ok("b/node-1".to_owned()));
         let ambiguous = find("node-1", "").unwrap_err();
         assert!(ambiguous.to_string().contains("the pools a, b have"), "{ambiguous}");
-        assert!(matches!(find("node-2", "a"), Err(ApiError::NotFound(text)) if text.contains("pool \"a\"")));
+        assert!(matches!(find("node-2", "a"), Err(ApiError::NotFound(it)) if it.text.contains("pool \"a\"")));
         assert!(matches!(find("node-9", ""), Err(ApiError::NotFound(_))));
         assert!(matches!(find("node-3", ""), Err(ApiError::NotFound(_))));
         let gone = Named::parse("node-3", "").unwrap();

@@ -47,7 +47,7 @@ impl Api {
             let planned = intent::set(target.id.as_str(), incarnation, stored.as_ref(), wanted);
             let previous = stored.as_ref().map_or(0, |stored| stored.kind);
             let done = |unchanged| v1::SetIntentResponse { node: self.node(&target), previous, unchanged };
-            let Some(intent) = planned.map_err(ApiError::Precondition)? else { return Ok(done(true)) };
+            let Some(intent) = planned.map_err(|text| target.refused(text))? else { return Ok(done(true)) };
             if request.dry_run {
                 return Ok(done(false));
             }
@@ -69,7 +69,7 @@ impl Api {
         let named = Named::parse(&request.node, &request.pool)?;
         let kind = request.kind();
         if !matches!(kind, IntentKind::Cordon | IntentKind::Drain) {
-            return Err(ApiError::Argument("kind: only CORDON and DRAIN can be taken back".to_owned()));
+            return Err(ApiError::argument("kind", "only CORDON and DRAIN can be taken back"));
         }
         let asked = asked(&request.author, "", false)?;
         self.current()?;
@@ -81,7 +81,7 @@ impl Api {
                 None => self.record(&target).await?.and_then(|record| record.value.status).unwrap_or_default(),
             };
             let clear = intent::clear(target.id.as_str(), stored.as_ref(), &status, kind);
-            let (left, change) = match clear.map_err(ApiError::Precondition)? {
+            let (left, change) = match clear.map_err(|text| target.refused(text))? {
                 Clear::Nothing => (None, None),
                 Clear::Delete => (None, Some(target.change().delete(&target.intent_key))),
                 Clear::Put(left) => (Some(left.clone()), Some(target.change().put(&target.intent_key, &left))),
@@ -117,7 +117,7 @@ impl Api {
     async fn living(&self, target: &Target) -> Result<Stored<v1::NodeRecord>, ApiError> {
         self.record(target).await?.ok_or_else(|| {
             let id = target.id.as_str();
-            ApiError::Precondition(format!(
+            target.refused(format!(
                 "node/{id} has no record in etcd and can't be told anything; it leaves the list by itself 15 min after it \
                  vanished; `echoctl describe node/{id}` tells more"
             ))
@@ -133,6 +133,11 @@ impl Api {
 }
 
 impl Target {
+    /// Something else holds of the node.
+    fn refused(&self, text: String) -> ApiError {
+        ApiError::unmet("NODE_STATE", event::of_node(&self.id), text)
+    }
+
     /// Only while the intent is the one that was looked at.
     fn change(&self) -> Change {
         Change::new().require(&self.intent_key, self.intent.as_ref().map_or(0, |entry| entry.mod_revision))
@@ -143,16 +148,16 @@ impl Target {
 fn wanted(request: &v1::SetIntentRequest) -> Result<v1::Intent, ApiError> {
     let kind = request.kind();
     if matches!(kind, IntentKind::Unspecified | IntentKind::Serve) {
-        return Err(ApiError::Argument("kind: expected CORDON, DRAIN or RETIRE".to_owned()));
+        return Err(ApiError::argument("kind", "expected CORDON, DRAIN or RETIRE"));
     }
     if kind == IntentKind::Cordon && (request.force || request.deadline.is_some()) {
-        return Err(ApiError::Argument("deadline and force: a cordon has none; only a drain has".to_owned()));
+        return Err(ApiError::argument("deadline", "a cordon has none, nor force; only a drain has"));
     }
     let too_long = |deadline: &Duration| *deadline > MAX_DURATION;
     if let Some(given) = request.deadline
         && Duration::try_from(given).ok().is_none_or(|deadline| too_long(&deadline))
     {
-        return Err(ApiError::Argument(format!("deadline: must be between 0s and {}s", MAX_DURATION.as_secs())));
+        return Err(ApiError::argument("deadline", format!("must be between 0s and {}s", MAX_DURATION.as_secs())));
     }
     Ok(v1::Intent {
         kind: kind.into(),

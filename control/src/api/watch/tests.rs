@@ -36,7 +36,7 @@ impl Source for Numbers {
 
     /// Nothing to watch is a broken watch.
     fn broken(&self, _: &State) -> Option<ApiError> {
-        (self.0.load(Ordering::SeqCst) == 0).then(|| ApiError::NotFound("no numbers".to_owned()))
+        (self.0.load(Ordering::SeqCst) == 0).then(|| ApiError::missing("number/0", "no numbers"))
     }
 
     fn reply(&self, kind: WatchType, object: Option<u32>, version: String) -> Option<Self::Reply> {

@@ -241,9 +241,9 @@ mod tests {
             ("up --nodes -3", "expected a whole number from 0"),
             ("up --listen 7400", "expected IP:PORT"),
             ("get nodes --timeout 5", "expected a duration such as 10s"),
-            ("get nodes -l a=b=c", "selector: \"a=b=c\" has two operators"),
-            ("drain -l a,,b", "selector: \"\" names no label"),
-            ("delete nodes -l !", "selector: \"!\" names no label"),
+            ("get nodes -l a=b=c", "\"a=b=c\" has two operators"),
+            ("drain -l a,,b", "\"\" names no label"),
+            ("delete nodes -l !", "\"!\" names no label"),
             ("get nodes --server a:1,b", "\"b\": expected http://HOST:PORT"),
         ];
         for (line, expected) in cases {

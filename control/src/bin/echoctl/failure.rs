@@ -202,7 +202,7 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// A status as a person reads it: its message, then the fields at fault, if it names some.
+/// A status as a person reads it: its message, then those fields at fault that it does not name.
 struct Refusal<'a>(&'a Status);
 
 impl fmt::Display for Refusal<'_> {
@@ -217,7 +217,10 @@ impl fmt::Display for Refusal<'_> {
             return Ok(());
         }
         for violation in status.get_details_bad_request().iter().flat_map(|b| &b.field_violations) {
-            write!(f, "\n  {}: {}", violation.field, violation.description)?;
+            let told = format!("{}: {}", violation.field, violation.description);
+            if !status.message().contains(&told) {
+                write!(f, "\n  {told}")?;
+            }
         }
         Ok(())
     }
@@ -235,6 +238,14 @@ mod tests {
         let status = Status::with_error_details(Code::InvalidArgument, "pool \"edge\" has 1 mistake", details);
         let told = Failure::Refused(Box::new(status)).to_string();
         assert_eq!(told, "pool \"edge\" has 1 mistake\n  spec.replicas: 100001 is too large; at most 100000");
+    }
+
+    #[test]
+    fn a_mistake_is_told_once() {
+        let told = "replicas: 7 is too large; at most 5";
+        let details = ErrorDetails::with_bad_request_violation("replicas", "7 is too large; at most 5");
+        let status = Status::with_error_details(Code::InvalidArgument, told, details);
+        assert_eq!(Failure::Refused(Box::new(status)).to_string(), told);
     }
 
     #[test]

@@ -97,5 +97,10 @@ fn an_undo_is_a_new_revision_with_the_old_template() {
     let second = applied(&first.record, &pool(8, None)).unwrap();
     let undone = undo(&name(), &second.record, &first.revision.clone().unwrap(), &Request::default(), NOW);
     assert_eq!(n(&undone), (3, 3, Some(3)));
-    assert_eq!(undone.revision.unwrap().template, first.revision.unwrap().template);
+    let revision = undone.revision.unwrap();
+    assert_eq!(revision.template, first.revision.clone().unwrap().template);
+    assert_eq!(revision.message, "undo to revision 1");
+    let why = Request { message: "too slow".into(), ..Default::default() };
+    let undone = undo(&name(), &second.record, &first.revision.unwrap(), &why, NOW);
+    assert_eq!(undone.revision.unwrap().message, "too slow");
 }

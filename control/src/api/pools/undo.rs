@@ -1,0 +1,49 @@
+//! Undo: an older revision becomes the newest again.
+//!
+//! Part of the Pools service. An undo never brings an old number back: it makes a new revision with the old template,
+//! so that numbers only grow and a node can't mistake one for another.
+
+use std::time::SystemTime;
+
+use echo_proto::v1;
+
+use super::super::error::ApiError;
+use super::super::request::asked;
+use super::super::revisions::n;
+use super::super::write::Terms;
+use super::super::{Api, pool_name};
+use crate::event;
+use crate::plan::change;
+use crate::store::Stored;
+
+impl Api {
+    pub(super) async fn undo_rollout(&self, request: v1::UndoRequest) -> Result<v1::UndoResponse, ApiError> {
+        let name = pool_name(&request.pool)?;
+        self.stored_pool(&name).await?;
+        let kept = self.kept_revisions(&name).await?;
+        let asked = asked(&request.author, &request.message, request.now)?;
+        let choose = |stored: &v1::PoolRecord, rollout: Option<&v1::Rollout>| {
+            let newest = stored.revision.as_ref().map_or(0, |r| r.n);
+            if request.to_revision == newest && !change::was_taken_back(stored, rollout) {
+                let text = format!("pool/{name} is at revision {newest} already, so there is nothing to undo");
+                return Err(ApiError::unmet("NOTHING_TO_UNDO", event::of_pool(&name), text));
+            }
+            match request.to_revision {
+                0 => kept.before(&name, stored),
+                wanted => kept.find(&name, stored, wanted),
+            }
+        };
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, rollout: Option<&v1::Rollout>| {
+            let stored = &stored.ok_or_else(|| ApiError::no_pool(&name))?.value;
+            let old = choose(stored, rollout)?;
+            Ok(Some(change::undo(&name, stored, old, &asked, SystemTime::now())))
+        };
+        let written = self.change_pool(&name, Terms { dry_run: request.dry_run, ..Terms::default() }, plan).await?;
+        let restored = match (request.to_revision, &written.before) {
+            (0, Some(before)) => n(kept.before(&name, before)?),
+            (asked, _) => asked,
+        };
+        let pool = self.present(&name, &written.record, written.mod_revision);
+        Ok(v1::UndoResponse { pool: Some(pool), revision: written.record.revision, restored, warnings: Vec::new() })
+    }
+}

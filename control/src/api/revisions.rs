@@ -1,0 +1,119 @@
+//! The stored revisions of a pool, for who wants one of them by its number.
+//!
+//! Used by undo and by pins. One that is not kept any more is told apart from one that never was, and those that there
+//! are, are named.
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use super::Api;
+use super::error::ApiError;
+use crate::store::{MAX_PAGE, prefix_end};
+
+/// Those of a pool that can be read, of all its lives, oldest first.
+#[derive(Debug)]
+pub(super) struct Kept(Vec<v1::Revision>);
+
+impl Api {
+    pub(super) async fn kept_revisions(&self, name: &PoolName) -> Result<Kept, ApiError> {
+        let prefix = self.store.keys().revisions(Some(name));
+        let page = self.store.page(prefix.as_bytes(), &prefix_end(&prefix), MAX_PAGE, 0).await?;
+        let revisions = page.entries.iter().filter_map(|entry| entry.decode::<v1::Revision>().ok()).map(|r| r.value);
+        Ok(Kept(revisions.collect()))
+    }
+}
+
+impl Kept {
+    /// The revision `wanted` of the pool's present life.
+    pub(super) fn find(&self, name: &PoolName, pool: &v1::PoolRecord, wanted: u32) -> Result<&v1::Revision, ApiError> {
+        if let Some(found) = self.of(pool).find(|revision| n(revision) == wanted) {
+            return Ok(found);
+        }
+        let newest = pool.revision.as_ref().map_or(0, |r| r.n);
+        let (object, kept) = (format!("revision/{name}-{wanted}"), self.numbers(pool));
+        if wanted == 0 || wanted > newest {
+            let text = format!("revision {wanted} of pool/{name} not found; it has {kept}");
+            return Err(ApiError::missing(object, text));
+        }
+        let text = format!("revision {wanted} of pool/{name} is not kept any more; it has {kept}");
+        Err(ApiError::unmet("REVISION_PRUNED", object, text))
+    }
+
+    /// The last one before the newest that differs from it.
+    pub(super) fn before(&self, name: &PoolName, pool: &v1::PoolRecord) -> Result<&v1::Revision, ApiError> {
+        let newest = pool.revision.as_ref().map_or(0, |r| r.n);
+        // A revision that was tried twice stands twice: going from one to the other would undo nothing.
+        let undone = pool.revision.as_ref().map(|r| r.digest.as_str());
+        let differs = |r: &&v1::Revision| n(r) < newest && r.revision.as_ref().map(|r| r.digest.as_str()) != undone;
+        self.of(pool).filter(differs).last().ok_or_else(|| {
+            let kept = self.numbers(pool);
+            let text = format!(
+                "pool/{name} has no revision before its newest that differs from it, so there is nothing to go back to; \
+                 it has {kept}"
+            );
+            ApiError::unmet("NO_EARLIER_REVISION", crate::event::of_pool(name), text)
+        })
+    }
+
+    fn of(&self, pool: &v1::PoolRecord) -> impl Iterator<Item = &v1::Revision> {
+        let uid = pool.metadata.as_ref().map_or("", |m| m.uid.as_str()).to_owned();
+        self.0.iter().filter(move |r| r.revision.as_ref().is_some_and(|r| r.uid == uid))
+    }
+
+    /// `2, 4, 5`
+    fn numbers(&self, pool: &v1::PoolRecord) -> String {
+        self.of(pool).map(|r| n(r).to_string()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The number of a revision.
+pub(super) fn n(revision: &v1::Revision) -> u32 {
+    revision.revision.as_ref().map_or(0, |r| r.n)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn reference(n: u32, digest: &str) -> v1::RevisionRef {
+        v1::RevisionRef { uid: "u".into(), n, digest: digest.into() }
+    }
+
+    fn kept(revisions: &[(u32, &str)]) -> Kept {
+        let revision =
+            |(n, digest): &(u32, &str)| v1::Revision { revision: Some(reference(*n, digest)), ..Default::default() };
+        let other = v1::RevisionRef { uid: "earlier".into(), n: 3, digest: "x".into() };
+        let other = v1::Revision { revision: Some(other), ..Default::default() };
+        Kept(revisions.iter().map(revision).chain([other]).collect())
+    }
+
+    fn pool(n: u32, digest: &str) -> v1::PoolRecord {
+        let metadata = v1::ObjectMeta { uid: "u".into(), ..Default::default() };
+        v1::PoolRecord { metadata: Some(metadata), revision: Some(reference(n, digest)), ..Default::default() }
+    }
+
+    #[test]
+    fn the_one_before_is_the_last_that_differs() {
+        let name: PoolName = "edge".parse().unwrap();
+        let before =
+            |revisions: &[(u32, &str)], n: u32, digest| kept(revisions).before(&name, &pool(n, digest)).map(super::n);
+        assert_eq!(before(&[(2, "a"), (4, "b"), (5, "c")], 5, "c"), Ok(4));
+        assert_eq!(before(&[(2, "a"), (4, "b"), (5, "b")], 5, "b"), Ok(2));
+        let none = before(&[(4, "b"), (5, "b")], 5, "b").unwrap_err();
+        assert!(none.to_string().contains("nothing to go back to; it has 4, 5"), "{none}");
+    }
+
+    #[test]
+    fn a_pruned_one_and_an_unknown_one_are_not_the_same() {
+        let name: PoolName = "edge".parse().unwrap();
+        let find = |wanted| kept(&[(4, "b"), (5, "c")]).find(&name, &pool(5, "c"), wanted).map(n);
+        assert_eq!(find(4), Ok(4));
+        let pruned = find(3).unwrap_err();
+        assert!(matches!(&pruned, ApiError::Precondition(it) if it.kind == "REVISION_PRUNED"), "{pruned:?}");
+        assert_eq!(pruned.to_string(), "revision 3 of pool/edge is not kept any more; it has 4, 5");
+        let unknown = find(9).unwrap_err();
+        assert!(matches!(unknown, ApiError::NotFound(_)), "{unknown:?}");
+        assert_eq!(unknown.to_string(), "revision 9 of pool/edge not found; it has 4, 5");
+    }
+}

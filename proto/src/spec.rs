@@ -9,7 +9,9 @@ mod labels;
 mod limits;
 mod listener;
 mod rates;
+mod rollout;
 mod service;
+mod share;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,7 +27,12 @@ pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
 pub use limits::LimitsPlan;
 pub use listener::overlap;
 pub use rates::{DEFAULT_LISTENER_DATAGRAMS, DEFAULT_SOURCE_DATAGRAMS, MAX_BYTE_RATE, MAX_MESSAGE_RATE, RatePlan};
+pub use rollout::{
+    DEFAULT_ACK_DEADLINE, DEFAULT_CANARIES, DEFAULT_MAX_FAILURES, DEFAULT_MIN_HEALTHY, DEFAULT_WAVES, MAX_CANARIES,
+    MAX_MIN_HEALTHY, MAX_WAVES, MIN_ACK_DEADLINE, RolloutPlan, check_rollout,
+};
 pub use service::ServicePlan;
+pub use share::{InvalidShare, Share};
 
 /// Nodes of a pool that names no number.
 pub const DEFAULT_REPLICAS: u32 = 3;
@@ -41,8 +48,6 @@ pub const DEFAULT_MAX_CONNECTIONS: u32 = 15_000;
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
 /// Idle timeout where none is given.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Time that nodes have to answer a rollout where none is given.
-pub const DEFAULT_ACK_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest busy polling: beyond it a thread that looks for packets does little else.
 pub const MAX_BUSY_POLL: Duration = Duration::from_millis(10);
 /// Longest duration of any setting: a day.
@@ -70,8 +75,8 @@ pub struct PoolPlan {
     pub replicas: u32,
     /// What each node serves.
     pub template: Plan,
-    /// Time that nodes have to answer a rollout.
-    pub ack_deadline: Duration,
+    /// How a new revision reaches them.
+    pub rollout: RolloutPlan,
 }
 
 /// A valid template: what a node serves. Immutable; shared by all shards.
@@ -141,10 +146,10 @@ pub fn check_pool(pool: &v1::Pool) -> Result<PoolPlan, FieldErrors> {
     if spec.autoscale.is_some() {
         check.fail("spec.autoscale", UNSUPPORTED);
     }
-    let ack_deadline = check.rollout(&spec.rollout.unwrap_or_default());
+    let rollout = check.rollout("spec.rollout", &spec.rollout.unwrap_or_default());
     let template = check.template("spec.template", &spec.template.unwrap_or_default());
     match (check.errors.is_empty(), name) {
-        (true, Some(name)) => Ok(PoolPlan { name, replicas, template, ack_deadline }),
+        (true, Some(name)) => Ok(PoolPlan { name, replicas, template, rollout }),
         _ => Err(FieldErrors(check.errors)),
     }
 }
@@ -218,20 +223,6 @@ impl Check {
                 None
             }
         }
-    }
-
-    fn rollout(&mut self, policy: &v1::RolloutPolicy) -> Duration {
-        let later = [
-            ("canary", policy.canary.is_some()),
-            ("waves", !policy.waves.is_empty()),
-            ("minHealthy", policy.min_healthy.is_some()),
-            ("autoRevert", policy.auto_revert.is_some()),
-            ("maxFailures", policy.max_failures.is_some()),
-        ];
-        for (field, _) in later.into_iter().filter(|(_, given)| *given) {
-            self.fail(&format!("spec.rollout.{field}"), UNSUPPORTED);
-        }
-        self.duration("spec.rollout.ackDeadline", policy.ack_deadline, DEFAULT_ACK_DEADLINE)
     }
 
     fn template(&mut self, path: &str, template: &v1::PoolTemplate) -> Plan {

@@ -162,7 +162,7 @@ impl Pools {
             name: &known.name,
             pool: &known.pool.value.record,
             replicas: known.pool.value.plan.replicas,
-            ack_deadline: known.pool.value.plan.ack_deadline,
+            ack_deadline: known.pool.value.plan.rollout.ack_deadline,
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout,
             nodes: nodes.collect(),

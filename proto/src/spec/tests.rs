@@ -24,7 +24,7 @@ fn listeners(list: &str) -> String {
 fn fills_in_the_defaults() {
     let plan = read(&listeners("[{name: e, protocol: TCP, port: 7007, service: {echo: {}}}]")).unwrap();
     assert_eq!(plan.name.as_str(), "edge");
-    assert_eq!((plan.replicas, plan.ack_deadline), (3, Duration::from_secs(30)));
+    assert_eq!((plan.replicas, plan.rollout), (3, RolloutPlan::default()));
     assert_eq!(plan.template.limits, LimitsPlan::default());
     assert_eq!(plan.template.drain.deadline, Duration::from_secs(60));
     assert_eq!(plan.template.listeners[0].service, ServicePlan::Echo { max_read: 65_536, once: false });
@@ -97,11 +97,11 @@ fn ports_clash_only_where_they_can() {
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     let errors = read(&pool(
-        "{autoscale: {minReplicas: 1}, rollout: {canary: 1, waves: [25%], minHealthy: 10s, autoRevert: true},
+        "{autoscale: {minReplicas: 1},
           template: {listeners: [{name: a, protocol: TCP, port: 1, service: {echo: {}}}]}}",
     ))
     .unwrap_err();
-    assert_eq!(errors.len(), 5, "{errors:#?}");
+    assert_eq!(errors.len(), 1, "{errors:#?}");
     assert!(errors.iter().all(|e| e.ends_with(": not supported by this version")), "{errors:#?}");
     assert!(errors.contains(&"spec.autoscale: not supported by this version".to_owned()));
 }

@@ -23,6 +23,7 @@
 //! | [`clock`], [`files`] | what the kernel tells of this host and process |
 //! | [`state_dir`], [`owner`] | what survives a restart, and whose it is |
 //! | [`saved`] | the last good config, for a start without etcd |
+//! | [`trial`] | what is tried, so that a start knows what killed the process before |
 //! | [`service`] | the Agent gRPC service |
 //! | [`sessions`] | stamped sessions, as it tells them |
 
@@ -51,4 +52,5 @@ pub mod service;
 pub mod session;
 pub mod sessions;
 pub mod state_dir;
+pub mod trial;
 pub mod watch;

@@ -28,9 +28,11 @@ use crate::agent::saved::SavedConfig;
 use crate::agent::service::AgentService;
 use crate::agent::session::{Cells, Session};
 use crate::agent::state_dir::StateDir;
+use crate::agent::trial::Trials;
 use crate::agent::watch::Assigned;
 use crate::drain::Wish;
 use crate::health::Health;
+use crate::lifeline;
 use crate::live::{Live, LiveOptions, ShardFailure, Who};
 use crate::metrics;
 use crate::pool_file::PoolFile;
@@ -65,7 +67,7 @@ pub struct App {
     /// Tells the applier to drain, and to end.
     leave: watch::Sender<Option<Wish>>,
     /// Ours, and locked, as long as the node is.
-    _state_dir: Option<Arc<StateDir>>,
+    state_dir: Option<Arc<StateDir>>,
 }
 
 /// Binds and opens everything; a pool file, where there is one, is applied as well.
@@ -78,6 +80,10 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (http, http_address) = bind("--http", settings.http).await?;
     let state_dir = settings.state_dir.as_deref().map(|dir| StateDir::open(dir, Owner::of(&settings))).transpose()?;
     let state_dir = state_dir.map(Arc::new);
+    if settings.lifeline {
+        let trials = state_dir.clone().map(Trials::new);
+        lifeline::watch(move || trials.iter().for_each(Trials::call_off)).map_err(BuildError::Lifeline)?;
+    }
     let identity = Arc::new(Identity::new(&settings, grpc_address, http_address));
     let who = who(&settings);
     let clock_error = who.clock_error.clone();
@@ -129,7 +135,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
         health: (http, health),
         inbox,
         leave,
-        _state_dir: state_dir,
+        state_dir,
     })
 }
 
@@ -139,6 +145,7 @@ fn own(settings: &Settings, identity: &Identity) -> Own {
         pool: settings.pool.clone(),
         incarnation: identity.incarnation.clone(),
         drain_deadline: settings.drain_deadline,
+        good_after: settings.good_after,
     }
 }
 

@@ -6,9 +6,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use echo_node::app;
 use echo_node::pool_file::{self, PoolFile};
 use echo_node::settings::{Args, Settings};
-use echo_node::{app, lifeline};
 use echo_proto::telemetry::{self, Logs};
 use opentelemetry::KeyValue;
 
@@ -40,9 +40,6 @@ fn start(mut settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(file) = &file {
         // It says itself which pool it is; logs, metrics and the Agent tell that name.
         settings.pool = file.pool.clone();
-    }
-    if settings.lifeline {
-        lifeline::watch()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(CONTROL_THREADS).enable_all().build()?;
     let ended = runtime.block_on(run(settings, file));

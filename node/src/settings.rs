@@ -59,6 +59,8 @@ pub struct Settings {
     pub lifeline: bool,
     /// How long the drain at the end may take, whatever the template says.
     pub drain_deadline: Option<Duration>,
+    /// How long a config serves before it counts as good: it is saved then, and no crash is put down to it any more.
+    pub good_after: Duration,
     /// How far off the host's clock may be; `None`: what the kernel tells.
     pub clock_error: Option<Duration>,
 }

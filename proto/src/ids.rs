@@ -188,7 +188,47 @@ pub fn rollout_hash(uid: &PoolUid, rollout: u32, node: &NodeId) -> u64 {
     digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
-/// Whether `node` runs `next` of this assignment: the one rule, used by the node and by the planner.
+/// Where in an assignment the revision stands that a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `stable`.
+    Stable,
+    /// `next`.
+    Next,
+    /// `pinned`, at this index.
+    Pinned(usize),
+    /// Nowhere: the node is pinned to this revision, but the assignment does not hold it.
+    Missing(u32),
+}
+
+impl Place {
+    /// Where `node` finds its own: the one rule, used by the node and by control. A pin goes before everything.
+    pub fn of(assignment: &v1::Assignment, node: &NodeId) -> Self {
+        let Some(pin) = assignment.pins.iter().find(|pin| pin.node == node.as_str()) else {
+            return if runs_next(assignment, node) { Self::Next } else { Self::Stable };
+        };
+        let is = |revision: &v1::AssignedRevision| revision.n == pin.n;
+        if assignment.stable.as_ref().is_some_and(is) {
+            Self::Stable
+        } else if assignment.next.as_ref().is_some_and(is) {
+            Self::Next
+        } else {
+            assignment.pinned.iter().position(is).map_or(Self::Missing(pin.n), Self::Pinned)
+        }
+    }
+
+    /// What stands there.
+    pub fn revision(self, assignment: &v1::Assignment) -> Option<&v1::AssignedRevision> {
+        match self {
+            Self::Stable => assignment.stable.as_ref(),
+            Self::Next => assignment.next.as_ref(),
+            Self::Pinned(index) => assignment.pinned.get(index),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+/// Whether the rollout of this assignment gives `next` to `node`, be it pinned or not.
 pub fn runs_next(assignment: &v1::Assignment, node: &NodeId) -> bool {
     if assignment.next.is_none() {
         return false;
@@ -269,6 +309,26 @@ mod tests {
         assert!(runs_next(&a, &node), "the cut includes its own value");
         a.cut -= 1;
         assert!(!runs_next(&a, &node));
+    }
+
+    #[test]
+    fn a_pin_goes_before_the_rollout() {
+        let revision = |n| v1::AssignedRevision { n, ..Default::default() };
+        let node: NodeId = "node-1".parse().unwrap();
+        let mut a = v1::Assignment { stable: Some(revision(3)), next: Some(revision(4)), ..Default::default() };
+        (a.cut, a.pinned) = (u64::MAX, vec![revision(1), revision(2)]);
+        a.pins = vec![v1::AssignedPin { node: "node-2".into(), n: 1 }];
+        assert_eq!(Place::of(&a, &node), Place::Next, "the pin is another's");
+        for (n, place, found) in [
+            (3, Place::Stable, Some(3)),
+            (4, Place::Next, Some(4)),
+            (2, Place::Pinned(1), Some(2)),
+            (9, Place::Missing(9), None),
+        ] {
+            a.pins = vec![v1::AssignedPin { node: "node-1".into(), n }];
+            assert_eq!(Place::of(&a, &node), place);
+            assert_eq!(place.revision(&a).map(|revision| revision.n), found);
+        }
     }
 
     #[test]

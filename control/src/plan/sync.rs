@@ -3,13 +3,12 @@
 //! Used by the API for what it shows and by the rollout plan. It judges live records only; vanished nodes are the
 //! fleet's matter.
 
-use echo_proto::ids::{NodeId, runs_next};
+use echo_proto::ids::{NodeId, Place};
 use echo_proto::v1;
 
 /// The revision that a node should run.
 pub fn assigned(assignment: &v1::Assignment, node: &NodeId) -> Option<v1::RevisionRef> {
-    let revision = if runs_next(assignment, node) { assignment.next.as_ref() } else { assignment.stable.as_ref() };
-    revision.map(|revision| reference(&assignment.uid, revision))
+    Place::of(assignment, node).revision(assignment).map(|revision| reference(&assignment.uid, revision))
 }
 
 /// An assigned revision as a reference.
@@ -105,6 +104,12 @@ mod tests {
             let found = state(Some(&revision(1)), Some(&assignment(1, None)), &id, &drained);
             assert_eq!(found, v1::SyncState::Unspecified, "it is asked for nothing");
         }
+        let mut pinned = assignment(2, Some(3));
+        pinned.pins = vec![v1::AssignedPin { node: "node-1".into(), n: 1 }];
+        let seen = |pinned: &v1::Assignment| state(Some(&revision(3)), Some(pinned), &id, &node(Some(1), None));
+        assert_eq!(seen(&pinned), Pending, "the assignment does not hold what it is pinned to");
+        pinned.pinned = assignment(1, None).stable.into_iter().collect();
+        assert_eq!(seen(&pinned), Synced);
         let mut other = assignment(1, None);
         other.uid = "v".into();
         assert!(!is_synced(&other, &id, &node(Some(1), None)), "revision 1 of another life of the pool");

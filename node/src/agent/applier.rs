@@ -5,6 +5,7 @@
 
 mod attempt;
 mod fallback;
+mod guard;
 mod leave;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Own {
     pub incarnation: Incarnation,
     /// How long the drain at its end may take, whatever the config says.
     pub drain_deadline: Option<Duration>,
+    /// How long a config serves before it counts as good.
+    pub good_after: Duration,
 }
 
 /// The cells that an applier follows.
@@ -82,6 +85,7 @@ pub struct Applier {
 impl Applier {
     /// An applier that serves nothing yet.
     pub fn new(live: Live, own: Own, report: watch::Sender<Report>, saved: Option<SavedConfig>) -> Self {
+        let fallback = saved.map(|saved| Fallback::new(saved, own.good_after));
         Self {
             live,
             own,
@@ -93,20 +97,21 @@ impl Applier {
             stands: NodePhase::Starting,
             doors: Doors::default(),
             drain_plan: DrainPlan::default(),
-            fallback: saved.map(Fallback::new),
+            fallback,
         }
     }
 
     /// Follows its cells until the node has drained and is to end; what is being applied then is finished first.
     pub async fn run(mut self, mut inbox: Inbox) -> Self {
         self.recall_ports().await;
+        self.recall_trial().await;
         while !self.doors.left {
             let (retry, look) = (self.retry, self.doors.look_at);
-            let (fall_back, keep, forget) =
-                self.fallback.as_ref().map_or((None, None, None), |f| (f.use_at, f.keep_at, f.forget_at));
+            let times = |f: &Fallback| (f.use_at, f.keep_at, f.forget_at, f.guard.clear_at);
+            let (fall_back, keep, forget, clear) = self.fallback.as_ref().map(times).unwrap_or_default();
             tokio::select! {
                 biased;
-                () = changed(&mut inbox.leave) => self.leave(&mut inbox),
+                () = changed(&mut inbox.leave) => self.leave(&mut inbox).await,
                 () = changed(&mut inbox.intents) => self.heed(&mut inbox).await,
                 () = changed(&mut inbox.fleet_ports) => {
                     let ports = inbox.fleet_ports.borrow_and_update().clone();
@@ -128,8 +133,12 @@ impl Applier {
                     self.settle(false).await;
                 }
                 () = at(fall_back) => self.fall_back().await,
-                () = at(keep) => self.keep().await,
+                () = at(keep) => {
+                    self.keep().await;
+                    self.end_trial().await;
+                }
                 () = at(forget) => self.forget().await,
+                () = at(clear) => self.end_trial().await,
             }
             self.look(&inbox.link).await;
         }
@@ -194,6 +203,11 @@ impl Applier {
         while let Decision::Apply(role, offer) = self.held.decide(&assignment) {
             // Applied when the node serves again; what is wrong with it can be told now.
             if self.doors.drain.is_some() && offer.plan.is_ok() {
+                break;
+            }
+            if let Some(until) = self.held_back(role, &offer.revision) {
+                self.retry = Some(until);
+                self.serve_the_good().await;
                 break;
             }
             let trace = if first { assignment.trace.as_ref() } else { None };

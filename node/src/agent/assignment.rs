@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use echo_proto::codec::{self, FieldError, FieldErrors, Strictness};
-use echo_proto::ids::{self, Digest, NodeId};
+use echo_proto::ids::{Digest, NodeId, Place};
 use echo_proto::spec::{self, Plan};
 use echo_proto::v1;
 
@@ -20,7 +20,8 @@ pub struct Assignment {
     pub rollout: u32,
     /// What every node falls back to.
     pub stable: Offer,
-    /// What this node is asked to run instead; `None` when it is not, though others may be.
+    /// What this node is asked to run instead, by the rollout or because it is pinned; `None` when it is not, though
+    /// others may be.
     pub next: Option<Offer>,
     /// The change that wrote it.
     pub trace: Option<v1::TraceContext>,
@@ -55,16 +56,32 @@ impl Assignment {
         let (Some(stable), true) = (assignment.stable.clone(), errors.is_empty()) else {
             return Err(FieldErrors(errors));
         };
-        let runs_next = ids::runs_next(&assignment, node);
         let offer = |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict);
-        let next = assignment.next.clone().filter(|_| runs_next).map(|assigned| offer("next", assigned));
+        let place = Place::of(&assignment, node);
+        let next = match place {
+            Place::Stable => None,
+            Place::Next => place.revision(&assignment).cloned().map(|assigned| offer("next", assigned)),
+            Place::Pinned(index) => {
+                place.revision(&assignment).cloned().map(|assigned| offer(&format!("pinned[{index}]"), assigned))
+            }
+            Place::Missing(n) => Some(missing(&assignment.uid, n)),
+        };
         Ok(Self { rollout: assignment.rollout, stable: offer("stable", stable), next, trace: assignment.trace })
     }
 }
 
 /// Whether a mistake lies in one of the configs.
 fn in_config(path: &str) -> bool {
-    ["stable", "next"].iter().any(|name| config_path(name, path).is_some())
+    let pinned = || path.strip_prefix("pinned[").and_then(|rest| rest.split_once(']'));
+    let pinned = || pinned().is_some_and(|(_, rest)| config_path("", rest).is_some());
+    ["stable", "next"].iter().any(|name| config_path(name, path).is_some()) || pinned()
+}
+
+/// A pin to what the assignment does not hold.
+fn missing(uid: &str, n: u32) -> Offer {
+    let revision = v1::RevisionRef { uid: uid.to_owned(), n, ..Default::default() };
+    let cause = "the node is pinned to this revision, but the assignment does not hold it; pin it again".to_owned();
+    Offer { revision, config: v1::PoolTemplate::default(), plan: Err(cause) }
 }
 
 /// The part of `path` below the config of the revision `name`.
@@ -162,6 +179,23 @@ mod tests {
         assert!(cause(json).starts_with("digest: assigned abc, but the config has "));
         let json = r#"{"uid":"u","stable":{"n":1,"config":{"listeners":"none"}}}"#.to_owned();
         assert_eq!(cause(json), "listeners: expected a list, got \"none\"");
+    }
+
+    #[test]
+    fn a_pin_is_what_is_offered_whatever_the_rollout_says() {
+        let damaged = CONFIG.replace(r#""port":7007"#, r#""prot":1"#);
+        let json = |pin: u32| {
+            let (stable, next) = (revision(3, CONFIG), revision(4, CONFIG));
+            let (one, two) = (revision(1, CONFIG), revision(2, &damaged));
+            let pins = format!(r#""pins":[{{"node":"node-1","n":{pin}}}],"pinned":[{one},{two}]"#);
+            format!(r#"{{"uid":"u","stable":{stable},"next":{next},"cut":"18446744073709551615",{pins}}}"#)
+        };
+        let offered = |pin| read(&json(pin)).unwrap().next.map(|offer| (offer.revision.n, offer.plan.is_ok()));
+        assert_eq!(offered(1), Some((1, true)));
+        assert_eq!(offered(2), Some((2, false)), "a damaged one concerns nobody else");
+        assert_eq!(offered(3), None, "it is stable");
+        assert_eq!(offered(4), Some((4, true)));
+        assert_eq!(offered(9), Some((9, false)), "nobody knows what it is");
     }
 
     #[test]

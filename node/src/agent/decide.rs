@@ -1,7 +1,8 @@
 //! What a node holds + what it is offered -> what it does. Pure: no clock, no I/O.
 //!
 //! Used by the applier only. Three rules: what is applied already is never applied again; a `next` that was refused is
-//! not tried again in the same rollout, and the node runs `stable` meanwhile; `stable` is tried until it works.
+//! not tried again in the same rollout, and the node runs `stable` meanwhile; `stable` is tried until it works. What a
+//! node is pinned to is its `next`. A revision that the process before this one died with was refused.
 
 use echo_proto::v1;
 
@@ -21,7 +22,7 @@ pub struct Held {
 pub enum Role {
     /// What every node falls back to.
     Stable,
-    /// What is being rolled out.
+    /// What is being rolled out, or pinned.
     Next,
 }
 
@@ -45,13 +46,21 @@ impl Held {
         if self.applied.as_ref() == Some(&offer.revision) { Decision::Keep } else { Decision::Apply(role, offer) }
     }
 
+    fn next_refused(&self, assignment: &Assignment) -> bool {
+        assignment.next.as_ref().is_some_and(|next| self.refused(next, assignment.rollout))
+    }
+
     fn refused(&self, offer: &Offer, rollout: u32) -> bool {
         self.rejection.as_ref().is_some_and(|r| r.revision.as_ref() == Some(&offer.revision) && r.rollout == rollout)
     }
 
-    /// Notes that `revision` is served now. A refusal of a newer revision stands, so that people can see why it failed.
-    pub fn acked(&mut self, revision: v1::RevisionRef) {
-        let over = |refused: &v1::RevisionRef| refused.uid != revision.uid || refused.n <= revision.n;
+    /// Notes that `revision` is served now. A refusal of a newer revision stands, so that people can see why it failed; so
+    /// does that of the `next` of `assignment`, which would be tried again at once.
+    pub fn acked(&mut self, revision: v1::RevisionRef, assignment: Option<&Assignment>) {
+        let stands = assignment.is_some_and(|assignment| self.next_refused(assignment));
+        let over = |refused: &v1::RevisionRef| {
+            *refused == revision || refused.uid != revision.uid || (refused.n <= revision.n && !stands)
+        };
         if self.rejection.as_ref().is_some_and(|r| r.revision.as_ref().is_none_or(over)) {
             self.rejection = None;
         }
@@ -63,12 +72,11 @@ impl Held {
     /// A refusal of `stable` does not hide one of `next`, which the rollout waits for; the same refusal again keeps its
     /// time, so that retries do not rewrite the node's record.
     pub fn nacked(&mut self, role: Role, assignment: &Assignment, rejection: v1::Rejection) {
-        let next_refused = assignment.next.as_ref().is_some_and(|next| self.refused(next, assignment.rollout));
         let same = |old: &v1::Rejection| {
             (&old.revision, old.rollout, &old.listener, &old.cause)
                 == (&rejection.revision, rejection.rollout, &rejection.listener, &rejection.cause)
         };
-        if (role == Role::Stable && next_refused) || self.rejection.as_ref().is_some_and(same) {
+        if (role == Role::Stable && self.next_refused(assignment)) || self.rejection.as_ref().is_some_and(same) {
             return;
         }
         self.rejection = Some(rejection);

@@ -13,6 +13,7 @@ use echo_proto::v1;
 use super::assignment::{Assignment, Offer};
 use super::ports;
 use super::state_dir::{CONFIG, PORTS, StateDir, StateDirError};
+use super::trial::Trials;
 
 /// Largest file that is read, in bytes: what the codec takes, and the end of a line.
 const MAX_BYTES: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
@@ -27,6 +28,11 @@ impl SavedConfig {
     /// The files in `dir`.
     pub fn new(dir: Arc<StateDir>) -> Self {
         Self { dir }
+    }
+
+    /// The note of what is tried, which lies beside them.
+    pub fn trials(&self) -> Trials {
+        Trials::new(Arc::clone(&self.dir))
     }
 
     /// What was saved, if it is valid.

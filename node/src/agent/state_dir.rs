@@ -1,5 +1,5 @@
 //! What survives a restart of a node: whose directory it is, which lease its record had, the last good config and the
-//! fleet's ports ([`super::saved`]).
+//! fleet's ports ([`super::saved`]), and what is on trial ([`super::trial`]).
 //!
 //! Opened by [`crate::app`], used by the session and the applier. The directory belongs to one process at a time (flock),
 //! and to one node for ever: each file but the lock begins with the node's name, and a directory of another node, or of
@@ -34,6 +34,8 @@ const IDENTITY: &str = "identity";
 pub const CONFIG: &str = "config";
 /// Where the fleet answers datagrams.
 pub const PORTS: &str = "ports";
+/// What is tried at the moment, or killed the process before.
+pub const TRIAL: &str = "trial";
 /// Largest registration or lock file, and longest name of an owner, that is read, in bytes.
 const MAX_BYTES: u64 = 4096;
 /// Longest wait for the disk. A stalled volume must not make the node deaf.
@@ -67,7 +69,7 @@ impl StateDir {
         foreign::refuse(dir)?;
         fs::create_dir_all(dir).map_err(|e| refused("create", dir, e))?;
         let dir = Self { dir: dir.to_owned(), owner, _lock: lock(dir)?, turn: Arc::default() };
-        let owners = [IDENTITY, REGISTRATION, CONFIG, PORTS].map(|name| dir.owner_of(name));
+        let owners = [IDENTITY, REGISTRATION, CONFIG, PORTS, TRIAL].map(|name| dir.owner_of(name));
         if let Some(owner) = owners.iter().flatten().find(|owner| **owner != dir.owner) {
             return Err(StateDirError::BelongsTo { dir: dir.dir, owner: owner.clone() });
         }

@@ -19,6 +19,9 @@ pub enum BuildError {
     /// The kernel takes no signal handlers.
     #[error("signal handlers: {0}")]
     Signals(#[source] io::Error),
+    /// Nobody would end the node when whoever started it is gone.
+    #[error("lifeline: {0}")]
+    Lifeline(#[source] io::Error),
     /// A port of the control side is not to be had.
     #[error("{flag} {address}: {}; is another echo-node running? choose another {flag}", explain(.source))]
     Bind {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use echo_proto::v1;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use super::critical::panicked;
 use super::{App, Bound, RunError};
 use crate::agent::register::HeldByOther;
 use crate::agent::session::{Farewell, Session};
+use crate::agent::trial::Trials;
 use crate::drain::Wish;
 use crate::health;
 
@@ -80,7 +82,13 @@ impl App {
             }
             Err(error) => Err(error),
         };
-        give_back(registry, &ended).await;
+        let last_words = ended.as_ref().err().and_then(RunError::last_words);
+        if let Some(dir) = self.state_dir
+            && let Err(error) = Trials::new(dir).end(last_words.as_ref().map(|words| words.message.clone())).await
+        {
+            warn!(%error, "the next start will not know how this node ended");
+        }
+        give_back(registry, &ended, last_words).await;
         ended
     }
 }
@@ -129,10 +137,9 @@ fn ended(task: &'static str, error: Option<JoinError>) -> RunError {
 }
 
 /// Gives the registration back, in time; the record says the last words before.
-async fn give_back(registry: Option<Registry>, ended: &Result<(), RunError>) {
+async fn give_back(registry: Option<Registry>, ended: &Result<(), RunError>, last_words: Option<v1::Condition>) {
     let Some(Registry { leave, task }) = registry else { return };
     let limit = if matches!(ended, Err(RunError::Forced(_))) { FORCED_LEAVE_LIMIT } else { LEAVE_LIMIT };
-    let last_words = ended.as_ref().err().and_then(RunError::last_words);
     if leave.send(Farewell { limit, last_words }).is_err() {
         return;
     }

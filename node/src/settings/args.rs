@@ -60,6 +60,9 @@ pub struct Args {
     /// Longest drain when the process is told to end [default: the pool's drain.lameDuck and drain.deadline]
     #[arg(long, env = "ECHO_DRAIN_DEADLINE", value_name = "DURATION")]
     pub drain_deadline: Option<String>,
+    /// A config that served so long is good: it is saved in --state-dir, and a crash is not put down to it any more
+    #[arg(long, env = "ECHO_GOOD_AFTER", default_value = "10s", value_name = "DURATION")]
+    pub good_after: String,
     /// How far off this host's clock may be; stamps tell it [default: what the kernel knows from a time daemon]
     #[arg(long, env = "ECHO_CLOCK_ERROR", value_name = "DURATION")]
     pub clock_error: Option<String>,

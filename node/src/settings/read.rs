@@ -54,6 +54,7 @@ impl Reader {
         let advertise = args.advertise.map(|text| self.advertise(text));
         let shards = self.shards(args.shards.as_deref());
         let drain_deadline = args.drain_deadline.map(|text| self.duration("drain-deadline", &text));
+        let good_after = self.duration("good-after", &args.good_after);
         let clock_error = args.clock_error.map(|text| self.duration("clock-error", &text));
         Some(Settings {
             cluster: cluster?,
@@ -71,6 +72,7 @@ impl Reader {
             shards: shards?,
             lifeline: args.lifeline,
             drain_deadline: drain_deadline.flatten(),
+            good_after: good_after?,
             clock_error: clock_error.flatten(),
         })
     }

@@ -50,10 +50,7 @@ impl Applier {
         context::set_parent(&span, trace);
         async {
             let outcome = match &offer.plan {
-                Ok(plan) => match self.live.apply(plan, &offer.revision).await {
-                    Ok(bound) => Ok((plan, bound)),
-                    Err(e) => Err(Cause::of(&e)),
-                },
+                Ok(plan) => self.try_out(plan, offer, assignment.rollout).await.map(|bound| (plan, bound)),
                 Err(cause) => {
                     Err(Cause { text: cause.clone(), label: "config", reason: "Invalid", ..Cause::default() })
                 }
@@ -61,7 +58,7 @@ impl Applier {
             match outcome {
                 Ok((plan, bound)) => {
                     Span::current().record("outcome", "applied");
-                    self.served(offer.revision.clone(), plan, &bound, context::current());
+                    self.served(offer.revision.clone(), plan, &bound, Some(assignment));
                     true
                 }
                 Err(cause) => {
@@ -75,12 +72,25 @@ impl Applier {
         .await
     }
 
+    /// Applies the plan of an offer; should the process die of it, the next one will know.
+    async fn try_out(&mut self, plan: &Plan, offer: &Offer, rollout: u32) -> Result<Vec<Bound>, Cause> {
+        let before = self.begin_trial(&offer.revision, rollout).await;
+        let applied = self.live.apply(plan, &offer.revision).await;
+        match &applied {
+            Ok(_) => self.switched_to(&offer.revision).await,
+            // The process ends by this, and not in good order.
+            Err(ApplyError::Timeout { .. }) => {}
+            Err(_) => self.drop_trial(before).await,
+        }
+        applied.map_err(|error| Cause::of(&error))
+    }
+
     pub(super) fn served(
         &mut self,
         revision: v1::RevisionRef,
         plan: &Plan,
         bound: &[Bound],
-        trace: Option<v1::TraceContext>,
+        assignment: Option<&Assignment>,
     ) {
         (self.drain_plan, self.stands) = (plan.drain, NodePhase::Ready);
         self.keep_later();
@@ -91,7 +101,7 @@ impl Applier {
             static ONCE: Once = Once::new();
             ONCE.call_once(|| warn!("{shortage}"));
         }
-        self.held.acked(revision);
+        self.held.acked(revision, assignment);
         let held = self.held.clone();
         let clamped = self.live.clamped();
         self.say(|report| {
@@ -101,7 +111,7 @@ impl Applier {
             }
             (report.applied, report.rejection) = (held.applied, held.rejection);
             report.listeners = listeners;
-            report.trace = trace;
+            report.trace = context::current();
         });
     }
 

@@ -6,28 +6,29 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use echo_proto::ids::NodeId;
 use echo_proto::telemetry::context;
 use echo_proto::v1;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::Applier;
+use super::guard::Guard;
+use crate::agent::assignment::Assignment;
 use crate::agent::ports::FleetPorts;
 use crate::agent::saved::SavedConfig;
 
 /// How long a start waits for etcd.
 const ETCD_FIRST: Duration = Duration::from_secs(2);
-/// How long a config serves before it counts as good.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
-/// How soon a config that could not be removed is tried again.
-const FORGET_AGAIN: Duration = Duration::from_secs(30);
+/// How soon a file that could not be removed is tried again.
+pub(super) const FORGET_AGAIN: Duration = Duration::from_secs(30);
 
 /// The saved config, and when to do something about it.
 #[derive(Debug)]
 pub(super) struct Fallback {
     saved: SavedConfig,
     /// What it holds, as far as this process knows.
-    holds: Option<v1::RevisionRef>,
+    pub(super) holds: Option<v1::RevisionRef>,
     /// The fleet's ports, as they were told last ...
     ports: Option<Vec<SocketAddr>>,
     /// ... and whether they could not be saved.
@@ -38,12 +39,26 @@ pub(super) struct Fallback {
     pub(super) keep_at: Option<Instant>,
     /// When to try again to remove what must not be served.
     pub(super) forget_at: Option<Instant>,
+    pub(super) guard: Guard,
+    /// How long a config serves before it counts as good.
+    good_after: Duration,
 }
 
 impl Fallback {
-    pub(super) fn new(saved: SavedConfig) -> Self {
-        let use_at = Some(Instant::now() + ETCD_FIRST);
-        Self { saved, holds: None, ports: None, unsaved: false, use_at, keep_at: None, forget_at: None }
+    pub(super) fn new(saved: SavedConfig, good_after: Duration) -> Self {
+        let (use_at, guard) = (Some(Instant::now() + ETCD_FIRST), Guard::new(saved.trials(), good_after));
+        let (holds, ports, unsaved, keep_at, forget_at) = (None, None, false, None, None);
+        Self { saved, holds, ports, unsaved, use_at, keep_at, forget_at, guard, good_after }
+    }
+
+    /// What was saved, if it is valid.
+    pub(super) async fn load(&self, node: &NodeId) -> Option<Assignment> {
+        self.saved.load(node).await
+    }
+
+    /// Notes what was saved.
+    pub(super) async fn recall(&mut self, node: &NodeId) {
+        self.holds = self.load(node).await.map(|saved| saved.stable.revision);
     }
 }
 
@@ -58,7 +73,7 @@ impl Applier {
     /// Something new is served: if it still is in a while, it is good.
     pub(super) fn keep_later(&mut self) {
         if let Some(fallback) = &mut self.fallback {
-            (fallback.keep_at, fallback.forget_at) = (Some(Instant::now() + GOOD_AFTER), None);
+            (fallback.keep_at, fallback.forget_at) = (Some(Instant::now() + fallback.good_after), None);
         }
     }
 
@@ -102,7 +117,7 @@ impl Applier {
             self.recall_ports().await;
         }
         let Some(fallback) = &mut self.fallback else { return };
-        let Some(assignment) = fallback.saved.load(&self.own.node).await else { return };
+        let Some(assignment) = fallback.load(&self.own.node).await else { return };
         warn!(revision = assignment.stable.revision.n, "no config from etcd; serving the one of the state directory");
         fallback.holds = Some(assignment.stable.revision.clone());
         self.current = Some(assignment);

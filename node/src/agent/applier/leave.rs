@@ -58,8 +58,10 @@ impl Doors {
 
 impl Applier {
     /// Somebody ends the process.
-    pub(super) fn leave(&mut self, inbox: &mut Inbox) {
+    pub(super) async fn leave(&mut self, inbox: &mut Inbox) {
         self.doors.leaving.clone_from(&inbox.leave.borrow_and_update());
+        // Who ends it may do so by force, later on.
+        self.end_trial().await;
         self.rethink();
     }
 
@@ -155,7 +157,9 @@ impl Applier {
         info!("drained");
         let Some(drain) = &mut self.doors.drain else { return };
         drain.drained(cut, Instant::now());
-        match drain.wish().after {
+        let after = drain.wish().after;
+        self.end_trial().await;
+        match after {
             After::Exit => {}
             // A start without etcd must not serve what an operator drained.
             After::Wait => self.forget().await,

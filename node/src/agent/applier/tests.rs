@@ -80,12 +80,18 @@ impl Bench {
     }
 }
 
-fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
+pub(super) fn applier(saved: Option<SavedConfig>) -> (Applier, watch::Receiver<Report>) {
     let live =
         Live::start(LiveOptions { shards: NonZeroUsize::MIN, address: loopback(), who: Who::default() }).unwrap();
     let (cell, report) = watch::channel(Report::starting());
     let (node, pool) = ("node-1".parse().unwrap(), "edge".parse().unwrap());
-    let own = Own { node, pool, incarnation: Incarnation::random(), drain_deadline: None };
+    let own = Own {
+        node,
+        pool,
+        incarnation: Incarnation::random(),
+        drain_deadline: None,
+        good_after: Duration::from_secs(10),
+    };
     (Applier::new(live, own, cell, saved), report)
 }
 
@@ -110,7 +116,7 @@ pub(super) fn stable(n: u32, port: u16) -> v1::Assignment {
     v1::Assignment { uid: "u".into(), rollout: 1, stable: Some(revision(n, port)), ..Default::default() }
 }
 
-fn rolling(rollout: u32, from: v1::AssignedRevision, to: v1::AssignedRevision) -> v1::Assignment {
+pub(super) fn rolling(rollout: u32, from: v1::AssignedRevision, to: v1::AssignedRevision) -> v1::Assignment {
     let (stable, next) = (Some(from), Some(to));
     v1::Assignment { uid: "u".into(), rollout, stable, next, cut: u64::MAX, ..Default::default() }
 }

@@ -32,10 +32,10 @@ fn rejection(n: u32, rollout: u32, cause: &str) -> v1::Rejection {
 fn a_rollout_that_passes() {
     let mut held = Held::default();
     assert_eq!(decision(&held, &assignment(1, 1, None)), Some((Role::Stable, 1)));
-    held.acked(revision("u", 1));
+    held.acked(revision("u", 1), None);
     assert_eq!(decision(&held, &assignment(1, 1, None)), None);
     assert_eq!(decision(&held, &assignment(2, 1, Some(2))), Some((Role::Next, 2)));
-    held.acked(revision("u", 2));
+    held.acked(revision("u", 2), None);
     assert_eq!(decision(&held, &assignment(2, 2, None)), None, "promoted: nothing is applied again");
 }
 
@@ -48,7 +48,7 @@ fn a_refused_next_is_not_tried_again_and_stable_serves() {
     assert_eq!(decision(&held, &assignment(2, 1, None)), None, "taken back");
     assert!(held.rejection.is_some(), "the reason stays readable");
     assert_eq!(decision(&held, &assignment(3, 1, Some(2))), Some((Role::Next, 2)), "a new rollout is a new try");
-    held.acked(revision("u", 3));
+    held.acked(revision("u", 3), None);
     assert!(held.rejection.is_none(), "something newer serves");
 }
 
@@ -62,7 +62,7 @@ fn a_joiner_that_refuses_next_starts_on_stable() {
     held.nacked(Role::Stable, &rollout, rejection(1, 2, "other port"));
     assert_eq!(held.rejection.as_ref().unwrap().cause, "port", "what the rollout waits for is not hidden");
     assert_eq!(decision(&held, &rollout), Some((Role::Stable, 1)), "stable is tried until it works");
-    held.acked(revision("u", 1));
+    held.acked(revision("u", 1), Some(&rollout));
     assert!(held.rejection.is_some(), "an older revision is no answer to the refusal of a newer one");
 }
 
@@ -77,7 +77,7 @@ fn a_recreated_pool_starts_over() {
     let mut held = Held { applied: Some(revision("old", 7)), rejection: Some(rejection(8, 1, "port")) };
     assert_eq!(decision(&held, &assignment(1, 7, None)), Some((Role::Stable, 7)), "same number, another pool");
     held.rejection.as_mut().unwrap().revision = Some(revision("old", 8));
-    held.acked(revision("u", 1));
+    held.acked(revision("u", 1), None);
     assert!(held.rejection.is_none());
 }
 
@@ -91,4 +91,42 @@ fn the_same_refusal_keeps_its_time() {
     assert_eq!(held.rejection, Some(first));
     held.nacked(Role::Stable, &only, rejection(1, 1, "another"));
     assert_eq!(held.rejection.unwrap().cause, "another");
+}
+
+#[test]
+fn a_pin_that_is_refused_is_not_tried_again_and_again() {
+    let mut held = Held { applied: Some(revision("u", 3)), rejection: None };
+    let pinned = assignment(7, 3, Some(1));
+    assert_eq!(decision(&held, &pinned), Some((Role::Next, 1)));
+    held.nacked(Role::Next, &pinned, rejection(1, 7, "port"));
+    assert_eq!(decision(&held, &pinned), None);
+    held.applied = None;
+    assert_eq!(decision(&held, &pinned), Some((Role::Stable, 3)));
+    held.acked(revision("u", 3), Some(&pinned));
+    assert_eq!(decision(&held, &pinned), None, "a newer revision serves, but this is what was refused");
+    held.acked(revision("u", 3), Some(&assignment(7, 3, None)));
+    assert!(held.rejection.is_none(), "unpinned, nobody asks for it");
+}
+
+#[test]
+fn a_pin_is_taken_and_given_back() {
+    let mut held = Held { applied: Some(revision("u", 3)), rejection: None };
+    let pinned = assignment(7, 3, Some(1));
+    held.acked(revision("u", 1), Some(&pinned));
+    assert_eq!(decision(&held, &pinned), None);
+    assert_eq!(decision(&held, &assignment(7, 3, None)), Some((Role::Stable, 3)));
+}
+
+#[test]
+fn what_the_process_before_died_with_was_refused() {
+    let crashed = v1::Rejection { reason: "Crashed".into(), ..rejection(2, 2, "died") };
+    let mut held = Held { applied: None, rejection: Some(crashed) };
+    let rollout = assignment(2, 1, Some(2));
+    assert_eq!(decision(&held, &rollout), Some((Role::Stable, 1)), "not again in this rollout");
+    held.acked(revision("u", 1), Some(&rollout));
+    assert_eq!(decision(&held, &rollout), None);
+    assert_eq!(decision(&held, &assignment(2, 2, None)), Some((Role::Stable, 2)), "all others run it");
+    assert_eq!(decision(&held, &assignment(3, 1, Some(2))), Some((Role::Next, 2)));
+    held.acked(revision("u", 2), None);
+    assert!(held.rejection.is_none());
 }

@@ -6,7 +6,7 @@ use std::fs::{self, DirEntry, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::{CONFIG, IDENTITY, LOCK, MAX_BYTES, PORTS, REGISTRATION, StateDirError, refused};
+use super::{CONFIG, IDENTITY, LOCK, MAX_BYTES, PORTS, REGISTRATION, StateDirError, TRIAL, refused};
 use crate::agent::owner::MARK;
 
 /// What a volume that was mounted there may hold, beside names that begin with a dot.
@@ -55,7 +55,7 @@ fn kind(entry: &DirEntry) -> Kind {
             let pid = head.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
             if pid { Kind::Fresh } else { Kind::Spoilt }
         }),
-        IDENTITY | REGISTRATION | CONFIG | PORTS => {
+        IDENTITY | REGISTRATION | CONFIG | PORTS | TRIAL => {
             read(&entry.path(), |head| if head.starts_with(MARK.as_bytes()) { Kind::Marked } else { Kind::Spoilt })
         }
         FRESH => Kind::Fresh,

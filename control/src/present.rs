@@ -7,6 +7,7 @@ use echo_proto::ids::PoolName;
 use echo_proto::{API_VERSION, v1};
 
 use crate::fleet::{Node, Presence};
+use crate::plan::pin::pinned;
 use crate::plan::sync;
 use crate::view::{PoolState, State};
 
@@ -68,6 +69,7 @@ pub(crate) fn node(pool: &PoolState, node: &Node) -> v1::Node {
     metadata.resource_version = node.record.mod_revision.to_string();
     let mut status = node.status.clone();
     status.sync = sync_state(pool, node).into();
+    status.pinned_revision = pinned_revision(pool, node);
     status.vanish_time = match node.presence {
         Presence::Vanished { at, .. } => Some(at.into()),
         Presence::Sure | Presence::Doubtful { .. } | Presence::Left => None,
@@ -78,6 +80,11 @@ pub(crate) fn node(pool: &PoolState, node: &Node) -> v1::Node {
         metadata: Some(metadata),
         status: Some(status),
     }
+}
+
+/// The revision that a node is pinned to; 0: none.
+pub(crate) fn pinned_revision(pool: &PoolState, node: &Node) -> u32 {
+    pool.pool.valid().map_or(0, |stored| pinned(&stored.value.record, &node.id))
 }
 
 /// How a node stands to what its pool assigns it, or how sure it is that it stands at all.

@@ -24,7 +24,7 @@ pub(super) struct NodeSource {
 impl Source for NodeSource {
     type Key = (PoolName, NodeId);
     /// The record, what is computed from other records, and what a node without etcd tells of itself: no record says that.
-    type Version = (i64, v1::SyncState, Option<v1::NodeStatus>);
+    type Version = (i64, v1::SyncState, u32, Option<v1::NodeStatus>);
     type Object = v1::Node;
     type Reply = v1::NodesWatchResponse;
 
@@ -35,7 +35,7 @@ impl Source for NodeSource {
         let version = |pool: &PoolState, node: &Node| {
             let sync = present::sync_state(pool, node);
             let told = (sync == v1::SyncState::Stale).then(|| node.status.clone());
-            (node.record.mod_revision, sync, told)
+            (node.record.mod_revision, sync, present::pinned_revision(pool, node), told)
         };
         rows.map(|(name, pool, node)| ((name.clone(), node.id.clone()), version(pool, node))).collect()
     }

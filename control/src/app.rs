@@ -118,7 +118,8 @@ impl Bound {
         let Self { addresses, settings, launcher, instance, metrics, store, .. } = self;
         let view = View::new(store.keys().clone());
         let (notices, notices_taken) = Notices::channel();
-        let (scaler, supervisor) = scaler(launcher, notices);
+        let figures = Figures::default();
+        let (scaler, supervisor) = scaler(launcher, figures.clone(), notices);
         let (leadership, leads) = watch::channel(None);
         let about = About {
             cluster: settings.cluster.to_string(),
@@ -133,7 +134,6 @@ impl Bound {
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
         let (inbox, absences) = (Inbox::new(notices_taken), Absences::default());
-        let figures = Figures::default();
         let drive = Drive {
             store: store.clone(),
             view: view.clone(),
@@ -185,7 +185,7 @@ fn leader_record(instance: String, grpc: SocketAddr) -> v1::LeaderRecord {
 fn launcher(settings: &Settings) -> Option<Launcher> {
     match &settings.scaler {
         ScalerSettings::None => None,
-        ScalerSettings::Process { binary, state_dir, grpc_port, http_port, lease_ttl, drain_deadline } => {
+        ScalerSettings::Process { binary, state_dir, grpc_port, http_port, lease_ttl, zones, drain_deadline } => {
             Some(Launcher {
                 binary: binary.clone(),
                 // It exists: this process has locked it.
@@ -195,6 +195,7 @@ fn launcher(settings: &Settings) -> Option<Launcher> {
                 grpc_port: *grpc_port,
                 http_port: *http_port,
                 lease_ttl: *lease_ttl,
+                zones: zones.clone(),
                 drain_deadline: *drain_deadline,
                 lifeline: settings.lifeline,
             })
@@ -202,11 +203,11 @@ fn launcher(settings: &Settings) -> Option<Launcher> {
     }
 }
 
-fn scaler(launcher: Option<Launcher>, notices: Notices) -> (Arc<dyn Scaler>, Option<Supervisor>) {
+fn scaler(launcher: Option<Launcher>, figures: Figures, notices: Notices) -> (Arc<dyn Scaler>, Option<Supervisor>) {
     match launcher {
         None => (Arc::new(NoScaler), None),
         Some(launcher) => {
-            let (scaler, supervisor) = ProcessScaler::new(launcher, notices);
+            let (scaler, supervisor) = ProcessScaler::new(launcher, figures, notices);
             (Arc::new(scaler), Some(supervisor))
         }
     }

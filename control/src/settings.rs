@@ -60,6 +60,9 @@ pub struct Flags {
     /// TTL of started nodes' leases
     #[arg(long, env = "ECHO_NODE_LEASE_TTL", default_value = "10s")]
     node_lease_ttl: String,
+    /// Zones of started nodes, separated by commas: they take turns
+    #[arg(long, env = "ECHO_NODE_ZONES", value_delimiter = ',')]
+    node_zones: Vec<String>,
     /// Longest drain of started nodes
     #[arg(long, env = "ECHO_NODE_DRAIN_DEADLINE")]
     node_drain_deadline: Option<String>,
@@ -114,6 +117,8 @@ pub enum ScalerSettings {
         http_port: u16,
         /// Of their leases; whole seconds.
         lease_ttl: Duration,
+        /// Where they are, in turn; may be empty.
+        zones: Vec<String>,
         /// Of their drains.
         drain_deadline: Option<Duration>,
     },

@@ -1,12 +1,15 @@
 //! Scaling: nodes come and go until there are as many as asked for.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::process::Command;
 
-use echo_tests::cluster::{SETTLED, bound, name, pool_file};
+use echo_tests::cluster::{SETTLED, bound, name, pool_file, text};
 use echo_tests::process::{alive, gone};
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Process, client, eventually, tools};
+use serde_json::Value;
 
 #[test]
 fn a_pool_grows_and_shrinks() {
@@ -18,14 +21,17 @@ fn a_pool_grows_and_shrinks() {
         client::udp_echo(bound(node, "echo-udp"), b"hello").unwrap();
     }
     assert_eq!(nodes.iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
-    let pids: Vec<u32> = nodes.iter().map(|n| cluster.node_pid(&name(n))).collect();
+    let pids: BTreeMap<String, u32> = nodes.iter().map(|n| (name(n), cluster.node_pid(&name(n)))).collect();
 
     cluster.echoctl().ok("scale pool/default --replicas 2");
-    let left = cluster.wait_nodes(2);
-    assert_eq!(left.iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2"]);
-    gone(pids[2], SETTLED);
-    gone(pids[3], SETTLED);
-    assert!(alive(pids[0]) && alive(pids[1]), "the others were left alone");
+    let left: Vec<String> = cluster.wait_nodes(2).iter().map(name).collect();
+    for (node, pid) in pids {
+        if left.contains(&node) {
+            assert!(alive(pid), "{node} was left alone");
+        } else {
+            gone(pid, SETTLED);
+        }
+    }
 
     // The file still says one node, but replicas are not part of a revision.
     let file = cluster.file("same.yaml", &pool_file(2));
@@ -41,10 +47,10 @@ fn a_pool_grows_and_shrinks() {
 #[test]
 fn an_open_connection_is_drained_before_its_node_leaves() {
     let cluster = Cluster::start(2);
-    let node = cluster.wait_nodes(2).remove(1);
+    let [busier, node] = cluster.wait_nodes(2).try_into().unwrap();
     let pid = cluster.node_pid("node-2");
-    let mut open = client::connect(bound(&node, "echo-tcp")).unwrap();
-    client::echo_on(&mut open, b"before").unwrap();
+    let _stay = [open(&busier), open(&busier)];
+    let mut open = open(&node);
     cluster.echoctl().ok("scale pool/default --replicas 1");
     eventually("the listener closes", SETTLED, || {
         ensure(client::connect(bound(&node, "echo-tcp")).is_err(), || "still open".into())
@@ -54,6 +60,41 @@ fn an_open_connection_is_drained_before_its_node_leaves() {
     drop(open);
     gone(pid, SETTLED);
     cluster.wait_nodes(1);
+}
+
+#[test]
+fn a_busy_node_stays_and_an_empty_one_goes() {
+    let cluster = Cluster::start(3);
+    let nodes = cluster.wait_nodes(3);
+    let mut kept = [open(&nodes[1]), open(&nodes[2])];
+    cluster.echoctl().ok("scale pool/default --replicas 2");
+    assert_eq!(cluster.wait_nodes(2).iter().map(name).collect::<Vec<_>>(), ["node-2", "node-3"]);
+    kept.iter_mut().for_each(|open| client::echo_on(open, b"goes on").unwrap());
+    cluster.echoctl().ok("scale pool/default --replicas 3");
+    assert_eq!(cluster.wait_nodes(3).iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2", "node-3"]);
+}
+
+#[test]
+fn zones_stay_balanced_and_the_busy_node_of_each_stays() {
+    let cluster = Cluster::start_with(&pool_file(6), &[("ECHO_NODE_ZONES", "a,b,c")]);
+    let nodes = cluster.wait_nodes(6);
+    let zones = |nodes: &[Value]| nodes.iter().map(|node| text(node, "/status/zone")).collect::<Vec<_>>();
+    assert_eq!(zones(&nodes), ["a", "b", "c", "a", "b", "c"]);
+    let mut kept = [open(&nodes[3]), open(&nodes[1])];
+    client::udp_echo(bound(&nodes[5], "echo-udp"), b"a flow").unwrap();
+    cluster.echoctl().ok("scale pool/default --replicas 3");
+    let left = cluster.wait_nodes(3);
+    assert_eq!(left.iter().map(name).collect::<Vec<_>>(), ["node-2", "node-4", "node-6"]);
+    kept.iter_mut().for_each(|open| client::echo_on(open, b"goes on").unwrap());
+    cluster.echoctl().ok("scale pool/default --replicas 4");
+    assert_eq!(zones(&cluster.wait_nodes(4))[0], "a", "the lowest free index where all zones have one");
+}
+
+/// A connection that its node serves.
+fn open(node: &Value) -> TcpStream {
+    let mut open = client::connect(bound(node, "echo-tcp")).unwrap();
+    client::echo_on(&mut open, b"before").unwrap();
+    open
 }
 
 #[test]

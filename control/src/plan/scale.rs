@@ -1,7 +1,8 @@
 //! Which processes to start and which to stop, so that each pool has as many nodes as it wants.
 //!
 //! Used by the process scaler, which knows the processes; records in etcd are never counted. Indexes count the
-//! processes of the host over all pools, since each stands for a loopback address.
+//! processes of the host over all pools, since each stands for a loopback address. Who serves nobody goes first, then
+//! the emptiest of the zone with the most nodes: a pool that shrinks cuts as few off as it can, and stays spread.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +19,20 @@ pub struct Worker {
     pub index: u32,
     /// Whose node it is.
     pub pool: PoolName,
+    /// Where it was told that it is; empty: nowhere.
+    pub zone: String,
     /// Told to drain and exit: holds its index, but does not count.
     pub leaving: bool,
-    /// How much it is used.
+    /// What it is there for.
     pub usage: Usage,
+    /// Its connections and UDP flows; `None`: unknown, which counts as more than any other.
+    pub load: Option<u64>,
 }
 
-/// How much a node is used: who is used least goes first.
+/// What a node is there for: who is used least goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Usage {
-    /// An operator drained it: it serves nothing.
+    /// It serves nothing: an operator drained it, or it is dead.
     Drained,
     /// An operator cordoned it: nobody new is sent to it.
     Cordoned,
@@ -53,88 +58,63 @@ pub struct Plan {
     pub refused: BTreeMap<PoolName, u32>,
 }
 
+/// The zone of a node of this index: they take turns.
+pub fn zone(zones: &[String], index: u32) -> &str {
+    let turn = index.saturating_sub(1) as usize;
+    zones.get(turn.checked_rem(zones.len()).unwrap_or(0)).map_or("", String::as_str)
+}
+
 /// Compares what is wanted with what there is. Pools that are not named keep what they have.
-pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker]) -> Plan {
+pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker], zones: &[String]) -> Plan {
     let mut plan = Plan::default();
     let taken: BTreeSet<u32> = workers.iter().map(|w| w.index).collect();
-    let mut free = (1..=MAX_PER_HOST).filter(|index| !taken.contains(index));
+    let mut free: BTreeSet<u32> = (1..=MAX_PER_HOST).filter(|index| !taken.contains(index)).collect();
     for (pool, replicas) in wanted {
-        let mut present: Vec<&Worker> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).collect();
-        // Of those alike the highest goes first: who scales up again later gets the same ids back.
-        present.sort_unstable_by_key(|w| (Reverse(w.usage), w.index));
+        let present: Vec<&Worker> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).collect();
         let replicas = *replicas as usize;
-        plan.actions.extend(present.iter().skip(replicas).rev().map(|w| Action::Stop(w.index)));
-        for missing in (1..=replicas.saturating_sub(present.len())).rev() {
-            let Some(index) = free.next() else {
+        let missing = replicas.saturating_sub(present.len());
+        let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
+        present.iter().for_each(|w| *spread.entry(w.zone.as_str()).or_default() += 1);
+        plan.actions.extend(stops(&present, replicas).into_iter().map(Action::Stop));
+        for missing in (1..=missing).rev() {
+            let taken = |index: &u32| spread.get(zone(zones, *index)).copied().unwrap_or_default();
+            let Some(index) = free.iter().copied().min_by_key(|index| (taken(index), *index)) else {
                 // At most MAX_REPLICAS of the validity rule.
                 plan.refused.insert(pool.clone(), missing as u32);
                 break;
             };
+            free.remove(&index);
+            *spread.entry(zone(zones, index)).or_default() += 1;
             plan.actions.push(Action::Start(index, pool.clone()));
         }
     }
     plan
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn pool(name: &str) -> PoolName {
-        name.parse().unwrap()
+/// Whom to stop, so that so many are left.
+fn stops(present: &[&Worker], left: usize) -> Vec<u32> {
+    let excess = present.len().saturating_sub(left);
+    let mut idle: Vec<&Worker> = present.iter().copied().filter(|w| w.usage != Usage::Serves).collect();
+    idle.sort_unstable_by_key(|w| emptiness(w));
+    let mut stops: Vec<u32> = idle.iter().take(excess).map(|w| w.index).collect();
+    let mut zones: BTreeMap<&str, Vec<&Worker>> = BTreeMap::new();
+    for worker in present.iter().filter(|w| w.usage == Usage::Serves) {
+        zones.entry(&worker.zone).or_default().push(worker);
     }
-
-    fn worker(index: u32, name: &str) -> Worker {
-        Worker { index, pool: pool(name), leaving: false, usage: Usage::Serves }
+    // The emptiest last.
+    zones.values_mut().for_each(|nodes| nodes.sort_unstable_by_key(|w| Reverse(emptiness(w))));
+    while stops.len() < excess {
+        let most = zones.values_mut().max_by_key(|nodes| (nodes.len(), nodes.last().map(|w| Reverse(emptiness(w)))));
+        let Some(worker) = most.and_then(Vec::pop) else { break };
+        stops.push(worker.index);
     }
-
-    fn wanted(pools: &[(&str, u32)]) -> BTreeMap<PoolName, u32> {
-        pools.iter().map(|(name, n)| (pool(name), *n)).collect()
-    }
-
-    #[test]
-    fn starts_fill_the_lowest_indexes_over_all_pools() {
-        let found = plan(&wanted(&[("a", 2), ("b", 2)]), &[worker(2, "b")]);
-        let start = |index, name| Action::Start(index, pool(name));
-        assert_eq!(found.actions, [start(1, "a"), start(3, "a"), start(4, "b")]);
-        assert!(found.refused.is_empty());
-    }
-
-    #[test]
-    fn stops_take_the_highest_first_and_leave_other_pools_alone() {
-        let workers = [worker(1, "a"), worker(2, "a"), worker(3, "b"), worker(4, "a")];
-        let found = plan(&wanted(&[("a", 1)]), &workers);
-        assert_eq!(found.actions, [Action::Stop(4), Action::Stop(2)]);
-    }
-
-    #[test]
-    fn stops_take_those_first_that_serve_nobody() {
-        let used = |index, usage| Worker { usage, ..worker(index, "a") };
-        let workers = [used(1, Usage::Cordoned), used(2, Usage::Drained), worker(3, "a"), worker(4, "a")];
-        let stops = |left| plan(&wanted(&[("a", left)]), &workers).actions;
-        assert_eq!(stops(3), [Action::Stop(2)]);
-        assert_eq!(stops(2), [Action::Stop(2), Action::Stop(1)]);
-        assert_eq!(stops(1), [Action::Stop(2), Action::Stop(1), Action::Stop(4)]);
-    }
-
-    #[test]
-    fn who_leaves_holds_its_index_but_does_not_count() {
-        let leaving = Worker { leaving: true, ..worker(1, "a") };
-        let found = plan(&wanted(&[("a", 1)]), &[leaving]);
-        assert_eq!(found.actions, [Action::Start(2, pool("a"))]);
-    }
-
-    #[test]
-    fn enough_is_enough() {
-        assert_eq!(plan(&wanted(&[("a", 1)]), &[worker(7, "a")]), Plan::default());
-        assert_eq!(plan(&wanted(&[]), &[worker(7, "a")]), Plan::default(), "a pool that is not named");
-    }
-
-    #[test]
-    fn a_host_has_254_addresses() {
-        let found = plan(&wanted(&[("a", 256)]), &[worker(254, "b")]);
-        assert_eq!(found.actions.len(), 253);
-        assert_eq!(found.refused, wanted(&[("a", 3)]));
-    }
+    stops
 }
+
+/// Least is emptiest. Of those alike it is the highest index: who scales up again later gets the same ids back.
+fn emptiness(worker: &Worker) -> (Usage, u64, Reverse<u32>) {
+    (worker.usage, worker.load.unwrap_or(u64::MAX), Reverse(worker.index))
+}
+
+#[cfg(test)]
+mod tests;

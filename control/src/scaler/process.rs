@@ -1,10 +1,12 @@
 //! Nodes as processes of this host: `node-<i>` on 127.0.0.i, as pods have addresses of their own.
 //!
 //! Run by the app when `--scaler process` is given. It adopts what an earlier control left running, replaces what dies
-//! under the same id, address and state directory, and lets those go first that serve nobody. It must never touch a
+//! under the same id, address and state directory, and lets those go first that serve nobody, then the emptiest. It must never touch a
 //! process that it does not know by pid and start time.
 
 mod child;
+mod choice;
+mod count;
 mod found;
 mod launch;
 mod log;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 pub use self::launch::Launcher;
 pub use self::supervisor::Supervisor;
 use super::{Notices, Scaler, Wanted};
+use crate::figures::Figures;
 
 /// The drive's end of the process scaler.
 #[derive(Debug)]
@@ -27,9 +30,9 @@ pub struct ProcessScaler {
 
 impl ProcessScaler {
     /// The scaler, and the task that does its work.
-    pub fn new(launcher: Launcher, notices: Notices) -> (Self, Supervisor) {
+    pub fn new(launcher: Launcher, figures: Figures, notices: Notices) -> (Self, Supervisor) {
         let (wanted, receiver) = watch::channel(None);
-        (Self { wanted }, Supervisor::new(launcher, receiver, notices))
+        (Self { wanted }, Supervisor::new(launcher, receiver, figures, notices))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::programs;
 use echo_proto::codec::parse_duration;
 use echo_proto::ids::ClusterName;
+use echo_proto::spec::MAX_LABEL_BYTES;
 
 use super::{Bootstrap, Flags, ScalerSettings, Settings, SettingsError};
 
@@ -100,6 +101,9 @@ impl Check {
         let grpc_port = self.parsed("node-grpc-port", &flags.node_grpc_port, str::parse::<u16>);
         let http_port = self.parsed("node-http-port", &flags.node_http_port, str::parse::<u16>);
         let lease_ttl = self.ttl("node-lease-ttl", &flags.node_lease_ttl);
+        if flags.node_zones.iter().any(|zone| zone.is_empty() || zone.len() > MAX_LABEL_BYTES) {
+            self.fail("node-zones", &format!("a zone has 1 to {MAX_LABEL_BYTES} bytes"));
+        }
         let drain = flags.node_drain_deadline.as_deref();
         let drain_deadline = drain.map(|text| self.duration("node-drain-deadline", text));
         match flags.scaler.as_str() {
@@ -127,6 +131,7 @@ impl Check {
             grpc_port: grpc_port?,
             http_port: http_port?,
             lease_ttl: lease_ttl?,
+            zones: flags.node_zones.clone(),
             // A given one that can't be read has been reported.
             drain_deadline: drain_deadline.flatten(),
         })
@@ -166,22 +171,25 @@ mod tests {
             "--leader-ttl=1500ms",
             "--scaler=kubernetes",
             "--bootstrap-replicas=3",
+            "--node-zones=a,,b",
         ])
         .unwrap_err();
-        let starts = ["--cluster", "--http", "--grpc: 0.0.0.0:7400", "--etcd: \"https://b:2\"", "--leader-ttl"];
+        let starts =
+            ["--cluster", "--http", "--node-zones", "--grpc: 0.0.0.0:7400", "--etcd: \"https://b:2\"", "--leader-ttl"];
         for start in starts {
             assert!(errors.iter().any(|e| e.starts_with(start)), "{start}: {errors:?}");
         }
         assert!(errors.contains(&"--scaler: kubernetes is not supported by this version".to_owned()));
-        assert_eq!(errors.len(), 7, "{errors:?}");
+        assert_eq!(errors.len(), 8, "{errors:?}");
     }
 
     #[test]
     fn the_process_scaler_needs_a_place_and_a_binary() {
         let SettingsError(errors) = check(&["--scaler=process", "--node-binary=/x"]).unwrap_err();
         assert_eq!(errors.len(), 1, "{errors:?}");
-        let settings = check(&["--scaler=process", "--node-binary=/x", "--state-dir=/s"]).unwrap();
-        assert!(matches!(settings.scaler, ScalerSettings::Process { grpc_port: 7401, .. }));
+        let settings = check(&["--scaler=process", "--node-binary=/x", "--state-dir=/s", "--node-zones=a,b"]).unwrap();
+        let ScalerSettings::Process { grpc_port, zones, .. } = settings.scaler else { unreachable!() };
+        assert_eq!((grpc_port, zones), (7401, vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn command_line(launcher: &Launcher, pid: u32) -> Option<Record> {
     Some(Record {
         index,
         pool,
+        zone: value("--zone").unwrap_or_default().to_owned(),
         cluster: value("--cluster")?.to_owned(),
         etcd: value("--etcd")?.split(',').map(str::to_owned).collect(),
         pid,

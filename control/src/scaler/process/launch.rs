@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use super::child::Handle;
 use super::record::{self, Record};
 use super::{found, log};
+use crate::plan::scale;
 
 /// What all nodes of this host have in common.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Launcher {
     pub lease_ttl: Duration,
     /// How long they drain at most, whatever the pool says.
     pub drain_deadline: Option<Duration>,
+    /// Zones that they are in, in turn; may be empty.
+    pub zones: Vec<String>,
     /// They end when standard input does.
     pub lifeline: bool,
 }
@@ -91,7 +94,8 @@ impl Launcher {
         command.stdout(log.0).stderr(log.1);
         let mut child = command.spawn().map_err(failed(self.binary.clone()))?;
         let known = self.known(&child).map_err(failed(self.binary.clone())).and_then(|handle| {
-            let remembered = self.record(index, pool, &handle, false).write(&self.nodes_dir());
+            let remembered =
+                self.record(index, pool, scale::zone(&self.zones, index), &handle, false).write(&self.nodes_dir());
             remembered.map(|()| handle).map_err(failed(record::path(&self.nodes_dir(), index)))
         });
         if known.is_err() {
@@ -107,15 +111,15 @@ impl Launcher {
         Handle::open(pid).ok_or_else(|| io::Error::other("ended at once"))
     }
 
-    fn record(&self, index: u32, pool: &PoolName, handle: &Handle, leaving: bool) -> Record {
+    fn record(&self, index: u32, pool: &PoolName, zone: &str, handle: &Handle, leaving: bool) -> Record {
         let (pid, start_time) = (handle.pid, handle.start_time);
         let (cluster, etcd) = (self.cluster.to_string(), self.etcd.clone());
-        Record { index, pool: pool.clone(), cluster, etcd, pid, start_time, leaving }
+        Record { index, pool: pool.clone(), zone: zone.to_owned(), cluster, etcd, pid, start_time, leaving }
     }
 
     /// Tells the next control that this one is on its way out.
-    pub(super) fn mark_leaving(&self, index: u32, pool: &PoolName, handle: &Handle) {
-        if let Err(error) = self.record(index, pool, handle, true).write(&self.nodes_dir()) {
+    pub(super) fn mark_leaving(&self, index: u32, pool: &PoolName, zone: &str, handle: &Handle) {
+        if let Err(error) = self.record(index, pool, zone, handle, true).write(&self.nodes_dir()) {
             tracing::warn!(%error, index, "the record of a leaving node is not written");
         }
     }
@@ -144,6 +148,8 @@ impl Launcher {
             format!("--state-dir={}", self.node_dir(index, pool).display()),
             format!("--lease-ttl={}s", self.lease_ttl.as_secs()),
         ];
+        let zone = scale::zone(&self.zones, index);
+        arguments.extend((!zone.is_empty()).then(|| format!("--zone={zone}")));
         arguments.extend(self.drain_deadline.map(|d| format!("--drain-deadline={}ms", d.as_millis())));
         if self.lifeline {
             arguments.push("--lifeline".to_owned());

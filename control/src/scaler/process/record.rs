@@ -17,6 +17,8 @@ use crate::plan::scale::MAX_PER_HOST;
 pub(super) struct Record {
     pub(super) index: u32,
     pub(super) pool: PoolName,
+    /// Where it was told that it is; empty: nowhere.
+    pub(super) zone: String,
     /// The cluster that it was started for.
     pub(super) cluster: String,
     /// Where it was told that etcd is.
@@ -44,6 +46,7 @@ impl Record {
             "startTime": self.start_time,
             "index": self.index,
             "pool": self.pool.as_str(),
+            "zone": self.zone,
             "cluster": self.cluster,
             "etcd": self.etcd,
             "leaving": self.leaving,
@@ -57,6 +60,7 @@ impl Record {
         Some(Self {
             index: number("index")?.try_into().ok().filter(|index| (1..=MAX_PER_HOST).contains(index))?,
             pool: value.get("pool")?.as_str()?.parse().ok()?,
+            zone: value.get("zone").and_then(Value::as_str).unwrap_or_default().to_owned(),
             cluster: value.get("cluster")?.as_str()?.to_owned(),
             etcd: etcd.collect::<Option<_>>()?,
             pid: number("pid")?.try_into().ok()?,
@@ -107,6 +111,7 @@ mod tests {
         let record = Record {
             index: 3,
             pool: "edge".parse().unwrap(),
+            zone: "a".into(),
             cluster: "test".into(),
             etcd: vec!["http://e:1".into()],
             pid: 7,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use echo_proto::backoff::Backoff;
-use echo_proto::ids::{NodeId, PoolName};
+use echo_proto::ids::PoolName;
 use echo_proto::spec;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
@@ -16,11 +16,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::super::{Notices, Wanted};
 use super::child::{Ending, Handle};
+use super::choice::Choice;
 use super::launch::{LaunchError, Launcher};
 use super::notice::{self, Death};
 use super::worker::{Leaving, Push, State, Worker};
-use super::{found, log};
-use crate::plan::scale::{self, Action, MAX_PER_HOST, Usage};
+use super::{count, found, log};
+use crate::figures::Figures;
+use crate::plan::scale::{self, Action, MAX_PER_HOST};
 use crate::stop::Stop;
 
 /// Ends that wait to be seen: two lives of every index.
@@ -34,6 +36,7 @@ pub struct Supervisor {
     wanted: watch::Receiver<Option<Wanted>>,
     notices: Notices,
     workers: BTreeMap<u32, Worker>,
+    choice: Choice,
     ends: (mpsc::Sender<End>, mpsc::Receiver<End>),
     /// Processes, by pid and start time, that a task waits for already: it goes on when leadership is lost.
     awaited: BTreeSet<(u32, u64)>,
@@ -59,10 +62,15 @@ struct Start {
 }
 
 impl Supervisor {
-    pub(super) fn new(launcher: Launcher, wanted: watch::Receiver<Option<Wanted>>, notices: Notices) -> Self {
-        let ends = mpsc::channel(MAX_ENDS);
+    pub(super) fn new(
+        launcher: Launcher,
+        wanted: watch::Receiver<Option<Wanted>>,
+        figures: Figures,
+        notices: Notices,
+    ) -> Self {
+        let (ends, choice) = (mpsc::channel(MAX_ENDS), Choice::new(figures));
         let (workers, awaited, refused) = Default::default();
-        Self { launcher, wanted, notices, workers, ends, awaited, refused, in_charge: false }
+        Self { launcher, wanted, notices, workers, choice, ends, awaited, refused, in_charge: false }
     }
 
     /// Works until `stop`.
@@ -70,10 +78,11 @@ impl Supervisor {
         let mut trim = interval(TRIM_EVERY);
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = self.workers.values().filter_map(Worker::due).min();
+            let due = self.workers.values().filter_map(Worker::due).chain(self.choice.due(Instant::now())).min();
             tokio::select! {
                 changed = self.wanted.changed() => if changed.is_err() { return },
                 Some(end) = self.ends.1.recv() => self.ended(end),
+                () = self.choice.answered() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 _ = trim.tick() => {
                     self.trim();
@@ -93,6 +102,7 @@ impl Supervisor {
                 None => {
                     self.in_charge = false;
                     self.workers.clear();
+                    self.choice.forget();
                 }
             }
         }
@@ -110,7 +120,7 @@ impl Supervisor {
             let (index, pid) = (record.index, record.pid);
             tracing::info!(node = format!("node-{index}"), pid, "adopted");
             self.watch(index, &handle, None);
-            let mut worker = Worker::alive(record.pool.clone(), handle.clone(), now, None);
+            let mut worker = Worker::alive(record.pool.clone(), record.zone.clone(), handle.clone(), now, None);
             if record.leaving {
                 worker.state = State::Leaving(Leaving::new(handle, now, self.drain(&record.pool, wanted)));
             }
@@ -124,12 +134,11 @@ impl Supervisor {
 
     async fn reconcile(&mut self, wanted: &Wanted) {
         self.push();
-        let usage = |index, pool: &PoolName| wanted.idle.get(&(pool.clone(), node_id(index)?)).copied();
-        let counted = |(index, worker): (&u32, &Worker)| {
-            worker.counted(*index, usage(*index, &worker.pool).unwrap_or(Usage::Serves))
-        };
-        let workers: Vec<scale::Worker> = self.workers.iter().map(counted).collect();
-        let scale::Plan { actions, refused } = scale::plan(&wanted.replicas, &workers);
+        let waits = self.choice.ask(count::shrinking(&self.workers, &wanted.replicas), Instant::now());
+        let workers = count::all(&self.workers, &wanted.idle, &self.choice);
+        let decided = wanted.replicas.iter().filter(|(pool, _)| !waits.contains(*pool));
+        let decided = decided.map(|(pool, replicas)| (pool.clone(), *replicas)).collect();
+        let scale::Plan { actions, refused } = scale::plan(&decided, &workers, &self.launcher.zones);
         let mut starts = Vec::new();
         for action in actions {
             match action {
@@ -169,6 +178,7 @@ impl Supervisor {
 
     fn started(&mut self, start: Start, result: Result<(Handle, Child), LaunchError>) {
         let (now, Start { index, pool, backoff, death }) = (Instant::now(), start);
+        let zone = scale::zone(&self.launcher.zones, index).to_owned();
         let worker = match result {
             Ok((handle, child)) => {
                 tracing::info!(node = format!("node-{index}"), %pool, pid = handle.pid, "started");
@@ -176,11 +186,11 @@ impl Supervisor {
                 if let Some(death) = death {
                     self.notices.send(notice::replaced((index, &pool), &death, handle.pid));
                 }
-                Worker::alive(pool, handle, now, backoff)
+                Worker::alive(pool, zone, handle, now, backoff)
             }
             Err(error) => {
                 self.notices.send(notice::failed((index, &pool), &error));
-                Worker { death, ..Worker::failed(pool, now, backoff) }
+                Worker { death, ..Worker::failed(pool, zone, now, backoff) }
             }
         };
         self.workers.insert(index, worker);
@@ -193,7 +203,7 @@ impl Supervisor {
                 tracing::info!(node = format!("node-{index}"), pid = handle.pid, "told to drain and exit");
                 // In this order: one that is remembered as leaving was really told.
                 handle.terminate();
-                self.launcher.mark_leaving(index, &worker.pool, &handle);
+                self.launcher.mark_leaving(index, &worker.pool, &worker.zone, &handle);
                 let leaving = Leaving::new(handle, Instant::now(), self.drain(&worker.pool, wanted));
                 self.workers.insert(index, Worker { state: State::Leaving(leaving), ..worker });
             }
@@ -285,9 +295,4 @@ impl Supervisor {
         }
         self.refused = refused;
     }
-}
-
-/// As the launcher names the node of this index.
-fn node_id(index: u32) -> Option<NodeId> {
-    format!("node-{index}").parse().ok()
 }

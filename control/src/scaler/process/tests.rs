@@ -18,6 +18,7 @@ use super::record::{self, Record};
 use super::*;
 use crate::plan::scale::Usage;
 use crate::stop::{Stop, Trigger, stop};
+use crate::view::View;
 
 mod endings;
 
@@ -68,6 +69,7 @@ impl Host {
             grpc_port: 0,
             http_port: 0,
             lease_ttl: Duration::from_secs(10),
+            zones: Vec::new(),
             drain_deadline: None,
             lifeline: false,
         }
@@ -79,8 +81,10 @@ impl Host {
 
     fn run(launcher: Launcher) -> Control {
         let (notices, taken) = Notices::channel();
-        let (scaler, supervisor) = ProcessScaler::new(launcher, notices);
+        let (figures, view) = (Figures::default(), View::new(echo_proto::keys::Keys::new(&launcher.cluster)));
+        let (scaler, supervisor) = ProcessScaler::new(launcher, figures.clone(), notices);
         let (trigger, stop): (Trigger, Stop) = stop();
+        tokio::spawn(figures.run(view, stop.clone()));
         let task = tokio::spawn(supervisor.run(stop));
         Control { scaler, notices: taken, _trigger: trigger, task }
     }
@@ -260,8 +264,8 @@ async fn leadership_that_comes_and_goes_leaves_no_task_behind() {
         host.until(&[1, 2]).await;
     }
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    // The supervisor, and one that waits for each node.
-    until(|| tasks() == 3).await;
+    // The supervisor, who asks the nodes, and one that waits for each node.
+    until(|| tasks() == 4).await;
 }
 
 #[tokio::test]

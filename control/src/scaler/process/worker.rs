@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::child::{Ending, Handle};
 use super::notice::Death;
-use crate::plan::scale::{self, Usage};
 
 /// Waits before a dead node is started again; the first time there is none.
 const RESTART_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -23,6 +22,7 @@ const LEAVE_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) pool: PoolName,
+    pub(super) zone: String,
     pub(super) state: State,
     pub(super) started: Instant,
     /// `None`: it has not died yet, or not for long.
@@ -73,15 +73,21 @@ impl Leaving {
 
 impl Worker {
     /// One that runs.
-    pub(super) fn alive(pool: PoolName, handle: Handle, started: Instant, backoff: Option<Backoff>) -> Self {
-        Self { pool, state: State::Alive(handle), started, backoff, death: None }
+    pub(super) fn alive(
+        pool: PoolName,
+        zone: String,
+        handle: Handle,
+        started: Instant,
+        backoff: Option<Backoff>,
+    ) -> Self {
+        Self { pool, zone, state: State::Alive(handle), started, backoff, death: None }
     }
 
     /// One that could not be started. The first retry waits as well: what hindered this start hinders the next.
-    pub(super) fn failed(pool: PoolName, now: Instant, backoff: Option<Backoff>) -> Self {
+    pub(super) fn failed(pool: PoolName, zone: String, now: Instant, backoff: Option<Backoff>) -> Self {
         let mut backoff = backoff.unwrap_or_else(new_backoff);
         let state = State::Dead(now + backoff.next_wait());
-        Self { pool, state, started: now, backoff: Some(backoff), death: None }
+        Self { pool, zone, state, started: now, backoff: Some(backoff), death: None }
     }
 
     /// When to look at it again, if nothing happens before.
@@ -98,9 +104,14 @@ impl Worker {
         matches!(self.state, State::Dead(at) if at <= now)
     }
 
-    /// As the plan counts it.
-    pub(super) fn counted(&self, index: u32, usage: Usage) -> scale::Worker {
-        scale::Worker { index, pool: self.pool.clone(), leaving: matches!(self.state, State::Leaving(_)), usage }
+    /// Whether its process runs, and is not on its way out.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, State::Alive(_))
+    }
+
+    /// Whether it was told to drain and exit.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
     }
 
     /// Marks it dead; returns how long until it is started again.
@@ -138,7 +149,8 @@ mod tests {
     fn an_end_in_order_takes_no_free_restart_but_a_node_that_never_stays_waits() {
         let wait = |ending, lived: Duration| {
             let (pool, now) = ("edge".parse().unwrap(), Instant::now());
-            let mut worker = Worker { pool, state: State::Dead(now), started: now, backoff: None, death: None };
+            let mut worker =
+                Worker { pool, zone: String::new(), state: State::Dead(now), started: now, backoff: None, death: None };
             let death = || Death { pid: 7, how: String::new(), ending, words: None };
             assert_eq!(worker.died(now + lived, death()), Duration::ZERO);
             worker.died(now + Duration::from_secs(1), death())

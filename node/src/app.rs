@@ -25,7 +25,7 @@ use crate::agent::owner::Owner;
 use crate::agent::refused;
 use crate::agent::report::Report;
 use crate::agent::saved::SavedConfig;
-use crate::agent::service::AgentService;
+use crate::agent::service::{AgentService, DataPath};
 use crate::agent::session::{Cells, Session};
 use crate::agent::state_dir::StateDir;
 use crate::agent::trial::Trials;
@@ -33,8 +33,8 @@ use crate::agent::watch::Assigned;
 use crate::drain::Wish;
 use crate::health::Health;
 use crate::lifeline;
-use crate::live::{Live, LiveOptions, ShardFailure, Who};
-use crate::metrics;
+use crate::live::{Live, LiveOptions, ShardFailure, Who, usable_cores};
+use crate::metrics::{self, Load};
 use crate::pool_file::PoolFile;
 use crate::settings::{Settings, Source};
 
@@ -107,8 +107,9 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let expired = instruments::lease_expired(&meter);
     let losses = Losses::default();
     critical.spawn("losses", losses.clone().watch(counters.clone(), report_cell.clone()));
-    let service =
-        AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), counters, live.sessions(), losses);
+    let (load, cores) = (Load::sample(counters.clone()), settings.shards.min(usable_cores()).get());
+    let data = DataPath { counters, sessions: live.sessions(), losses, load, cores };
+    let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), data);
     let health = Health { report: report.clone(), link, metrics };
     // Who serves from a file must not fall back on what etcd once told.
     let saved = state_dir.clone().filter(|_| file.is_none()).map(SavedConfig::new);

@@ -4,7 +4,7 @@
 //! packet costs nothing more. No attribute may ever name a client.
 
 mod duration;
-mod rate;
+mod load;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::data::counters::{Counters, Counts};
 use duration::Durations;
-pub use rate::Rate;
+pub use load::Load;
 
 /// Takes one value, and what tells it from the listener's other values.
 type Emit<'a> = &'a mut dyn FnMut(u64, Option<KeyValue>);

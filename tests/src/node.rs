@@ -4,6 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use echo_proto::codec;
+use echo_proto::ids::Digest;
+use echo_proto::v1;
 use serde_json::Value;
 
 use crate::wait::{ensure, eventually};
@@ -95,4 +98,20 @@ impl History {
             })
             .collect()
     }
+}
+
+/// An echo on this TCP port, as revision `n`.
+pub fn revision(n: u32, port: u16) -> v1::AssignedRevision {
+    let service = v1::Service { kind: Some(v1::service::Kind::Echo(v1::EchoService::default())) };
+    let (name, protocol) = ("echo-tcp".to_owned(), v1::Protocol::Tcp.into());
+    let listener = v1::Listener { name, protocol, port: port.into(), service: Some(service), ..Default::default() };
+    let config = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
+    v1::AssignedRevision { n, digest: Digest::of(&config).to_string(), config: Some(config) }
+}
+
+/// Assigns it to the pool `default`, as a leader would: `stable`, and `next` to all.
+pub fn assign(etcd: &Etcd, rollout: u32, stable: v1::AssignedRevision, next: Option<v1::AssignedRevision>) {
+    let (uid, stable) = ("u".to_owned(), Some(stable));
+    let assignment = v1::Assignment { uid, rollout, stable, next, cut: u64::MAX, ..Default::default() };
+    etcd.put("/echo/v1/default/assignments/default", &codec::to_json(&assignment));
 }

@@ -26,7 +26,7 @@ use super::report::Report;
 use super::sessions;
 use crate::intake::{Connection, Intake, Patience};
 use crate::live::{Counters, Sessions};
-use crate::metrics::Rate;
+use crate::metrics::Load;
 
 /// Longest time for one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,30 +38,39 @@ const MAX_CONNECTIONS: usize = 24;
 /// How often an idle connection is checked.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
+/// What the data path tells of itself.
+#[derive(Clone)]
+pub struct DataPath {
+    /// What it counted.
+    pub counters: Counters,
+    /// What has come of stamped sessions.
+    pub sessions: Sessions,
+    /// What it lost, and when.
+    pub losses: Losses,
+    /// How busy it is.
+    pub load: Load,
+    /// Cores that its shards may use.
+    pub cores: usize,
+}
+
 /// What the service reads.
 pub struct AgentService {
     identity: Arc<Identity>,
     report: watch::Receiver<Report>,
     link: watch::Receiver<Link>,
-    counters: Counters,
-    sessions: Sessions,
-    rate: Rate,
-    losses: Losses,
+    data: DataPath,
     files: FileCount,
 }
 
 impl AgentService {
-    /// A service that tells of this node; samples its rate from now on, on the current runtime.
+    /// A service that tells of this node.
     pub fn new(
         identity: Arc<Identity>,
         report: watch::Receiver<Report>,
         link: watch::Receiver<Link>,
-        counters: Counters,
-        sessions: Sessions,
-        losses: Losses,
+        data: DataPath,
     ) -> Self {
-        let rate = Rate::sample(counters.clone());
-        Self { identity, report, link, counters, sessions, rate, losses, files: FileCount::default() }
+        Self { identity, report, link, data, files: FileCount::default() }
     }
 
     /// Serves on `listener` until the process ends.
@@ -95,14 +104,15 @@ impl AgentService {
     }
 
     fn figures(&self) -> v1::LiveFigures {
-        let total = self.counters.snapshot().total;
-        let udp = self.counters.udp_flows();
-        let last = self.losses.last_times(SystemTime::now());
+        let DataPath { counters, losses, load, cores, .. } = &self.data;
+        let total = counters.snapshot().total;
+        let udp = counters.udp_flows();
+        let last = losses.last_times(SystemTime::now());
         let last_loss_times = last.into_iter().map(|(reason, time)| (reason, time.into())).collect();
         v1::LiveFigures {
             connections: u32::try_from(total.active).unwrap_or(u32::MAX),
             connections_accepted: total.accepted,
-            rate: self.rate.per_second(),
+            rate: load.per_second(),
             received_bytes: total.received_bytes,
             transmitted_bytes: total.transmitted_bytes,
             received_packets: total.received_packets,
@@ -114,7 +124,9 @@ impl AgentService {
             last_loss_times,
             paced_reads: total.paced,
             messages: total.exchanges,
-            ..Default::default()
+            cpu: load.cores(),
+            cores: *cores as f64,
+            broken_connections: total.broken().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
 }
@@ -162,7 +174,9 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        sessions::list(&self.sessions, self.identity.incarnation.as_str(), request.get_ref()).await.map(Response::new)
+        sessions::list(&self.data.sessions, self.identity.incarnation.as_str(), request.get_ref())
+            .await
+            .map(Response::new)
     }
 }
 

@@ -12,7 +12,7 @@ use echo_proto::spec::Protocol;
 
 use super::flows::{self, Flows, Moment};
 pub use super::flows::{FlowCount, MAX_FLOWS};
-use super::reason::{Drop, Reason};
+use super::reason::{Drop, End, Reason};
 use super::slot::Slot;
 
 /// Listeners that are remembered by themselves, so that a series does not break when one returns. Beyond, those that
@@ -87,6 +87,14 @@ pub struct Counts {
     pub paced: u64,
     /// UDP datagrams dropped, by `echo.drop.reason`.
     pub dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// TCP connections that ended otherwise than in order, by how.
+    pub fn broken(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let broken = |reason: &str| End::ALL.iter().any(|(end, label)| end.is_broken() && *label == reason);
+        self.ended.iter().filter(move |(reason, _)| broken(reason)).map(|(reason, count)| (*reason, *count))
+    }
 }
 
 impl Counters {
@@ -208,7 +216,6 @@ impl Counts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::reason::End;
     use super::*;
 
     fn identity(name: &str, port: u16) -> Identity {
@@ -222,10 +229,12 @@ mod tests {
         for slot in &slots {
             slot.accepted.add(3);
             slot.ended.add(End::Peer, 1);
+            slot.ended.add(End::Reset, 1);
             slot.dropped.add(Drop::SendBuffer, 2);
         }
         let snapshot = counters.snapshot();
-        assert_eq!((snapshot.total.accepted, snapshot.total.active), (6, 4));
+        assert_eq!((snapshot.total.accepted, snapshot.total.active), (6, 2));
+        assert_eq!(snapshot.total.broken().collect::<Vec<_>>(), [("connection_reset", 2)]);
         assert_eq!(snapshot.total.dropped, BTreeMap::from([("sndbuf", 4)]));
         assert_eq!(snapshot.listeners.first().unwrap().counts, snapshot.total);
 

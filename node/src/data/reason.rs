@@ -66,6 +66,11 @@ impl End {
         matches!(self, Self::Peer | Self::Served)
     }
 
+    /// Whether neither the peer nor we closed it in order: what clients notice as a fault.
+    pub(crate) fn is_broken(self) -> bool {
+        matches!(self, Self::Reset | Self::Failed | Self::Broken | Self::Panicked)
+    }
+
     /// The end that an error on a connection means.
     pub(crate) fn of(error: &io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};

@@ -33,7 +33,8 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub etcd: Vec<String>,
-    /// Directory for what must survive a restart of this node
+    /// Directory for what must survive a restart of this node; without it, a config that kills the node is applied again
+    /// at its next start
     #[arg(long, env = "ECHO_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<std::path::PathBuf>,
     /// Zone (failure domain) of this node

@@ -35,8 +35,10 @@ impl Bench {
         let identity = Arc::new(Identity::new(&settings, address, address));
         let (report, reported) = watch::channel(Report::starting());
         let (link, linked) = watch::channel(Link::Joining);
-        let service =
-            AgentService::new(identity, reported, linked, live.counters(), live.sessions(), Losses::default());
+        let (counters, sessions, losses) = (live.counters(), live.sessions(), Losses::default());
+        let load = Load::sample(counters.clone());
+        let data = DataPath { counters, sessions, losses, load, cores: 3 };
+        let service = AgentService::new(identity, reported, linked, data);
         tokio::spawn(service.serve(listener));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { report, link, channel, _live: live }
@@ -64,7 +66,8 @@ async fn a_node_tells_who_it_is_and_how_it_stands() {
     assert_eq!((status.phase(), status.zone.as_str(), status.host.as_str()), (v1::NodePhase::Starting, "z1", "host"));
     assert_eq!(status.incarnation.len(), 16);
     assert!(status.conditions.is_empty());
-    assert_eq!(status.live.unwrap().connections, 0);
+    let live = status.live.unwrap();
+    assert_eq!((live.connections, live.cores), (0, 3.0));
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 """A foreign gRPC client: knows nothing of us but what reflection tells it.
 
 Usage: reflect.py HOST:PORT            lists every service and method
-       reflect.py HOST:PORT METHOD [JSON]  calls one and prints the answer as JSON
+       reflect.py HOST:PORT METHOD [JSON]  calls one and prints the answer as JSON; what is refused is told on standard
+                                           error, as JSON too, and ends with 1
 """
 
+import json
 import sys
 
 import grpc
 from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2  # noqa: F401  (names the details of an error)
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
 
 TIMEOUT = 10
 
@@ -31,7 +35,13 @@ def main(address, method=None, request="{}"):
             response_deserializer=GetMessageClass(descriptor.output_type).FromString,
         )
         message = json_format.Parse(request, GetMessageClass(descriptor.input_type)(), descriptor_pool=pool)
-        print(json_format.MessageToJson(call(message, timeout=TIMEOUT), descriptor_pool=pool))
+        try:
+            print(json_format.MessageToJson(call(message, timeout=TIMEOUT), descriptor_pool=pool))
+        except grpc.RpcError as error:
+            status = rpc_status.from_call(error)
+            details = [json_format.MessageToDict(detail) for detail in status.details] if status else []
+            told = {"code": error.code().name, "message": error.details(), "details": details}
+            sys.exit(json.dumps(told))
 
 
 if __name__ == "__main__":

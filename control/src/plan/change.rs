@@ -171,6 +171,9 @@ fn changed(
     let revision = new_revision.then(|| revise(name, &mut record, now));
     if let Some(n) = revision.as_ref().and_then(|r| r.revision.as_ref()).map(|r| r.n) {
         event.message += &format!("; revision {n}");
+        if request.now {
+            event.message += ", for the whole pool in one step";
+        }
     }
     Changed { record, revision, event }
 }

@@ -13,7 +13,7 @@ use crate::documents::read_pools;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::object::{Object as _, View};
-use crate::output::{Format, OutputArgs, print, print_list, print_object};
+use crate::output::{Format, OutputArgs, print, print_list, print_object, warn};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -66,6 +66,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
             refused = true;
             continue;
         };
+        warn(&response.warnings);
         if is_table(format) {
             print(&line(&pool.path(), outcome(response.outcome()), &args.dry_run))?;
         }

@@ -17,8 +17,8 @@ use echo_proto::codec;
 
 use crate::server::Servers;
 use crate::{
-    apply, backup, bench, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, probe, rollout,
-    scale, up, version,
+    apply, backup, bench, completion, config, cordon, delete, describe, diff, doctor, drain, get, help, pin, probe,
+    rollout, scale, up, version,
 };
 use values::timeout;
 
@@ -93,7 +93,7 @@ pub(crate) enum Verb {
     Get(get::Args),
     /// Tell all about nodes, pools, revisions or events.
     Describe(describe::Args),
-    /// Show what applying a file would change; exit 1 if anything.
+    /// Show what applying a file would change, or how revisions differ; exit 1 if anything.
     Diff(diff::Args),
     /// Write all pools to a file.
     Backup(backup::BackupArgs),
@@ -112,9 +112,15 @@ pub(crate) enum Verb {
     /// Take a drain back: the nodes serve again.
     #[command(after_help = cordon::UNDRAIN_EXAMPLES)]
     Undrain(cordon::Args),
+    /// Have nodes run a revision of their own, for debugging.
+    #[command(after_help = pin::PIN_EXAMPLES)]
+    Pin(pin::PinArgs),
+    /// Take a pin back: the nodes run what is rolled out.
+    #[command(after_help = pin::UNPIN_EXAMPLES)]
+    Unpin(pin::UnpinArgs),
     /// Set how many nodes a pool has.
     Scale(scale::Args),
-    /// Follow a rollout, or go back to an older revision.
+    /// Follow a rollout, stop it, or go back to an older revision.
     Rollout(rollout::Args),
     /// Send probes over TCP or UDP, as ping, and tell what the path does to them.
     Probe(probe::Args),
@@ -158,6 +164,8 @@ impl Verb {
             Self::Uncordon(_) => "echoctl uncordon",
             Self::Drain(_) => "echoctl drain",
             Self::Undrain(_) => "echoctl undrain",
+            Self::Pin(_) => "echoctl pin",
+            Self::Unpin(_) => "echoctl unpin",
             Self::Scale(_) => "echoctl scale",
             Self::Rollout(args) => args.span(),
             Self::Probe(_) => "echoctl probe",

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::files::write_whole;
 use crate::object::Object as _;
 use crate::object::source::{Filter, List, list, whole_list};
-use crate::output::{print, tell};
+use crate::output::{print, tell, warn};
 use echo_control::words::count;
 
 /// Shown at the end of `backup --help`.
@@ -141,6 +141,7 @@ async fn apply_all(
         let answer = send(control, pool, How { dry_run: check, now: false, message: MESSAGE }).await;
         match one_of_several(&pool.path(), answer)? {
             Some(response) if !check || dry_run.any() => {
+                warn(&response.warnings);
                 print(&line(&pool.path(), outcome(response.outcome()), dry_run))?;
             }
             Some(_) => {}

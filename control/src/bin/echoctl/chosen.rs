@@ -58,6 +58,13 @@ impl Nodes {
         chosen(control, &self.names, &self.filter).await
     }
 
+    /// Name and pool of each node as they were typed; `None`: only control knows what is meant.
+    pub(crate) fn named(&self) -> Option<Vec<(String, String)>> {
+        let pool = &self.filter.pool;
+        let pairs = self.names.iter().map(|name| (name.clone(), pool.clone()));
+        self.filter.selector.is_empty().then(|| pairs.collect())
+    }
+
     /// What a dry run says that asks nobody.
     ///
     /// # Errors

@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn every_word_that_names_an_object_is_completed() {
         let command = grammar();
-        for verb in ["get", "describe", "delete", "cordon", "uncordon", "drain", "undrain", "scale", "probe", "bench"] {
+        for verb in [
+            "get", "describe", "delete", "cordon", "uncordon", "drain", "undrain", "pin", "unpin", "scale", "probe",
+            "bench",
+        ] {
             let verb = command.find_subcommand(verb).expect("it is a verb");
             for word in verb.get_positionals().filter(|word| word.get_possible_values().is_empty()) {
                 assert!(wanted(verb.get_name(), word).is_some(), "{} {}", verb.get_name(), word.get_id());

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::intent::{self, DrainArgs};
 use crate::object::Object as _;
 use crate::object::source::Filter;
-use crate::output::print;
+use crate::output::{print, warn};
 use crate::target::{self, Target, Type};
 
 /// Shown at the end of `--help`.
@@ -125,7 +125,10 @@ async fn delete_pools(control: &mut Control, pools: Vec<v1::Pool>, dry_run: &Dry
         };
         let answer = control.pools.delete(request).await.map_err(|status| control.explain_change(status, "pools"));
         match one_of_several(&pool.path(), answer)? {
-            Some(_) => print(&line(&pool.path(), "deleted", dry_run))?,
+            Some(answer) => {
+                warn(&answer.into_inner().warnings);
+                print(&line(&pool.path(), "deleted", dry_run))?;
+            }
             None => whole = false,
         }
     }

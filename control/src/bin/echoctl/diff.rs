@@ -1,4 +1,4 @@
-//! `echoctl diff`: what applying a file would change.
+//! `echoctl diff`: what applying a file would change, or how two revisions of a pool differ.
 //!
 //! Called by `main`. Changes nothing: control tells what it would store, by a dry run. Both sides are shown as files,
 //! without what belongs to the cluster alone, such as versions and status.
@@ -8,13 +8,15 @@ use similar::TextDiff;
 use tonic::Code;
 
 use crate::apply::{How, send};
-use crate::args::Global;
+use crate::args::{Global, revision};
 use crate::connect::Control;
 use crate::documents::{as_file, read_pools};
 use crate::failure::Failure;
-use crate::object::Object as _;
+use crate::object::{Object as _, revision as shown};
 use crate::output::console::{Colour, Console};
 use crate::output::print;
+use crate::rollout::history;
+use crate::target;
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -22,7 +24,9 @@ Exits with 0 when nothing differs, with 1 when something does, and with 2 when t
 
 Examples:
   echoctl diff -f edge.yaml
-  echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl diff -f -";
+  echoctl get pool/edge -o yaml | sed s/7007/7008/ | echoctl diff -f -
+  echoctl diff pool/edge --revision 3                  what changed since then
+  echoctl diff pool/edge --revision 3 --to-revision 5";
 
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
@@ -32,8 +36,17 @@ const CONTEXT: usize = 3;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// A file of one or more pools, YAML or JSON; `-` is standard input. May be given several times.
-    #[arg(short, long = "filename", required = true, value_name = "FILE")]
+    #[arg(short, long = "filename", required_unless_present = "target", value_name = "FILE")]
     files: Vec<String>,
+    /// Compare revisions of this pool instead.
+    #[arg(num_args = 0..=2, conflicts_with = "files", requires = "revision", value_name = "pool/NAME")]
+    target: Vec<String>,
+    /// Number of the one revision.
+    #[arg(long, value_name = "N", requires = "target", allow_negative_numbers = true, value_parser = revision)]
+    revision: Option<u32>,
+    /// Number of the other one; the newest unless given.
+    #[arg(long, value_name = "M", requires = "revision", allow_negative_numbers = true, value_parser = revision)]
+    to_revision: Option<u32>,
 }
 
 /// Prints the differences.
@@ -41,14 +54,18 @@ pub(crate) struct Args {
 /// # Errors
 /// There are some; or, with another exit code, a file has mistakes, or control is away or refuses.
 pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
-    match differs(global, &args.files).await {
+    let differs = match args.revision {
+        Some(revision) => revisions_differ(global, &args, revision).await,
+        None => files_differ(global, &args.files).await,
+    };
+    match differs {
         Ok(false) => Ok(()),
         Ok(true) => Err(Failure::Differs),
         Err(failure) => Err(Failure::NoDiff(Box::new(failure))),
     }
 }
 
-async fn differs(global: &Global, files: &[String]) -> Result<bool, Failure> {
+async fn files_differ(global: &Global, files: &[String]) -> Result<bool, Failure> {
     let pools = read_pools(files)?;
     let mut control = Control::connect(global).await?;
     let console = Console::new();
@@ -60,11 +77,29 @@ async fn differs(global: &Global, files: &[String]) -> Result<bool, Failure> {
             Err(status) => return Err(control.explain(status)),
         };
         let applied = send(&mut control, &pool, How { dry_run: true, now: false, message: "" }).await?.pool;
-        let diff = unified(&pool.path(), &text(stored.as_ref()), &text(applied.as_ref()));
+        let (path, stored) = (pool.path(), text(stored.as_ref()));
+        let diff =
+            unified((&format!("{path} (stored)"), &stored), (&format!("{path} (applied)"), &text(applied.as_ref())));
         some |= !diff.is_empty();
         print(&coloured(&diff, &console))?;
     }
     Ok(some)
+}
+
+/// Prints how the templates of two revisions differ.
+async fn revisions_differ(global: &Global, args: &Args, from: u32) -> Result<bool, Failure> {
+    let pool = target::pool(&args.target)?;
+    let mut control = Control::connect(global).await?;
+    let (revisions, _) = history::of_pool(&mut control, pool.as_str()).await?;
+    let one = history::numbered(&revisions, pool.as_str(), from)?;
+    let other = match args.to_revision {
+        Some(to) => history::numbered(&revisions, pool.as_str(), to)?,
+        None => revisions.last().unwrap_or(one),
+    };
+    let name = |revision: &v1::Revision| format!("pool/{pool} (revision {})", shown(revision.revision.as_ref()));
+    let diff = unified((&name(one), &history::template(one)), (&name(other), &history::template(other)));
+    print(&coloured(&diff, &Console::new()))?;
+    Ok(!diff.is_empty())
 }
 
 /// The pool as a file; empty where there is none.
@@ -72,11 +107,10 @@ fn text(pool: Option<&v1::Pool>) -> String {
     pool.map(|pool| codec::yaml(&codec::to_human_value(&as_file(pool)))).unwrap_or_default()
 }
 
-/// The differences as `diff -u` tells them; empty where there is none.
-fn unified(path: &str, stored: &str, applied: &str) -> String {
-    let header = (format!("{path} (stored)"), format!("{path} (applied)"));
-    let diff = TextDiff::from_lines(stored, applied);
-    diff.unified_diff().context_radius(CONTEXT).header(&header.0, &header.1).to_string()
+/// The differences of two texts, each with its name, as `diff -u` tells them; empty where there is none.
+fn unified(one: (&str, &str), other: (&str, &str)) -> String {
+    let diff = TextDiff::from_lines(one.1, other.1);
+    diff.unified_diff().context_radius(CONTEXT).header(one.0, other.0).to_string()
 }
 
 fn coloured(diff: &str, console: &Console) -> String {
@@ -99,10 +133,11 @@ mod tests {
 
     #[test]
     fn a_difference_is_a_unified_diff_and_none_is_nothing() {
-        assert_eq!(unified("pool/a", "x: 1\n", "x: 1\n"), "");
-        let expected = "--- pool/a (stored)\n+++ pool/a (applied)\n@@ -1,2 +1,2 @@\n x: 1\n-y: 2\n+y: 3\n";
-        assert_eq!(unified("pool/a", "x: 1\ny: 2\n", "x: 1\ny: 3\n"), expected);
-        let new = unified("pool/a", "", "x: 1\n");
+        let unified = |one, other| unified(("a", one), ("b", other));
+        assert_eq!(unified("x: 1\n", "x: 1\n"), "");
+        let expected = "--- a\n+++ b\n@@ -1,2 +1,2 @@\n x: 1\n-y: 2\n+y: 3\n";
+        assert_eq!(unified("x: 1\ny: 2\n", "x: 1\ny: 3\n"), expected);
+        let new = unified("", "x: 1\n");
         assert!(new.ends_with("+x: 1\n") && !new.contains("\n-x"), "{new}");
     }
 

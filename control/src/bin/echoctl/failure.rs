@@ -74,6 +74,9 @@ pub(crate) enum Failure {
     /// The object isn't there, but one of nearly the same name is.
     #[error("{missing}; did you mean {near}?")]
     Misspelt { missing: Box<Failure>, near: String },
+    /// A revision isn't there.
+    #[error("revision {n} of pool/{pool} not found; it has {kept}")]
+    NoRevision { pool: String, n: u32, kept: String },
     /// A selector finds nothing.
     #[error("no {what} has labels that match {selector:?}; `echoctl get {list} -o yaml` shows the labels there are")]
     NoMatch { what: &'static str, selector: String, list: &'static str },
@@ -134,6 +137,7 @@ impl Failure {
             Self::Refused(_) => "refused",
             Self::NotFound { .. } => "not_found",
             Self::Misspelt { missing, .. } => missing.label(),
+            Self::NoRevision { .. } => "no_revision",
             Self::NoMatch { .. } => "no_match",
             Self::Backup(_) => "backup",
             Self::Rollout(_) => "rollout",

@@ -11,7 +11,7 @@ use crate::args::Cli;
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Getting started", &["up", "get", "apply"]),
     ("Look", &["describe", "diff", "probe", "bench", "doctor", "version"]),
-    ("Change", &["scale", "rollout", "delete", "backup", "restore"]),
+    ("Change", &["scale", "rollout", "pin", "unpin", "delete", "backup", "restore"]),
     ("Take nodes out of service", &["cordon", "uncordon", "drain", "undrain"]),
     ("Settings", &["config", "completion", "help"]),
 ];

@@ -84,7 +84,8 @@ pub(crate) async fn clear(
     answered(control, control.nodes.clone().clear_intent(request).await)
 }
 
-fn pool_of(node: &v1::Node) -> String {
+/// The pool of a node.
+pub(crate) fn pool_of(node: &v1::Node) -> String {
     node.status.as_ref().map(|status| status.pool.clone()).unwrap_or_default()
 }
 

@@ -31,6 +31,7 @@ mod help;
 mod intent;
 mod object;
 mod output;
+mod pin;
 mod probe;
 mod reflector;
 mod rollout;
@@ -108,6 +109,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Uncordon(args) => cordon::run(&cli.global, args, Wish::Uncordon).await,
         Verb::Drain(args) => drain::run(&cli.global, args).await,
         Verb::Undrain(args) => cordon::run(&cli.global, args, Wish::Undrain).await,
+        Verb::Pin(args) => pin::pin(&cli.global, args).await,
+        Verb::Unpin(args) => pin::unpin(&cli.global, args).await,
         Verb::Scale(args) => scale::run(&cli.global, args).await,
         Verb::Rollout(args) => rollout::run(&cli.global, args).await,
         Verb::Probe(args) => probe::run(&cli.global, args).await,

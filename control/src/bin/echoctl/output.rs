@@ -62,6 +62,13 @@ pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Tells what a person should know though it was done.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tell(&format!("warning: {}", table::plain(warning)));
+    }
+}
+
 /// Prints one object by itself.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::connect::Control;
 use crate::dry_run::DryRunArgs;
 use crate::failure::Failure;
 use crate::object::View;
-use crate::output::{Format, OutputArgs, print, print_object};
+use crate::output::{Format, OutputArgs, print, print_object, warn};
 use crate::target;
 
 /// Shown at the end of `--help`.
@@ -56,6 +56,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let request = v1::ScaleRequest { name: pool.to_string(), replicas, author: author(), dry_run };
     let answer = control.pools.scale(request).await;
     let response = answer.map_err(|status| control.explain_change(status, "pools"))?.into_inner();
+    warn(&response.warnings);
     match (args.output.output, response.pool) {
         (format @ (Format::Json | Format::Yaml | Format::Name), Some(pool)) => {
             print_object(&pool, format, &View::now(false))

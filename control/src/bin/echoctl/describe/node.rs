@@ -36,6 +36,9 @@ impl Described for v1::Node {
         sheet.optional("Cordoned by", &status.cordoned_by);
         sheet.field("Sync", sync(&status, now));
         sheet.field("Revision", status.applied.as_ref().map_or_else(String::new, full_revision));
+        if status.pinned_revision > 0 {
+            sheet.field("Pinned to", status.pinned_revision.to_string());
+        }
         if let Some(rejection) = &status.rejection {
             let (n, cause) = (revision(rejection.revision.as_ref()), cause(&rejection.listener, &rejection.cause));
             sheet.field("Rejection", format!("revision {n}: {cause}{}", since(rejection.time, now)));

@@ -16,7 +16,7 @@ use crate::object::source::{Filter, list};
 use crate::object::{Object as _, cause, labels, phase, revision, short_name};
 use echo_control::words::count;
 
-use crate::output::human::{NONE, moment};
+use crate::output::human::{NONE, age, moment};
 
 /// What its description needs beside the pool.
 pub(super) struct More {
@@ -44,6 +44,7 @@ impl Described for v1::Pool {
         let status = self.status.clone().unwrap_or_default();
         sheet.field("Name", self.name());
         sheet.fields("Labels", labels(self.meta()));
+        sheet.optional("Owner", &meta.owner);
         sheet.field("UID", &meta.uid);
         sheet.field("Generation", meta.generation.to_string());
         sheet.field("Created", moment(meta.create_time, now));
@@ -54,6 +55,9 @@ impl Described for v1::Pool {
         sheet.field("Stable", reference(status.stable.as_ref()));
         if status.next.is_some() {
             sheet.field("Next", reference(status.next.as_ref()));
+        }
+        if !status.pins.is_empty() {
+            sheet.table("Pins", &["NODE", "REVISION", "AUTHOR", "AGE"], &pins(&status.pins, now));
         }
         template(&mut sheet, spec.template.as_ref(), Some(&more.nodes));
         sheet.optional("Rollout policy", spec.rollout.as_ref().map(settings).unwrap_or_default());
@@ -70,6 +74,12 @@ fn states(nodes: &[v1::Node]) -> Vec<Vec<String>> {
         *counts.entry((phase(status), sync)).or_default() += 1;
     }
     counts.into_iter().map(|((phase, sync), count)| vec![phase, sync, count.to_string()]).collect()
+}
+
+fn pins(pins: &[v1::Pin], now: SystemTime) -> Vec<Vec<String>> {
+    let row =
+        |pin: &v1::Pin| vec![pin.node.clone(), pin.revision.to_string(), pin.author.clone(), age(pin.create_time, now)];
+    pins.iter().map(row).collect()
 }
 
 fn reference(reference: Option<&v1::RevisionRef>) -> String {
@@ -124,6 +134,12 @@ fn rollout(sheet: &mut Sheet, rollout: Option<&v1::Rollout>, now: SystemTime) {
     sheet.field("  Run by", format!("{} of {}", rollout.acked, count(rollout.nodes, "node")));
     sheet.field("  Author", &rollout.author);
     sheet.optional("  Message", &rollout.message);
+    if rollout.steps > 0 {
+        let step = rollout.step.saturating_add(1).min(rollout.steps);
+        sheet.field("  Step", format!("{step} of {}", rollout.steps));
+    }
+    sheet.optional("  Canaries", rollout.canaries.join(", "));
+    sheet.optional("  Health", &rollout.health);
     sheet.optional("  Reason", &rollout.reason);
     if !rollout.problems.is_empty() {
         let row = |p: &v1::RolloutProblem| vec![p.node.clone(), cause(&p.listener, &p.cause)];

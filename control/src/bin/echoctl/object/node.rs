@@ -37,7 +37,7 @@ impl Object for v1::Node {
             text(&status.pool),
             text(&status.zone),
             phase(&status),
-            revision(status.applied.as_ref()),
+            running(&status),
             short_name(status.sync().as_str_name(), "SYNC_STATE_"),
         ];
         if view.live {
@@ -74,6 +74,16 @@ impl Object for v1::Node {
         let n = revision(rejection.revision.as_ref());
         let cause = cause(&rejection.listener, &rejection.cause);
         Some(format!("{}: rejected revision {n}: {cause}", self.name()))
+    }
+}
+
+/// `4`, or `3 (pinned)`, or `4 (pin 3)` where it does not follow its pin.
+fn running(status: &v1::NodeStatus) -> String {
+    let runs = revision(status.applied.as_ref());
+    match status.pinned_revision {
+        0 => runs,
+        pin if status.applied.as_ref().is_some_and(|applied| applied.n == pin) => format!("{runs} (pinned)"),
+        pin => format!("{runs} (pin {pin})"),
     }
 }
 

@@ -18,7 +18,7 @@ impl Object for v1::Pool {
     fn titles(view: &View) -> Vec<&'static str> {
         let mut titles = vec!["NAME", "REPLICAS", "READY", "SYNCED", "REVISION", "ROLLOUT", "AGE"];
         if view.wide {
-            titles.extend(["LISTENERS", "LABELS"]);
+            titles.extend(["PINS", "OWNER", "LISTENERS", "LABELS"]);
         }
         titles
     }
@@ -37,7 +37,9 @@ impl Object for v1::Pool {
             created(self.meta(), view),
         ];
         if view.wide {
-            cells.extend([listeners(self), text(&labels(self.meta()).join(","))]);
+            let owner = text(self.meta().map_or("", |meta| &meta.owner));
+            cells.extend([status.pins.len().to_string(), owner, listeners(self)]);
+            cells.push(text(&labels(self.meta()).join(",")));
         }
         cells
     }

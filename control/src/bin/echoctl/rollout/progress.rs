@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 
 use echo_proto::ids::PoolName;
-use echo_proto::v1::{self, RolloutPhase};
+use echo_proto::v1::{self, RolloutPhase, SyncState};
 
-use crate::object::{Object as _, cause, revision};
+use crate::object::{Object as _, cause, revision, short_name};
 
 /// Most nodes that one message names.
 const MAX_NAMED: usize = 16;
@@ -38,11 +38,13 @@ pub(super) struct Progress {
     pool: String,
     told: String,
     last: v1::Rollout,
+    /// Nodes that were told to hold it up, with the reason.
+    blamed: Vec<String>,
 }
 
 impl Progress {
     pub(super) fn new(pool: &PoolName) -> Self {
-        Self { pool: pool.to_string(), told: String::new(), last: v1::Rollout::default() }
+        Self { pool: pool.to_string(), told: String::new(), last: v1::Rollout::default(), blamed: Vec::new() }
     }
 
     /// What to show, if it is news, and the end, if this is it.
@@ -97,14 +99,30 @@ impl Progress {
         Some(News { line, share })
     }
 
+    /// The line told last.
+    pub(super) fn told(&self) -> &str {
+        &self.told
+    }
+
+    /// Lines on the nodes that do not run what they should, and why, unless they were told last.
+    pub(super) fn blockers(&mut self, nodes: &[v1::Node]) -> Vec<String> {
+        let lines: Vec<String> = nodes.iter().filter_map(blocks).take(MAX_NAMED).collect();
+        if lines == self.blamed {
+            return Vec::new();
+        }
+        self.blamed.clone_from(&lines);
+        lines
+    }
+
     fn how_far(&self) -> String {
         let Self { last, .. } = self;
+        let acked = format!("{} of {} nodes run revision {}", last.acked, last.nodes, revision(last.to.as_ref()));
         match last.phase() {
             RolloutPhase::Reverting => {
                 format!("going back to revision {}{}", revision(last.from.as_ref()), because(&last.reason))
             }
-            RolloutPhase::Paused => format!("paused{}", because(&last.reason)),
-            _ => format!("{} of {} nodes run revision {}", last.acked, last.nodes, revision(last.to.as_ref())),
+            RolloutPhase::Paused => format!("paused{}: {acked}{}", step(last), because(&last.reason)),
+            _ => acked + &step(last),
         }
     }
 
@@ -125,6 +143,33 @@ impl Progress {
         let lines = problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>();
         what + &because(reason) + &lines
     }
+}
+
+/// `; step 1 of 3: canaries node-1, node-4; 0 of 51234 messages failed`.
+fn step(rollout: &v1::Rollout) -> String {
+    if rollout.steps == 0 {
+        return String::new();
+    }
+    let at = format!("; step {} of {}", rollout.step.saturating_add(1), rollout.steps);
+    let named = rollout.canaries.len().min(MAX_NAMED);
+    let canaries = match rollout.canaries.get(..named).unwrap_or_default() {
+        names if rollout.step > 0 || names.is_empty() => String::new(),
+        [one] => format!(": canary {one}"),
+        names => format!(": canaries {}", names.join(", ")),
+    };
+    let health = if rollout.health.is_empty() { String::new() } else { format!("; {}", rollout.health) };
+    at + &canaries + &health
+}
+
+/// `  node-2: PENDING, runs revision 3`, of a node that does not do what it is told.
+fn blocks(node: &v1::Node) -> Option<String> {
+    let status = node.status.as_ref()?;
+    if matches!(status.sync(), SyncState::Synced | SyncState::Unspecified) {
+        return None;
+    }
+    let sync = short_name(status.sync().as_str_name(), "SYNC_STATE_");
+    let runs = || format!("{}: {sync}, runs revision {}", node.name(), revision(status.applied.as_ref()));
+    Some(format!("  waiting for {}", node.note().unwrap_or_else(runs)))
 }
 
 fn because(reason: &str) -> String {
@@ -183,6 +228,35 @@ mod tests {
         let expected = "revision 4 of pool/edge failed; all nodes went back to revision 3: 1 node rejected it\n  \
                         node-2: listener greet: bind 127.0.0.2:7008: address in use";
         assert_eq!(progress().take(failed).1, Some(End::Failed(expected.into())));
+    }
+
+    #[test]
+    fn the_line_names_the_step_its_canaries_and_their_health() {
+        let mut message = message(RolloutPhase::Progressing, 1, false);
+        let rollout = message.rollout.as_mut().unwrap();
+        (rollout.steps, rollout.canaries) = (3, vec!["node-1".into(), "node-4".into()]);
+        rollout.health = "not judged: 12 messages of 1000".into();
+        let line = |message: &v1::WatchRolloutResponse| progress().take(message.clone()).0.unwrap().line;
+        let first =
+            "1 of 3 nodes run revision 4; step 1 of 3: canaries node-1, node-4; not judged: 12 messages of 1000";
+        assert_eq!(line(&message), first);
+        let rollout = message.rollout.as_mut().unwrap();
+        (rollout.step, rollout.health, rollout.reason) = (1, String::new(), "told to by ann".into());
+        rollout.set_phase(RolloutPhase::Paused);
+        assert_eq!(line(&message), "paused; step 2 of 3: 1 of 3 nodes run revision 4: told to by ann");
+    }
+
+    #[test]
+    fn who_holds_it_up_is_told_once() {
+        let node = |name: &str, sync| v1::Node {
+            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
+            status: Some(v1::NodeStatus { sync: i32::from(sync), ..Default::default() }),
+            ..Default::default()
+        };
+        let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
+        let mut progress = progress();
+        assert_eq!(progress.blockers(&nodes), ["  waiting for node-2: PENDING, runs revision -"]);
+        assert!(progress.blockers(&nodes).is_empty());
     }
 
     #[test]

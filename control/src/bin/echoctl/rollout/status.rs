@@ -1,0 +1,157 @@
+//! `echoctl rollout status`: waits for the end of a rollout, and tells how far it is and what holds it up.
+//!
+//! Called by `rollout`.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use clap::ArgAction;
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use super::progress::{End, News, Progress};
+use super::settle::{self, Stand};
+use crate::args::Global;
+use crate::connect::Control;
+use crate::failure::Failure;
+use crate::follow::follow;
+use crate::object::Object as _;
+use crate::object::source::{Filter, list};
+use crate::output::console::Console;
+use crate::output::print;
+use crate::target;
+
+/// How often the nodes of a completed rollout are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often it is asked which nodes hold a rollout up that does not move.
+const ASK: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// The pool.
+    #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
+    target: Vec<String>,
+    /// Wait for the end; with =false tell once how it stands.
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
+    watch: bool,
+}
+
+/// Waits for the end.
+///
+/// # Errors
+/// Control is away, there is no such pool, or the rollout did not complete.
+pub(super) async fn run(global: &Global, args: StatusArgs) -> Result<(), Failure> {
+    let pool = target::pool(&args.target)?;
+    let mut control = Control::connect(global).await?;
+    let progress = RefCell::new(Progress::new(&pool));
+    let console = Console::new();
+    let waiting = finish(&mut control, &pool, &progress, &console, args.watch);
+    // Without --watch the first message is the end; `follow` keeps that to the time of an answer.
+    let end = match global.timeout.filter(|_| args.watch) {
+        None => waiting.await,
+        Some(limit) => match tokio::time::timeout(limit, waiting).await {
+            Ok(end) => end,
+            Err(_) => Err(late(&mut control, &pool, &progress, limit).await),
+        },
+    };
+    console.settle();
+    match end? {
+        Stand::Settled(line) => print(&format!("{line}\n")),
+        Stand::Refused(text) | Stand::Waits { line: text, .. } => Err(Failure::Rollout(text)),
+        Stand::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
+    }
+}
+
+/// Waits for the rollout's end, then for the nodes; without `watch`, looks once.
+async fn finish(
+    control: &mut Control,
+    pool: &PoolName,
+    progress: &RefCell<Progress>,
+    console: &Console,
+    watch: bool,
+) -> Result<Stand, Failure> {
+    let mut asking = control.clone();
+    let end = tokio::select! {
+        end = wait(control, pool, progress, console, watch) => end?,
+        never = blame(&mut asking, pool, progress, console) => never,
+    };
+    match end {
+        End::Completed => {}
+        End::Failed(text) => return Ok(Stand::Refused(text)),
+        End::Gone => return Ok(Stand::Gone),
+    }
+    loop {
+        let stand = settle::look(control, pool).await?;
+        let Stand::Waits { running, wanted, line } = stand else { return Ok(stand) };
+        if !watch {
+            return Ok(Stand::Waits { running, wanted, line });
+        }
+        let news = progress.borrow_mut().news(line, Some((running, wanted)));
+        if let Some(news) = news {
+            show(console, &news);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn show(console: &Console, news: &News) {
+    match news.share {
+        Some((done, total)) => console.gauge(done, total, &news.line),
+        None => console.progress(&news.line),
+    }
+}
+
+/// Follows the rollout to its end, or without `watch` to the first answer.
+async fn wait(
+    control: &mut Control,
+    pool: &PoolName,
+    progress: &RefCell<Progress>,
+    console: &Console,
+    watch: bool,
+) -> Result<End, Failure> {
+    let open = async |control: &mut Control| {
+        let request = v1::WatchRolloutRequest { pool: pool.to_string() };
+        control.pools.watch_rollout(request).await.map(tonic::Response::into_inner)
+    };
+    follow(control, open, |message| {
+        let (news, end) = progress.borrow_mut().take(message);
+        if let Some(news) = news {
+            show(console, &news);
+        }
+        Ok(match end {
+            Some(end) => ControlFlow::Break(end),
+            None if !watch => ControlFlow::Break(End::Failed(progress.borrow().unfinished())),
+            None => ControlFlow::Continue(()),
+        })
+    })
+    .await
+}
+
+/// What to say when the time is up: how far it got, and who holds it up.
+async fn late(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, limit: Duration) -> Failure {
+    let nodes = nodes(control, pool).await;
+    Failure::Rollout(format!("after {limit:?}: {}", progress.borrow().blocked_by(&nodes)))
+}
+
+/// Tells which nodes hold up a rollout that does not move; ends never.
+async fn blame(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, console: &Console) -> End {
+    loop {
+        let told = progress.borrow().told().to_owned();
+        tokio::time::sleep(ASK).await;
+        if progress.borrow().told() != told {
+            continue;
+        }
+        let nodes = nodes(control, pool).await;
+        for line in progress.borrow_mut().blockers(&nodes) {
+            console.line(&line);
+        }
+    }
+}
+
+/// The nodes; none where control is away: they only add to what is told.
+async fn nodes(control: &mut Control, pool: &PoolName) -> Vec<v1::Node> {
+    let filter = Filter { pool: pool.to_string(), skip_live: true, ..Filter::default() };
+    list::<v1::Node>(control, &filter).await.map(|(nodes, _)| nodes).unwrap_or_default()
+}

@@ -241,6 +241,11 @@ impl Fleet {
         self.live.values().chain(self.vanished.iter())
     }
 
+    /// Those that drained and went lately.
+    pub fn leavers(&self) -> impl Iterator<Item = &NodeId> {
+        self.left.iter().map(|node| &node.id)
+    }
+
     /// One that drained and went lately.
     pub fn left(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.left.get(id)

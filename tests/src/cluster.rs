@@ -30,7 +30,8 @@ pub fn pool_file(replicas: u32) -> String {
 /// A pool of `replicas` nodes with one TCP and one UDP echo on this port.
 pub fn pool_on(replicas: u32, port: u16) -> String {
     format!(
-        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  template:\n    drain: {DRAIN}\n    listeners:\n    \
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  replicas: {replicas}\n  \
+         rollout: {{minHealthy: 100ms}}\n  template:\n    drain: {DRAIN}\n    listeners:\n    \
          - {{name: echo-tcp, protocol: TCP, port: {port}, service: {{echo: {{}}}}}}\n    \
          - {{name: echo-udp, protocol: UDP, port: {port}, service: {{echo: {{}}}}}}\n"
     )

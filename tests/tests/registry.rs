@@ -52,6 +52,7 @@ kind: Pool
 metadata: {name: default}
 spec:
   replicas: 1
+  rollout: {minHealthy: 100ms}
   template:
     listeners:
     - {name: greet, protocol: TCP, port: 0, service: {greet: {}}}

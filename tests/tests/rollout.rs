@@ -14,7 +14,8 @@ use serde_json::Value;
 
 fn pool_with(listeners: &str) -> String {
     format!(
-        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  template:\n    listeners:\n    \
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  \
+         rollout: {{minHealthy: 100ms}}\n  template:\n    listeners:\n    \
          - {{name: echo-tcp, protocol: TCP, port: 0, service: {{echo: {{}}}}}}\n    \
          - {{name: echo-udp, protocol: UDP, port: 0, service: {{echo: {{}}}}}}\n{listeners}"
     )

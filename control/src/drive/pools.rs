@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{NodeId, PoolName, RevisionNumber};
 use echo_proto::telemetry::context;
@@ -15,20 +15,19 @@ use tracing::{Instrument as _, info_span};
 
 use super::Pass;
 use crate::fleet::Node;
-use crate::plan::rollout::{Decision, Facts, Next, NodeFacts, decide, lost_stable};
+use crate::plan::rollout::{Absent, Decision, Facts, Memory, Next, NodeFacts, Since, decide, lost_stable};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
-
-/// Most nodes of a pool that are remembered within a phase though they are gone.
-const MAX_GONE: usize = 1_024;
 
 /// One leader's work on all pools.
 pub(super) struct Pools {
     store: Store,
     leadership: Leadership,
-    /// What this leader saw since a pool's rollout is in its phase.
-    phases: HashMap<PoolName, PhaseSeen>,
+    /// What this leader saw of each pool's rollout.
+    memories: HashMap<PoolName, Memory>,
+    /// Since when it sees without a break who comes and goes.
+    watching: Option<Instant>,
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
 }
@@ -43,47 +42,23 @@ struct Known {
     assignment_at: i64,
     rollout: Option<Arc<Stored<v1::Rollout>>>,
     nodes: Vec<Arc<Node>>,
-}
-
-/// What a leader saw since a rollout is in its phase.
-struct PhaseSeen {
-    /// The rollout's id and phase.
-    phase: (u32, i32),
-    /// When it was seen in this phase first.
-    since: Instant,
-    /// When each node was seen first in it, and in which life.
-    nodes: HashMap<NodeId, (Instant, String)>,
-}
-
-impl PhaseSeen {
-    fn new(phase: (u32, i32), since: Instant) -> Self {
-        Self { phase, since, nodes: HashMap::new() }
-    }
-
-    /// Notes the nodes that are new. Those that are gone are remembered, as they may come back, but not without limit.
-    fn look(&mut self, nodes: &[Arc<Node>], now: Instant) {
-        for node in nodes {
-            self.nodes.entry(node.id.clone()).or_insert_with(|| (now, node.status.incarnation.clone()));
-        }
-        if self.nodes.len() > nodes.len() + MAX_GONE {
-            let live: HashSet<&NodeId> = nodes.iter().map(|node| &node.id).collect();
-            self.nodes.retain(|id, _| live.contains(id));
-        }
-    }
+    /// Nodes that drained and went lately.
+    left: HashSet<NodeId>,
 }
 
 impl Pools {
     pub(super) fn new(store: Store, leadership: Leadership) -> Self {
-        Self { store, leadership, phases: HashMap::new(), written: HashMap::new() }
+        Self { store, leadership, memories: HashMap::new(), watching: None, written: HashMap::new() }
     }
 
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
-        let (revision, known) = view.read(|state| {
+        let (revision, watches, known) = view.read(|state| {
             let known: Vec<Known> = state.pools.iter().filter_map(|(name, pool)| known(name, pool)).collect();
-            (state.revision, known)
+            (state.revision, state.synced && state.away.is_none(), known)
         });
+        self.watching = self.watching.or_else(|| Some(Instant::now())).filter(|_| watches);
         self.written.retain(|_, at| *at > revision);
-        self.phases.retain(|name, _| known.iter().any(|k| k.name == *name));
+        self.memories.retain(|name, _| known.iter().any(|k| k.name == *name));
         let (mut due, mut again) = (None, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
             match self.step(pool).await {
@@ -141,35 +116,25 @@ impl Pools {
     }
 
     fn facts<'a>(&mut self, known: &'a Known) -> Facts<'a> {
-        let rollout = known.rollout.as_ref().map(|stored| &stored.value);
-        let phase = rollout.map_or((0, 0), |r| (r.id, r.phase));
-        let now = Instant::now();
-        let seen = self.phases.entry(known.name.clone()).or_insert_with(|| PhaseSeen::new(phase, now));
-        if seen.phase != phase {
-            *seen = PhaseSeen::new(phase, now);
-        }
-        seen.look(&known.nodes, now);
-        let nodes = known.nodes.iter().map(|node| {
-            let (since, incarnation) = seen.nodes.get(&node.id).map_or((now, ""), |(at, life)| (*at, life.as_str()));
-            NodeFacts {
-                id: node.id.as_str(),
-                status: &node.status,
-                asked_for: now.saturating_duration_since(since),
-                restarted: incarnation != node.status.incarnation,
-            }
-        });
-        Facts {
+        let plan = &known.pool.value.plan;
+        let mut facts = Facts {
             name: &known.name,
             pool: &known.pool.value.record,
-            replicas: known.pool.value.plan.replicas,
-            ack_deadline: known.pool.value.plan.rollout.ack_deadline,
+            replicas: plan.replicas,
+            policy: &plan.rollout,
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
-            rollout,
-            nodes: nodes.collect(),
+            rollout: known.rollout.as_ref().map(|stored| &stored.value),
+            nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
             recalled: None,
-            in_phase: now.saturating_duration_since(seen.since),
+            mass_loss: None,
+            since: Since::default(),
             now: SystemTime::now(),
-        }
+        };
+        let now = Instant::now();
+        let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
+        memory.look(&mut facts, Absent { left: &known.left, watched_for }, now);
+        facts
     }
 
     async fn write(&mut self, known: &Known, next: Next) -> Result<Pass, StoreError> {
@@ -213,5 +178,6 @@ fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
         assignment_at: state.assignment.mod_revision(),
         rollout: state.rollout.valid().cloned(),
         nodes: state.fleet.live().cloned().collect(),
+        left: state.fleet.leavers().cloned().collect(),
     })
 }

@@ -1,21 +1,30 @@
 //! The rollout of a pool's newest revision: what the leader writes next.
 //!
-//! Called by the drive for each pool after every change and at every deadline. This version makes one step over the
-//! whole pool: `next` reaches all nodes at once, and becomes `stable` once all of them acknowledged it; a rejection or
-//! a missing answer takes it back. Invariants: a revision that was aborted is never assigned again by itself; `next` is
-//! cleared before another one is set.
+//! Called by the drive for each pool after every change and at every deadline; a pure function of [`Facts`], in which
+//! [`Memory`] says how long things are so. A revision goes to canaries first, then in waves, each of which has to be
+//! healthy for a while; a rejection, a missing answer or losses take it back. Invariants: no node but a canary runs
+//! `next` before the canaries passed; `cut` is never lowered except to none; `next` is cleared before another one is
+//! set; a revision that was aborted or rejected is never assigned again by itself.
 
+mod begin;
+mod end;
 mod facts;
+mod judge;
+mod memory;
+mod order;
+mod pick;
+mod progress;
 mod rebuild;
 mod report;
-mod step;
+mod steps;
 
 use std::time::Duration;
 
 use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
-pub use self::facts::{Facts, NodeFacts};
+pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
+pub use self::memory::{Absent, DEFAULT_LEASE_TTL, Memory};
 pub use self::rebuild::lost_stable;
 
 /// Most nodes named in a rollout's problems.
@@ -52,17 +61,24 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         return rebuild::rebuild(facts);
     };
     let Some(rollout) = facts.rollout else {
-        return step::restore(facts, assignment);
+        return begin::restore(facts, assignment);
     };
     match rollout.phase() {
-        Phase::Progressing => step::progress(facts, assignment, rollout),
-        Phase::Reverting => step::revert(facts, assignment, rollout),
-        Phase::Completed | Phase::Reverted | Phase::Superseded | Phase::RevertIncomplete => {
-            step::idle(facts, assignment, rollout)
-        }
+        Phase::Progressing | Phase::Paused => progress::underway(facts, assignment, rollout),
         // Not made by this version: a newer control wrote it, and drives it.
-        Phase::Paused | Phase::Unspecified => Decision::Wait(None),
+        Phase::Unspecified => Decision::Wait(None),
+        _ if let Some(passed_over) = order::carry_out(facts, assignment, rollout) => passed_over,
+        Phase::Reverting => end::revert(facts, assignment, rollout),
+        Phase::Completed | Phase::Reverted | Phase::Superseded | Phase::RevertIncomplete => {
+            end::idle(facts, assignment, rollout)
+        }
     }
+}
+
+/// Stores this, with the events that tell of it.
+fn write(facts: &Facts<'_>, assignment: Option<v1::Assignment>, rollout: v1::Rollout) -> Decision {
+    let events = report::events(facts, &rollout);
+    Decision::Write(Box::new(Next { assignment, rollout, events }))
 }
 
 #[cfg(test)]

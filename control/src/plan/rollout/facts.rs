@@ -1,10 +1,12 @@
 //! What a decision about a rollout rests on, and who of the nodes answered how.
 //!
-//! Put together by the drive from the view. Judged here, so that every step asks the same questions.
+//! Put together by the drive from the view, completed by [`super::Memory`]. Judged here, so that every step asks the same
+//! questions.
 
 use std::time::{Duration, SystemTime};
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
+use echo_proto::spec::{RolloutPlan, check_rollout};
 use echo_proto::v1;
 
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
@@ -19,8 +21,8 @@ pub struct Facts<'a> {
     pub pool: &'a v1::PoolRecord,
     /// Nodes wanted.
     pub replicas: u32,
-    /// Time that nodes have to answer.
-    pub ack_deadline: Duration,
+    /// How the next rollout is to be done.
+    pub policy: &'a RolloutPlan,
     /// What nodes are told to run; `None` also where that can't be read.
     pub assignment: Option<&'a v1::Assignment>,
     /// The newest rollout.
@@ -29,8 +31,10 @@ pub struct Facts<'a> {
     pub nodes: Vec<NodeFacts<'a>>,
     /// The stored revision that [`super::lost_stable`] asks for.
     pub recalled: Option<v1::Revision>,
-    /// Since this leader saw the rollout in its phase for the first time.
-    pub in_phase: Duration,
+    /// When so many nodes of any pool vanished that nothing should be changed, and where.
+    pub mass_loss: Option<MassLoss>,
+    /// What this leader saw since the rollout is in its stage.
+    pub since: Since,
     /// For stamps that people read.
     pub now: SystemTime,
 }
@@ -39,14 +43,74 @@ pub struct Facts<'a> {
 #[derive(Debug)]
 pub struct NodeFacts<'a> {
     /// Its id.
-    pub id: &'a str,
+    pub id: &'a NodeId,
     /// What it says.
     pub status: &'a v1::NodeStatus,
-    /// Since this leader saw it first in this phase: at most `in_phase`. A restart does not begin anew, so that a
-    /// node that keeps restarting runs out of time like any other.
+    /// Whether it is to run `next`.
+    pub given: bool,
+    /// Whether it runs a revision of its own, for debugging.
+    pub pinned: bool,
+    /// Since this leader saw it first in this stage. A restart does not begin anew, so that a node that keeps restarting
+    /// runs out of time like any other.
     pub asked_for: Duration,
-    /// Whether it has restarted since then.
+    /// Whether it has restarted since it was given what it is to run.
     pub restarted: bool,
+    /// Whether it counts as lost for that: it is not waited for any more.
+    pub lost: bool,
+}
+
+/// So many nodes of a pool vanished at once that it is not their config's doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MassLoss {
+    /// How long ago that was found.
+    pub ago: Duration,
+    /// Of which pool, and how many.
+    pub message: String,
+}
+
+/// What a leader saw since a rollout is in its stage: that is, in its phase and step, with these nodes given `next`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Since {
+    /// How long it is so.
+    pub staged: Duration,
+    /// How long all that were given `next` run it and are there.
+    pub healthy: Option<Duration>,
+    /// Nodes that were given `next`, and those of them that were lost on it.
+    pub next: Tally,
+    /// Nodes that run `stable`, and those of them that were lost since the rollout began.
+    pub stable: Tally,
+    /// The lost ones of `next` by name, and how they were lost; at most [`MAX_PROBLEMS`].
+    pub lost: Vec<(String, &'static str)>,
+    /// Nodes given `next` that are gone, or came back as another process, and of which it is too early to say more.
+    pub undecided: usize,
+    /// Those of them that are gone.
+    pub gone: usize,
+    /// Until more can be said.
+    pub decided_in: Option<Duration>,
+}
+
+/// Nodes, and those of them that were lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lost ones.
+    pub lost: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+impl<'a> NodeFacts<'a> {
+    /// A node of which nothing is known but what it says.
+    pub fn new(id: &'a NodeId, status: &'a v1::NodeStatus) -> Self {
+        Self { id, status, given: false, pinned: false, asked_for: Duration::ZERO, restarted: false, lost: false }
+    }
+
+    pub(super) fn is(&self, id: &str) -> bool {
+        self.id.as_str() == id
+    }
+
+    fn runs(&self, revision: &v1::RevisionRef) -> bool {
+        self.status.applied.as_ref() == Some(revision)
+    }
 }
 
 impl<'a> Facts<'a> {
@@ -64,42 +128,66 @@ impl<'a> Facts<'a> {
         self.assignment.filter(|a| a.uid == self.uid())
     }
 
-    /// The nodes that a rollout waits for: all but those that are leaving, and those that joined so late that the
-    /// others have run out of time. Joiners find their place by themselves.
+    /// The policy that a rollout began with. One that can't be read was not written by this version: today's counts.
+    pub(super) fn policy_of(&self, rollout: &v1::Rollout) -> RolloutPlan {
+        let kept = rollout.policy.as_ref().and_then(|policy| check_rollout(policy).ok());
+        kept.unwrap_or_else(|| self.policy.clone())
+    }
+
+    /// The time that nodes have to answer in the newest rollout.
+    fn ack_deadline(&self) -> Duration {
+        self.rollout.map_or(self.policy.ack_deadline, |rollout| self.policy_of(rollout).ack_deadline)
+    }
+
+    /// The nodes that a rollout is about: all but those that are leaving, and those that are pinned.
+    pub(super) fn staying(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
+        self.nodes.iter().filter(|node| sync::is_asked(node.status) && !node.pinned)
+    }
+
+    /// Those of them that a rollout waits for: not those that joined so late that the others have run out of time, which
+    /// find their place by themselves, nor those that are given up for lost.
     pub(super) fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
-        let stays = |node: &&NodeFacts<'_>| sync::is_asked(node.status);
-        let in_time = |node: &&NodeFacts<'_>| self.in_phase.saturating_sub(node.asked_for) < self.ack_deadline;
-        self.nodes.iter().filter(stays).filter(in_time)
+        let deadline = self.ack_deadline();
+        let in_time = move |node: &&NodeFacts<'_>| self.since.staged.saturating_sub(node.asked_for) < deadline;
+        self.staying().filter(in_time).filter(|node| !node.lost)
     }
 
     /// Those of them that do not run `revision`.
     pub(super) fn behind(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
-        self.asked().filter(|node| node.status.applied.as_ref() != Some(revision)).collect()
+        self.asked().filter(|node| !node.runs(revision)).collect()
     }
 
-    /// Those of them that run `revision`.
+    /// Those that run `revision`.
     pub(super) fn on(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
-        self.asked().filter(|node| node.status.applied.as_ref() == Some(revision)).collect()
+        self.asked().filter(|node| node.runs(revision)).collect()
+    }
+
+    /// Those that were given `next`: who serves with it, and who does not yet.
+    pub(super) fn answers(&self, next: &v1::RevisionRef) -> (Vec<&NodeFacts<'a>>, Vec<&NodeFacts<'a>>) {
+        let serves = |node: &&NodeFacts<'_>| node.runs(next) && node.status.phase() == v1::NodePhase::Ready;
+        self.asked().filter(|node| node.given).partition(serves)
     }
 
     /// Those of `nodes` that had their time to answer and did not, as problems.
     pub(super) fn late(&self, nodes: &[&NodeFacts<'a>]) -> Vec<v1::RolloutProblem> {
-        let late = nodes.iter().filter(|node| node.asked_for >= self.ack_deadline);
+        let deadline = self.ack_deadline();
+        let late = nodes.iter().filter(|node| node.asked_for >= deadline);
         let cause = |node: &NodeFacts<'_>| {
             let restarted = if node.restarted { "; it restarted meanwhile" } else { "" };
-            format!("no answer within {}{restarted}", seconds(self.ack_deadline))
+            format!("no answer within {}{restarted}", seconds(deadline))
         };
         late.take(MAX_PROBLEMS).map(|node| problem(node, cause(node))).collect()
     }
 
     /// Until the next of `nodes` runs out of time.
     pub(super) fn until_late(&self, nodes: &[&NodeFacts<'a>]) -> Option<Duration> {
-        nodes.iter().map(|node| self.ack_deadline.saturating_sub(node.asked_for)).min()
+        let deadline = self.ack_deadline();
+        nodes.iter().map(|node| deadline.saturating_sub(node.asked_for)).min()
     }
 
     /// Nodes that refused `revision` in this rollout.
     pub(super) fn refusals(&self, revision: &v1::RevisionRef, rollout: u32) -> Vec<v1::RolloutProblem> {
-        let refused = self.asked().filter_map(|node| {
+        let refused = self.staying().filter_map(|node| {
             let rejection = node.status.rejection.as_ref()?;
             let this = rejection.revision.as_ref() == Some(revision) && rejection.rollout == rollout;
             let listener = rejection.listener.clone();
@@ -111,7 +199,7 @@ impl<'a> Facts<'a> {
 }
 
 fn problem(node: &NodeFacts<'_>, cause: String) -> v1::RolloutProblem {
-    v1::RolloutProblem { node: node.id.to_owned(), listener: String::new(), cause }
+    v1::RolloutProblem { node: node.id.to_string(), listener: String::new(), cause }
 }
 
 /// `30s`, `0.5s`.

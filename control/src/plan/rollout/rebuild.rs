@@ -11,7 +11,7 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 use super::facts::Facts;
-use super::{Decision, Next, step};
+use super::{Decision, Next, begin};
 use crate::event;
 
 /// The revision to which the nodes of a pool without an assignment are to return, where the pool's own template is not
@@ -23,9 +23,9 @@ pub fn lost_stable(facts: &Facts<'_>) -> Option<v1::RevisionRef> {
 
 /// Writes the assignment anew, or the first one of a new pool.
 pub(super) fn rebuild(facts: &Facts<'_>) -> Decision {
-    let Some(stable) = stable(facts) else { return step::first(facts) };
+    let Some(stable) = stable(facts) else { return begin::first(facts) };
     let rollout = facts.rollout.filter(|r| of(facts, r));
-    if rollout.is_some_and(|r| matches!(r.phase(), Phase::Paused | Phase::Unspecified)) {
+    if rollout.is_some_and(|r| r.phase() == Phase::Unspecified) {
         // A newer control drives it.
         return Decision::Wait(None);
     }
@@ -41,7 +41,7 @@ pub(super) fn rebuild(facts: &Facts<'_>) -> Decision {
         // As it was; one that was on its way finds its `next` missing, and is taken back.
         Some(rollout) => Next { assignment: Some(assignment), rollout: rollout.clone(), events: vec![told] },
         None => {
-            let rollout = step::restored(facts, &assignment);
+            let rollout = begin::restored(facts, &assignment);
             Next { assignment: Some(assignment), rollout, events: vec![told] }
         }
     };

@@ -12,7 +12,36 @@ use crate::event;
 
 /// The events that go with a rollout's new state.
 pub(super) fn events(facts: &Facts<'_>, rollout: &v1::Rollout) -> Vec<v1::Event> {
-    let mut events = vec![changed(facts, rollout)];
+    let Some(before) = facts.rollout.filter(|before| before.id == rollout.id) else {
+        return began(facts, rollout);
+    };
+    if before.phase != rollout.phase {
+        return vec![changed(facts, before.phase(), rollout)];
+    }
+    let n = rollout.to.as_ref().map_or(0, |to| to.n);
+    let which = format!("rollout {} of revision {n}", rollout.id);
+    let about = event::of_pool(facts.name);
+    if before.step != rollout.step {
+        let message = format!("{which} goes on with step {} of {}", rollout.step.saturating_add(1), rollout.steps);
+        return vec![event::normal("RolloutAdvanced", about, message)];
+    }
+    if before.canaries.len() < rollout.canaries.len() {
+        let added = rollout.canaries.iter().skip(before.canaries.len()).cloned().collect::<Vec<_>>().join(", ");
+        return vec![event::normal("CanaryAdded", about, format!("{which} is also tried by {added}"))];
+    }
+    if rollout.phase() == Phase::Paused
+        && before.problems != rollout.problems
+        && let Some(problem) = rollout.problems.first()
+    {
+        let message = format!("{which} is paused, and goes wrong meanwhile: {}", told(problem));
+        return vec![event::warning("RolloutRefused", about, message)];
+    }
+    Vec::new()
+}
+
+/// The events of a rollout's first state.
+fn began(facts: &Facts<'_>, rollout: &v1::Rollout) -> Vec<v1::Event> {
+    let mut events = vec![changed(facts, Phase::Unspecified, rollout)];
     if rollout.phase() == Phase::Progressing {
         events.extend(skipped(facts));
     }
@@ -20,23 +49,35 @@ pub(super) fn events(facts: &Facts<'_>, rollout: &v1::Rollout) -> Vec<v1::Event>
 }
 
 /// The event of a rollout's new phase.
-fn changed(facts: &Facts<'_>, rollout: &v1::Rollout) -> v1::Event {
-    let (reason, verb) = match rollout.phase() {
-        Phase::Completed => ("RolloutCompleted", "completed"),
-        Phase::Reverting => ("RolloutReverting", "is taken back"),
-        Phase::Reverted => ("RolloutReverted", "was taken back"),
-        Phase::Superseded => ("RolloutSuperseded", "gave way to a newer one"),
-        Phase::RevertIncomplete => ("RolloutRevertIncomplete", "was taken back, but not by all nodes"),
-        Phase::Progressing | Phase::Paused | Phase::Unspecified => ("RolloutStarted", "started"),
+fn changed(facts: &Facts<'_>, before: Phase, rollout: &v1::Rollout) -> v1::Event {
+    let (reason, verb) = match (before, rollout.phase()) {
+        (_, Phase::Completed) => ("RolloutCompleted", "completed"),
+        (_, Phase::Reverting) => ("RolloutReverting", "is taken back"),
+        (_, Phase::Reverted) => ("RolloutReverted", "was taken back"),
+        (_, Phase::Superseded) => ("RolloutSuperseded", "gave way to a newer one"),
+        (_, Phase::RevertIncomplete) => ("RolloutRevertIncomplete", "was taken back, but not by all nodes"),
+        (_, Phase::Paused) => ("RolloutPaused", "is paused"),
+        (Phase::Paused, Phase::Progressing) => ("RolloutResumed", "goes on"),
+        (_, Phase::Progressing | Phase::Unspecified) => ("RolloutStarted", "started"),
     };
     let n = rollout.to.as_ref().map_or(0, |to| to.n);
+    let canaries = match rollout.canaries.as_slice() {
+        canaries if reason == "RolloutStarted" && !canaries.is_empty() => format!(" on {}", canaries.join(", ")),
+        _ => String::new(),
+    };
     let why = if rollout.reason.is_empty() { String::new() } else { format!(": {}", rollout.reason) };
-    let message = format!("rollout {} of revision {n} {verb}{why}", rollout.id);
-    let make = if rollout.problems.is_empty() { event::normal } else { event::warning };
-    // A rollout's first state has no state before.
-    let before = facts.rollout.filter(|r| r.id == rollout.id).map_or(Phase::Unspecified, v1::Rollout::phase);
+    let message = format!("rollout {} of revision {n} {verb}{canaries}{why}", rollout.id);
+    let make =
+        if rollout.problems.is_empty() && rollout.conditions.is_empty() { event::normal } else { event::warning };
     let event = make(reason, event::of_pool(facts.name), message);
-    v1::Event { from: short(before), to: short(rollout.phase()), ..event }
+    v1::Event { from: short(before), to: short(rollout.phase()), actor: actor(facts, rollout, &event), ..event }
+}
+
+/// Who ordered it, where somebody did just now.
+fn actor(facts: &Facts<'_>, rollout: &v1::Rollout, event: &v1::Event) -> String {
+    let new = facts.rollout.is_some_and(|before| before.id == rollout.id && before.order < rollout.order);
+    let order = facts.pool.order.as_ref().filter(|_| new);
+    order.map(|order| order.author.clone()).filter(|author| !author.is_empty()).unwrap_or_else(|| event.actor.clone())
 }
 
 /// The revisions between the one tried last and the newest, which overtook them.

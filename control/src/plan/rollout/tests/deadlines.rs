@@ -8,10 +8,10 @@ fn silence_counts_as_failure() {
     world.apply(2);
     world.writes();
     world.ack(1, 2);
-    world.in_phase = ACK_DEADLINE;
+    world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::Reverting);
     assert_eq!(world.rollout().reason, "node-2: no answer within 30s");
-    world.in_phase = ACK_DEADLINE;
+    world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::RevertIncomplete, "node-1 does not return");
     assert_eq!(world.rollout().problems.first().unwrap().node, "node-1");
     assert_eq!(world.waits(), None);
@@ -23,10 +23,12 @@ fn a_joiner_has_its_own_time() {
     world.apply(2);
     world.writes();
     world.ack(1, 2);
+    world.pass(Duration::from_secs(20));
+    world.node(1).applied = None;
     world.join(2);
-    world.nodes.last_mut().unwrap().2 = Duration::from_secs(10);
-    world.in_phase = ACK_DEADLINE;
-    assert_eq!(world.waits(), Some(Duration::from_secs(20)));
+    world.pass(Duration::from_secs(5));
+    world.ack(1, 2);
+    assert_eq!(world.waits(), Some(Duration::from_secs(25)));
 }
 
 #[test]
@@ -34,9 +36,10 @@ fn who_joins_after_the_deadline_is_not_waited_for() {
     let mut world = World::new(1);
     world.apply(2);
     world.writes();
+    world.node(1).set_phase(Draining);
+    world.pass(ACK_DEADLINE);
+    world.node(1).set_phase(Ready);
     world.join(2);
-    world.nodes.last_mut().unwrap().2 = Duration::from_secs(10);
-    world.in_phase = ACK_DEADLINE + Duration::from_secs(10);
     world.ack(1, 2);
     assert_eq!(world.writes(), Phase::Completed, "it finds its place by itself");
 }
@@ -44,16 +47,22 @@ fn who_joins_after_the_deadline_is_not_waited_for() {
 #[test]
 fn a_node_that_keeps_restarting_runs_out_of_time() {
     let mut world = World::new(2);
+    let ack_deadline = Some(prost_types::Duration { seconds: 15, nanos: 0 });
+    world.govern(v1::RolloutPolicy { ack_deadline, ..Default::default() });
     world.apply(2);
     world.writes();
+    world.elect();
     world.ack(1, 2);
-    world.node(2).incarnation = "the ninth".into();
-    world.in_phase = ACK_DEADLINE;
-    assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.rollout().reason, "node-2: no answer within 30s; it restarted meanwhile");
+    world.decide();
+    world.restart(2);
+    world.pass(Duration::from_secs(15));
+    assert_eq!(world.writes(), Phase::Reverting, "before losses can be judged");
+    assert_eq!(world.rollout().reason, "node-2: no answer within 15s; it restarted meanwhile");
+    world.decide();
     world.ack(1, 1);
+    world.restart(2);
     world.node(2).applied = None;
-    world.in_phase = ACK_DEADLINE;
+    world.pass(Duration::from_secs(15));
     assert_eq!(world.writes(), Phase::RevertIncomplete, "nor does the way back wait for ever");
 }
 
@@ -67,7 +76,7 @@ fn a_step_needs_a_node_that_acknowledged() {
     world.replicas = 0;
     assert!(matches!(world.decide(), Decision::Write(_)), "a pool of none has nobody to ask");
     world.replicas = 1;
-    world.in_phase = ACK_DEADLINE;
+    world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::Reverting, "nor is it waited for a node without an end");
     assert_eq!(world.writes(), Phase::Reverted);
     assert_eq!(world.rollout().reason, "no live node within 30s; apply again once there is one");
@@ -83,7 +92,7 @@ fn who_comes_up_with_it_after_the_end_has_to_return_too() {
     assert_eq!(world.writes(), Phase::Reverted, "node-1 is still applying, and looks as if it had never begun");
     world.ack(1, 2);
     assert_eq!(world.waits(), Some(ACK_DEADLINE));
-    world.in_phase = ACK_DEADLINE;
+    world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::RevertIncomplete);
     assert_eq!(world.rollout().problems.first().unwrap().node, "node-1");
     assert_eq!(world.waits(), None);
@@ -97,7 +106,7 @@ fn a_superseded_rollout_waits_for_stragglers_no_longer_than_the_deadline() {
     world.ack(1, 2);
     world.apply(3);
     world.writes();
-    world.in_phase = ACK_DEADLINE;
+    world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::Superseded);
     assert_eq!(world.writes(), Phase::Progressing);
 }

@@ -1,0 +1,99 @@
+//! How a rollout ends: completed, or `next` is taken back from those that have it.
+//!
+//! Called by [`super::decide`] and by the phases. Each function returns what to write or how long to wait, and must not
+//! assume that what it returned was written: it may be asked again with the same facts.
+
+use echo_proto::v1;
+use v1::RolloutPhase as Phase;
+
+use super::begin::{self, stamp};
+use super::facts::Facts;
+use super::{Decision, write};
+use crate::plan::sync::reference;
+
+/// Every node runs it.
+pub(super) fn complete(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let to = rollout.to.clone().unwrap_or_default();
+    let (on, asked) = (facts.on(&to).len(), facts.asked().count());
+    let reason = format!("{on} of {asked} nodes run revision {}", to.n);
+    let cleared = v1::Assignment { stable: assignment.next.clone(), ..without_next(assignment) };
+    let rollout = v1::Rollout { problems: Vec::new(), ..ended(facts, rollout, Phase::Completed, reason) };
+    write(facts, Some(cleared), rollout)
+}
+
+/// Takes `next` back.
+pub(super) fn turn_back(
+    facts: &Facts<'_>,
+    assignment: &v1::Assignment,
+    rollout: &v1::Rollout,
+    problems: Vec<v1::RolloutProblem>,
+    reason: String,
+) -> Decision {
+    let rollout = v1::Rollout { problems, reason, ..moved(facts, rollout, Phase::Reverting) };
+    write(facts, Some(without_next(assignment)), rollout)
+}
+
+fn without_next(assignment: &v1::Assignment) -> v1::Assignment {
+    v1::Assignment { next: None, cut: 0, picked: Vec::new(), ..assignment.clone() }
+}
+
+/// `next` was taken back.
+pub(super) fn revert(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r)).unwrap_or_default();
+    let behind = facts.behind(&stable);
+    let late = facts.late(&behind);
+    if !behind.is_empty() && late.is_empty() {
+        return Decision::Wait(facts.until_late(&behind));
+    }
+    let superseded = rollout.problems.is_empty() && facts.newest() != rollout.to.clone().unwrap_or_default();
+    let next = if superseded {
+        ended(facts, rollout, Phase::Superseded, rollout.reason.clone())
+    } else if late.is_empty() {
+        ended(facts, rollout, Phase::Reverted, rollout.reason.clone())
+    } else {
+        incomplete(facts, rollout, &stable, late)
+    };
+    write(facts, None, next)
+}
+
+fn incomplete(
+    facts: &Facts<'_>,
+    rollout: &v1::Rollout,
+    stable: &v1::RevisionRef,
+    late: Vec<v1::RolloutProblem>,
+) -> v1::Rollout {
+    let reason = format!("{}; not back on revision {} in time", rollout.reason, stable.n);
+    v1::Rollout { problems: late, ..ended(facts, rollout, Phase::RevertIncomplete, reason) }
+}
+
+/// No rollout is on its way: is there a newer revision that was not tried yet?
+pub(super) fn idle(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let newest = facts.newest();
+    let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r));
+    if rollout.to.as_ref() == Some(&newest) || stable.as_ref() == Some(&newest) {
+        return match stable {
+            Some(stable) if rollout.phase() == Phase::Reverted && stable != newest => strays(facts, rollout, &stable),
+            _ => Decision::Wait(None),
+        };
+    }
+    begin::next(facts, assignment, rollout, stable)
+}
+
+/// A node that was still applying `next` when that was taken back looked as if it had never left `stable`. If it comes
+/// up with `next` after the end, it has its time to return as well.
+fn strays(facts: &Facts<'_>, rollout: &v1::Rollout, stable: &v1::RevisionRef) -> Decision {
+    let strays = facts.on(&facts.newest());
+    let late = facts.late(&strays);
+    if late.is_empty() {
+        return Decision::Wait(facts.until_late(&strays));
+    }
+    write(facts, None, incomplete(facts, rollout, stable, late))
+}
+
+pub(super) fn moved(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase) -> v1::Rollout {
+    v1::Rollout { phase: phase.into(), since: stamp(facts), ..rollout.clone() }
+}
+
+pub(super) fn ended(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase, reason: String) -> v1::Rollout {
+    v1::Rollout { end_time: stamp(facts), reason, ..moved(facts, rollout, phase) }
+}

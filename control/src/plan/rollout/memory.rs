@@ -1,0 +1,261 @@
+//! What one leader remembers of a rollout: since when things are so, who was given `next`, who was lost.
+//!
+//! Kept by the drive for each pool, brought up to date before each decision; time is passed in. Another leader begins
+//! anew with every timer, since no two machines' clocks are compared. It decides nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use echo_proto::ids::{NodeId, runs_next};
+use echo_proto::v1;
+use tokio::time::Instant;
+use v1::RolloutPhase as Phase;
+
+use super::MAX_PROBLEMS;
+use super::facts::{Facts, NodeFacts, Since, Tally};
+use crate::fleet::natural_order;
+use crate::plan::sync::reference;
+
+/// How long the record of a node outlives it, where that does not say so.
+pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
+/// Most nodes that are remembered though they are gone.
+const MAX_GONE: usize = 10_000;
+/// Why a node counts as lost.
+const RESTARTED: &str = "lost: another process came up in its place";
+const GONE: &str = "lost: its record is gone";
+
+/// One pool's rollout, as one leader has seen it.
+#[derive(Debug)]
+pub struct Memory {
+    stage: Stage,
+    /// Since when the rollout is in it.
+    since: Instant,
+    /// Since when all that were given `next` serve with it.
+    healthy: Option<Instant>,
+    lives: HashMap<NodeId, Life>,
+    /// Counts looks: who was not seen in the last one is gone.
+    look: u64,
+    lease_ttl: Duration,
+    /// Nodes lost on `stable` since the rollout began, of the most that ran it.
+    stable: Tally,
+}
+
+/// What, when it changes, begins all timers anew.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stage {
+    rollout: u32,
+    phase: i32,
+    step: u32,
+    next: Option<u32>,
+    picked: Vec<String>,
+    cut: u64,
+}
+
+/// One node.
+#[derive(Debug)]
+struct Life {
+    /// When it was seen first in this stage.
+    since: Instant,
+    /// The process that was there when it was given what it is to run.
+    incarnation: String,
+    given: bool,
+    /// Whether it was lost on what it was given.
+    lost: Option<&'static str>,
+    gone: Option<Instant>,
+    /// It said that it drains and ends.
+    leaves: bool,
+    /// It was seen alive; a canary of an earlier leader may never have been.
+    met: bool,
+    look: u64,
+}
+
+/// What is known of a pool's nodes beside their records.
+#[derive(Debug, Clone, Copy)]
+pub struct Absent<'a> {
+    /// Those that drained and went lately.
+    pub left: &'a HashSet<NodeId>,
+    /// How long this leader has seen without a break who comes and goes.
+    pub watched_for: Duration,
+}
+
+impl Memory {
+    /// Remembers nothing.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            stage: Stage::default(),
+            since: now,
+            healthy: None,
+            lives: HashMap::new(),
+            look: 0,
+            lease_ttl: DEFAULT_LEASE_TTL,
+            stable: Tally::default(),
+        }
+    }
+
+    /// Takes over what is there now, and tells for how long.
+    pub fn look(&mut self, facts: &mut Facts<'_>, absent: Absent<'_>, now: Instant) {
+        let entered = self.enter(Stage::of(facts), now);
+        self.look += 1;
+        let told = facts.nodes.iter().filter_map(|node| Duration::try_from(node.status.lease_ttl?).ok());
+        self.lease_ttl = told.max().unwrap_or(self.lease_ttl);
+        let until_decided = self.lease_ttl.saturating_mul(2).saturating_sub(absent.watched_for);
+        let assignment = facts.assigned();
+        for node in &mut facts.nodes {
+            node.pinned = assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
+            self.meet(node, assignment, entered, now);
+            node.lost &= until_decided.is_zero();
+        }
+        if let Some(rollout) = facts.rollout.filter(|_| entered) {
+            self.expect(rollout, absent.left, now);
+        }
+        self.miss(absent.left, now);
+        facts.since = self.tell(until_decided, now);
+        let healthy = is_healthy(facts);
+        self.healthy = self.healthy.filter(|_| healthy).or(healthy.then_some(now));
+        facts.since.healthy = self.healthy.map(|since| now.saturating_duration_since(since));
+    }
+
+    /// Whether the stage is new.
+    fn enter(&mut self, stage: Stage, now: Instant) -> bool {
+        if stage == self.stage {
+            return false;
+        }
+        let resumed = self.stage.phase() == Phase::Paused && stage.phase() == Phase::Progressing;
+        if stage.rollout != self.stage.rollout || resumed {
+            // Who resumes knows of the losses until then.
+            self.lives.clear();
+            self.stable = Tally::default();
+        }
+        (self.stage, self.since, self.healthy) = (stage, now, None);
+        true
+    }
+
+    fn meet(&mut self, node: &mut NodeFacts<'_>, assignment: Option<&v1::Assignment>, entered: bool, now: Instant) {
+        let status = node.status;
+        let (known, life) = match self.lives.get_mut(node.id) {
+            Some(life) => (true, life),
+            None => (false, self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now))),
+        };
+        if entered || !known {
+            life.since = now;
+            let given = assignment.is_some_and(|a| runs_next(a, node.id));
+            if given != life.given || !life.met {
+                *life = Life { given, incarnation: status.incarnation.clone(), ..Life::new(now) };
+            }
+        }
+        if life.leaves && life.incarnation != status.incarnation {
+            life.incarnation.clone_from(&status.incarnation);
+        }
+        node.restarted = life.incarnation != status.incarnation;
+        if node.restarted && life.lost.is_none() {
+            life.lost = Some(RESTARTED);
+            self.stable.lost += usize::from(!life.given);
+        }
+        life.leaves = status.drain.as_ref().is_some_and(|drain| drain.exits);
+        (life.met, life.gone, life.look) = (true, None, self.look);
+        node.given = life.given;
+        node.lost = life.given && life.lost.is_some();
+        node.asked_for = now.saturating_duration_since(life.since);
+    }
+
+    /// Canaries that an earlier leader chose: this one may never have seen them alive.
+    fn expect(&mut self, rollout: &v1::Rollout, left: &HashSet<NodeId>, now: Instant) {
+        for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
+            if !left.contains(&id) {
+                self.lives.entry(id).or_insert_with(|| Life { given: true, ..Life::new(now) });
+            }
+        }
+    }
+
+    /// Notes who is not there. Who left is not lost.
+    fn miss(&mut self, left: &HashSet<NodeId>, now: Instant) {
+        let Self { lives, look, stable, lease_ttl, .. } = self;
+        lives.retain(|id, life| life.look == *look || !(life.leaves || left.contains(id)));
+        let mut there = 0;
+        for life in lives.values_mut() {
+            if life.look == *look {
+                there += usize::from(!life.given);
+                continue;
+            }
+            let gone = *life.gone.get_or_insert(now);
+            if life.lost.is_none() && now.saturating_duration_since(gone) >= *lease_ttl {
+                life.lost = Some(GONE);
+                stable.lost += usize::from(!life.given);
+            }
+        }
+        stable.of = stable.of.max(there);
+        let gone = lives.values().filter(|life| life.look != *look).count();
+        if gone > MAX_GONE {
+            lives.retain(|_, life| life.look == *look);
+        }
+    }
+
+    fn tell(&self, until_decided: Duration, now: Instant) -> Since {
+        let staged = now.saturating_duration_since(self.since);
+        let mut since = Since { staged, stable: self.stable, ..Since::default() };
+        for (id, life) in self.lives.iter().filter(|(_, life)| life.given) {
+            let absent = life.gone.map(|gone| now.saturating_duration_since(gone));
+            let early = self.lease_ttl.saturating_sub(absent.unwrap_or_default());
+            let wait = match (life.lost, absent) {
+                (Some(_), _) => until_decided,
+                (None, Some(_)) => until_decided.max(early),
+                (None, None) => Duration::ZERO,
+            };
+            if !wait.is_zero() {
+                since.undecided += 1;
+                since.gone += usize::from(absent.is_some());
+                since.decided_in = Some(since.decided_in.map_or(wait, |before| before.min(wait)));
+            }
+            since.next.of += usize::from(life.met);
+            if let Some(cause) = life.lost.filter(|_| wait.is_zero() && life.met) {
+                since.next.lost += 1;
+                since.lost.push((id.to_string(), cause));
+            }
+        }
+        since.lost.sort_unstable_by(|(a, _), (b, _)| natural_order(a, b));
+        since.lost.truncate(MAX_PROBLEMS);
+        since
+    }
+}
+
+/// Whether all that were given `next` serve with it, and nobody of them is missing.
+fn is_healthy(facts: &Facts<'_>) -> bool {
+    let next = facts.assigned().and_then(|a| a.next.as_ref().map(|next| reference(&a.uid, next)));
+    next.is_some_and(|next| {
+        let (acked, behind) = facts.answers(&next);
+        !acked.is_empty() && behind.is_empty() && facts.since.undecided == 0
+    })
+}
+
+impl Stage {
+    fn of(facts: &Facts<'_>) -> Self {
+        let (rollout, assignment) = (facts.rollout, facts.assigned());
+        Self {
+            rollout: rollout.map_or(0, |r| r.id),
+            phase: rollout.map_or(0, |r| r.phase),
+            step: rollout.map_or(0, |r| r.step),
+            next: assignment.and_then(|a| a.next.as_ref()).map(|next| next.n),
+            picked: assignment.map_or_else(Vec::new, |a| a.picked.clone()),
+            cut: assignment.map_or(0, |a| a.cut),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::try_from(self.phase).unwrap_or_default()
+    }
+}
+
+impl Life {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            incarnation: String::new(),
+            given: false,
+            lost: None,
+            gone: None,
+            leaves: false,
+            met: false,
+            look: 0,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A rollout on its way: who is given `next`, when to go on, when to stop.
+//!
+//! Called by [`super::decide`] only. What it returns may not have been written when it is asked again.
+
+use std::time::Duration;
+
+use echo_proto::v1;
+use v1::RolloutPhase as Phase;
+
+use super::begin::stamp;
+use super::end::{complete, turn_back};
+use super::facts::{Facts, seconds};
+use super::order::{self, pause};
+use super::steps::Steps;
+use super::{Decision, judge, pick, write};
+use crate::plan::sync::reference;
+
+/// Reason and type of the condition.
+pub(super) const MASS_LOSS: &str = "MassLoss";
+
+/// Nodes were given `next`.
+pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
+    let Some(to) = assignment.next.as_ref().map(|next| reference(&assignment.uid, next)) else {
+        // Cleared by hand.
+        return turn_back(facts, assignment, rollout, Vec::new(), "next is missing in the assignment".to_owned());
+    };
+    let newest = facts.newest();
+    if newest != to {
+        let reason = format!("superseded by revision {}", newest.n);
+        return turn_back(facts, assignment, rollout, Vec::new(), reason);
+    }
+    if let Some(carried_out) = order::carry_out(facts, assignment, rollout) {
+        return carried_out;
+    }
+    if rollout.phase() == Phase::Paused {
+        return paused(facts, rollout, &to);
+    }
+    if let Some(lost) = facts.mass_loss.as_ref().filter(|lost| lost.ago <= facts.since.staged) {
+        let condition = condition(facts, &lost.message);
+        let rollout = v1::Rollout { conditions: vec![condition], ..rollout.clone() };
+        return pause(facts, &rollout, Vec::new(), format!("{MASS_LOSS}: {}", lost.message));
+    }
+    if let Some(trouble) = judge::trouble(facts, rollout, &to) {
+        if facts.policy_of(rollout).auto_revert {
+            return turn_back(facts, assignment, rollout, trouble.problems, trouble.reason);
+        }
+        return pause(facts, rollout, trouble.problems, trouble.reason);
+    }
+    Step::of(facts, assignment, rollout).go_on(&to)
+}
+
+fn condition(facts: &Facts<'_>, message: &str) -> v1::PoolCondition {
+    v1::PoolCondition {
+        r#type: MASS_LOSS.to_owned(),
+        status: true,
+        reason: "NodesVanished".to_owned(),
+        message: message.to_owned(),
+        transition_time: stamp(facts),
+    }
+}
+
+/// Nothing is given or taken back; who refuses meanwhile is told.
+fn paused(facts: &Facts<'_>, rollout: &v1::Rollout, to: &v1::RevisionRef) -> Decision {
+    let refusals = facts.refusals(to, rollout.id);
+    if refusals.is_empty() || refusals == rollout.problems {
+        return Decision::Wait(None);
+    }
+    write(facts, None, v1::Rollout { problems: refusals, ..rollout.clone() })
+}
+
+/// The step that a rollout is in.
+struct Step<'f> {
+    facts: &'f Facts<'f>,
+    assignment: &'f v1::Assignment,
+    rollout: &'f v1::Rollout,
+    steps: Steps,
+    at: u32,
+    /// Nodes that the rollout is about.
+    nodes: usize,
+    min_healthy: Duration,
+}
+
+impl<'f> Step<'f> {
+    fn of(facts: &'f Facts<'f>, assignment: &'f v1::Assignment, rollout: &'f v1::Rollout) -> Self {
+        let policy = facts.policy_of(rollout);
+        let steps = Steps::of(&policy, rollout.now);
+        let min_healthy = if rollout.now { Duration::ZERO } else { policy.min_healthy };
+        let (at, nodes) = (steps.at(rollout), facts.staying().count());
+        Self { facts, assignment, rollout, steps, at, nodes, min_healthy }
+    }
+
+    /// Nothing is wrong: who is still to answer, to stay healthy, or to be given `next`?
+    fn go_on(&self, to: &v1::RevisionRef) -> Decision {
+        if self.nodes == 0 && self.facts.since.gone == 0 {
+            return self.alone();
+        }
+        let canary = self.steps.is_canary(self.at);
+        let target = self.steps.target(self.at, self.nodes);
+        let canaries = if canary { pick::canaries(self.facts, self.rollout, target) } else { Vec::new() };
+        if !canaries.is_empty() {
+            return self.call_in(&canaries);
+        }
+        let (acked, behind) = self.facts.answers(to);
+        let wait = [self.facts.until_late(&behind), self.facts.since.decided_in].into_iter().flatten().min();
+        if !behind.is_empty() || self.facts.since.gone > 0 {
+            return Decision::Wait(wait);
+        }
+        if !canary && let Some(given) = pick::wave(self.facts, self.assignment, target, self.steps.is_last(self.at)) {
+            return write(self.facts, Some(given), self.rollout.clone());
+        }
+        if acked.is_empty() {
+            return self.alone();
+        }
+        match self.facts.since.healthy {
+            Some(healthy) if healthy >= self.min_healthy => self.pass(),
+            Some(healthy) => Decision::Wait([wait, Some(self.min_healthy - healthy)].into_iter().flatten().min()),
+            None => Decision::Wait(wait),
+        }
+    }
+
+    /// Nobody is there to try `next`: a revision that nobody acknowledged must not become stable, nor be waited for
+    /// without an end. A pool that is to have no nodes has nobody to ask.
+    fn alone(&self) -> Decision {
+        let Facts { replicas, ref since, .. } = *self.facts;
+        if replicas == 0 && self.nodes == 0 {
+            return complete(self.facts, self.assignment, self.rollout);
+        }
+        let deadline = self.facts.policy_of(self.rollout).ack_deadline;
+        if since.staged < deadline {
+            return Decision::Wait(Some(deadline - since.staged));
+        }
+        let reason = format!("no live node within {}; apply again once there is one", seconds(deadline));
+        turn_back(self.facts, self.assignment, self.rollout, Vec::new(), reason)
+    }
+
+    /// More canaries, in place of those that are gone.
+    fn call_in(&self, canaries: &[String]) -> Decision {
+        let added = |names: &[String]| names.iter().chain(canaries).cloned().collect();
+        let assignment = v1::Assignment { picked: added(&self.assignment.picked), ..self.assignment.clone() };
+        let rollout = v1::Rollout { canaries: added(&self.rollout.canaries), ..self.rollout.clone() };
+        write(self.facts, Some(assignment), rollout)
+    }
+
+    /// The step is done: the next one in which somebody is given `next`, or the end.
+    fn pass(&self) -> Decision {
+        let given = self.facts.staying().filter(|node| node.given).count();
+        if self.steps.is_last(self.at) || given == self.nodes {
+            return complete(self.facts, self.assignment, self.rollout);
+        }
+        let is_next = |step: &u32| self.steps.is_last(*step) || self.steps.target(*step, self.nodes) > given;
+        let step = (self.at.saturating_add(1)..self.steps.count()).find(is_next).unwrap_or(self.at);
+        let target = self.steps.target(step, self.nodes);
+        let assignment = pick::wave(self.facts, self.assignment, target, self.steps.is_last(step));
+        let rollout = v1::Rollout { step, since: stamp(self.facts), ..self.rollout.clone() };
+        write(self.facts, assignment, rollout)
+    }
+}

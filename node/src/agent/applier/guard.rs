@@ -60,7 +60,7 @@ impl Guard {
     }
 }
 
-/// How long what killed the process so often is left alone.
+/// How long what killed the process so often is left alone, as `stable`.
 fn rest(deaths: u32) -> Duration {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     (0..deaths.min(MAX_STEPS)).map(|_| backoff.next_wait()).last().unwrap_or_default()
@@ -79,7 +79,9 @@ impl Applier {
         }
         let failed = if found.is_open() {
             let failed = found.failed(guard.after, SystemTime::now());
-            let until = Instant::now() + rest(failed.deaths);
+            // With nothing good to serve meanwhile, one death alone is no reason to wait.
+            let deaths = if fallback.holds.is_some() { failed.deaths } else { failed.deaths.saturating_sub(1) };
+            let until = Instant::now() + rest(deaths);
             guard.held_back = failed.rejection.revision.clone().map(|revision| (revision, until));
             guard.note(failed.clone()).await;
             failed

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::agent::applier::{Applier, Inbox, Own};
 use crate::agent::clock;
+use crate::agent::endpoints::Endpoints;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
 use crate::agent::link::Link;
@@ -108,7 +109,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let losses = Losses::default();
     critical.spawn("losses", losses.clone().watch(counters.clone(), report_cell.clone()));
     let (load, cores) = (Load::sample(counters.clone()), settings.shards.min(usable_cores()).get());
-    let data = DataPath { counters, sessions: live.sessions(), losses, load, cores };
+    let data = DataPath { counters, sessions: live.sessions(), losses, load, cores, files: Arc::default() };
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), data);
     let health = Health { report: report.clone(), link, metrics };
     // Who serves from a file must not fall back on what etcd once told.
@@ -122,6 +123,7 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let session = match settings.source {
         Source::File(_) => None,
         Source::Etcd { endpoints, lease_ttl, reread } => {
+            let endpoints = Endpoints::new(endpoints);
             Some(Session::new(identity, endpoints, lease_ttl, reread, state_dir.clone(), cells, expired))
         }
     };

@@ -5,6 +5,7 @@
 //! packets.
 
 mod answering;
+mod doorway;
 mod error;
 mod files;
 mod plan;
@@ -33,6 +34,7 @@ use crate::data::table::Ages;
 pub use crate::data::who::Who;
 use crate::memory;
 use answering::Answering;
+pub use doorway::Doorway;
 pub use error::{ApplyError, ShardFailure, StartError, explain};
 use plan::{Prepared, Socket};
 pub use sessions::{Sessions, Silent};

@@ -26,7 +26,7 @@ use super::report::{ASSIGNED, CONFIG_READABLE, Report};
 use super::saved::SavedConfig;
 use super::watch::Assigned;
 use crate::drain::Wish;
-use crate::live::{ApplyError, Live};
+use crate::live::{ApplyError, Doorway, Live};
 use echo_proto::backoff::Backoff;
 use fallback::Fallback;
 use leave::Doors;
@@ -66,8 +66,8 @@ pub struct Inbox {
 
 /// Owns the doorway and says how it stands.
 #[derive(Debug)]
-pub struct Applier {
-    live: Live,
+pub struct Applier<D = Live> {
+    live: D,
     own: Own,
     held: Held,
     report: watch::Sender<Report>,
@@ -82,9 +82,9 @@ pub struct Applier {
     fallback: Option<Fallback>,
 }
 
-impl Applier {
+impl<D: Doorway> Applier<D> {
     /// An applier that serves nothing yet.
-    pub fn new(live: Live, own: Own, report: watch::Sender<Report>, saved: Option<SavedConfig>) -> Self {
+    pub fn new(live: D, own: Own, report: watch::Sender<Report>, saved: Option<SavedConfig>) -> Self {
         let fallback = saved.map(|saved| Fallback::new(saved, own.good_after));
         Self {
             live,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use echo_proto::backoff::{Backoff, random_below};
 
-use super::etcd::{RETRY, Refusal};
+use super::etcd::{Etcd, EtcdError, RETRY, Refusal};
 
 /// A session that lasted so long was a good one: the next loss is tried from the first wait again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 const FAIL_OVER: Duration = Duration::from_millis(500);
 
 /// The members; never empty.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Endpoints {
     current: String,
     /// Those whose turn is still to come.
@@ -26,6 +26,8 @@ pub struct Endpoints {
     /// For when all had it, or no other member can help.
     backoff: Backoff,
     fail_over: Backoff,
+    /// A connection that others use, too.
+    shared: Option<Etcd>,
 }
 
 impl Endpoints {
@@ -34,12 +36,23 @@ impl Endpoints {
         let mut waiting = members;
         let current = pick(&mut waiting).unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
         let (backoff, fail_over) = (Backoff::new(RETRY.0, RETRY.1), Backoff::new(FAIL_OVER, FAIL_OVER));
-        Self { current, waiting, left: Vec::new(), backoff, fail_over }
+        Self { current, waiting, left: Vec::new(), backoff, fail_over, shared: None }
     }
 
-    /// The member to talk to.
-    pub fn current(&self) -> &str {
-        &self.current
+    /// A single member, over a connection that the sessions of many nodes of one process share.
+    pub fn shared(etcd: Etcd) -> Self {
+        Self { shared: Some(etcd.clone()), ..Self::new(vec![etcd.endpoint().to_owned()]) }
+    }
+
+    /// A connection to the current member: a new one, unless it is shared.
+    ///
+    /// # Errors
+    /// The endpoint is no URL.
+    pub async fn connect(&self) -> Result<Etcd, EtcdError> {
+        match &self.shared {
+            Some(shared) => Ok(shared.clone()),
+            None => Etcd::connect(&self.current).await,
+        }
     }
 
     /// Notes the end of a session that `lasted` so long, and whether it may go better `elsewhere`; returns how long to
@@ -97,9 +110,9 @@ mod tests {
         for _ in 0..5 {
             let mut seen: Vec<_> = (0..3)
                 .map(|turn| {
-                    let member = endpoints.current().to_owned();
+                    let member = endpoints.current.clone();
                     assert_eq!(endpoints.advance(), turn == 2, "the third was the last");
-                    assert_ne!(endpoints.current(), member);
+                    assert_ne!(endpoints.current, member);
                     member
                 })
                 .collect();
@@ -108,7 +121,7 @@ mod tests {
         }
         let mut alone = Endpoints::new(vec!["http://a:1".into()]);
         assert!(alone.advance());
-        assert_eq!(alone.current(), "http://a:1");
+        assert_eq!(alone.current, "http://a:1");
         assert_eq!(alone.hint(None), "is it running? try `etcdctl --endpoints http://a:1 endpoint health`");
     }
 
@@ -117,14 +130,14 @@ mod tests {
         let (mut next, mut waits) = (std::collections::HashSet::new(), std::collections::HashSet::new());
         for _ in 0..100 {
             let mut endpoints = Endpoints::new(members());
-            while endpoints.current() != "http://b:1" {
+            while endpoints.current != "http://b:1" {
                 endpoints.advance();
             }
             (endpoints.waiting, endpoints.left) = (vec!["http://a:1".into(), "http://c:1".into()], Vec::new());
             let wait = endpoints.lost(true, GOOD_SESSION);
             assert!(wait >= FAIL_OVER / 2 && wait <= FAIL_OVER, "{wait:?}");
             waits.insert(wait);
-            next.insert(endpoints.current().to_owned());
+            next.insert(endpoints.current.clone());
         }
         assert_eq!(next.len(), 2, "{next:?}");
         assert!(waits.len() > 1);
@@ -133,10 +146,10 @@ mod tests {
     #[test]
     fn what_no_other_member_can_mend_is_tried_again_at_this_one() {
         let mut endpoints = Endpoints::new(members());
-        let member = endpoints.current().to_owned();
+        let member = endpoints.current.clone();
         assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0 / 2);
         assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0, "each wait is longer");
         assert!(endpoints.lost(false, GOOD_SESSION) <= RETRY.0, "until a session was a good one");
-        assert_eq!(endpoints.current(), member);
+        assert_eq!(endpoints.current, member);
     }
 }

@@ -117,6 +117,11 @@ impl Etcd {
         }
     }
 
+    /// Where it goes.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// A handle for one call.
     pub fn client(&self) -> Client {
         self.client.clone()

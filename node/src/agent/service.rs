@@ -51,6 +51,8 @@ pub struct DataPath {
     pub load: Load,
     /// Cores that its shards may use.
     pub cores: usize,
+    /// Files of its process.
+    pub files: Arc<FileCount>,
 }
 
 /// What the service reads.
@@ -59,7 +61,6 @@ pub struct AgentService {
     report: watch::Receiver<Report>,
     link: watch::Receiver<Link>,
     data: DataPath,
-    files: FileCount,
 }
 
 impl AgentService {
@@ -70,7 +71,7 @@ impl AgentService {
         link: watch::Receiver<Link>,
         data: DataPath,
     ) -> Self {
-        Self { identity, report, link, data, files: FileCount::default() }
+        Self { identity, report, link, data }
     }
 
     /// Serves on `listener` until the process ends.
@@ -158,7 +159,7 @@ impl Agent for AgentService {
         &self,
         _request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let files = self.files.get().await;
+        let files = self.data.files.get().await;
         let (mut report, link) = (self.report.borrow().clone(), self.link.borrow().clone());
         link.condition().into_iter().for_each(|condition| report.set(condition));
         Ok(Response::new(v1::GetStatusResponse {

@@ -70,7 +70,7 @@ impl Session {
     /// A session that is not connected yet.
     pub fn new(
         identity: Arc<Identity>,
-        endpoints: Vec<String>,
+        endpoints: Endpoints,
         ttl: Duration,
         reread: Duration,
         state_dir: Option<Arc<StateDir>>,
@@ -83,7 +83,7 @@ impl Session {
         let (assignment, intent, ports) = (keys.assignment(pool), keys.intent(pool, id), keys.guard_ports());
         let followable = Followable { assignment, intent, ports };
         let watcher = Watcher::new(followable, reread, cells.assigned, cells.intents, cells.fleet_ports);
-        let (link, report, endpoints) = (cells.link, cells.report, Endpoints::new(endpoints));
+        let (link, report) = (cells.link, cells.report);
         let before = state_dir.as_ref().and_then(|dir| dir.registered());
         let lease = None;
         Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease, before, expired }
@@ -119,7 +119,7 @@ impl Session {
 
     /// One connection to etcd, from registration to loss.
     async fn session(&mut self) -> Result<Infallible, Broken> {
-        let etcd = Etcd::connect(self.endpoints.current()).await?;
+        let etcd = self.endpoints.connect().await?;
         self.revoke_predecessor(&etcd).await?;
         loop {
             let lease = self.living_lease(&etcd).await?;
@@ -196,7 +196,7 @@ impl Session {
 
     /// Takes the record away, so that nobody waits for the lease to run out.
     async fn leave(&mut self, farewell: Farewell) {
-        let etcd = Etcd::connect(self.endpoints.current()).await;
+        let etcd = self.endpoints.connect().await;
         let (Some(lease), Ok(etcd)) = (self.lease.take(), etcd) else {
             if farewell.last_words.is_some() {
                 warn!("etcd was not told why the node ends");

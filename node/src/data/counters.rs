@@ -98,7 +98,8 @@ impl Counts {
 }
 
 impl Counters {
-    pub(crate) fn new(shards: usize) -> Self {
+    /// Counters of so many shards, which have counted nothing yet.
+    pub fn new(shards: usize) -> Self {
         Self { flows: (0..shards).map(|_| Arc::default()).collect(), known: Arc::default() }
     }
 

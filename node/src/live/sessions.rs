@@ -33,6 +33,11 @@ pub struct Silent {
 }
 
 impl Sessions {
+    /// Of no shard at all, which has received nothing.
+    pub fn none() -> Self {
+        Self::new(Vec::new())
+    }
+
     pub(super) fn new(shards: Vec<WeakSender<Order>>) -> Self {
         Self { shards: shards.into(), turn: Arc::default() }
     }

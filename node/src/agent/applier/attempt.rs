@@ -14,7 +14,7 @@ use super::Applier;
 use crate::agent::assignment::{Assignment, Offer, cut};
 use crate::agent::decide::Role;
 use crate::agent::report;
-use crate::live::{ApplyError, Bound};
+use crate::live::{ApplyError, Bound, Doorway};
 
 /// Why an offer was refused.
 #[derive(Default)]
@@ -30,7 +30,7 @@ struct Cause {
     reason: &'static str,
 }
 
-impl Applier {
+impl<D: Doorway> Applier<D> {
     /// Applies one offer, in a span of its own: every attempt is answered.
     pub(super) async fn attempt(
         &mut self,

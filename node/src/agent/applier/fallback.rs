@@ -17,6 +17,7 @@ use super::guard::Guard;
 use crate::agent::assignment::Assignment;
 use crate::agent::ports::FleetPorts;
 use crate::agent::saved::SavedConfig;
+use crate::live::Doorway;
 
 /// How long a start waits for etcd.
 const ETCD_FIRST: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ impl Fallback {
     }
 }
 
-impl Applier {
+impl<D: Doorway> Applier<D> {
     /// The saved config is not needed.
     pub(super) fn no_fallback(&mut self) {
         if let Some(fallback) = &mut self.fallback {

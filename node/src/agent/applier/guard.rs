@@ -16,6 +16,7 @@ use super::{Applier, RETRY};
 use crate::agent::decide::Role;
 use crate::agent::report;
 use crate::agent::trial::{Trial, Trials};
+use crate::live::Doorway;
 
 /// Deaths after which the wait before the next try does not grow any more.
 const MAX_STEPS: u32 = 8;
@@ -66,7 +67,7 @@ fn rest(deaths: u32) -> Duration {
     (0..deaths.min(MAX_STEPS)).map(|_| backoff.next_wait()).last().unwrap_or_default()
 }
 
-impl Applier {
+impl<D: Doorway> Applier<D> {
     /// At the start: what the process before this one died with, if it did. Before anything is applied.
     pub(super) async fn recall_trial(&mut self) {
         let Some(fallback) = &mut self.fallback else { return };

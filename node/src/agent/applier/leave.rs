@@ -15,6 +15,7 @@ use super::{Applier, Inbox};
 use crate::agent::link::Link;
 use crate::agent::report::{self, Report};
 use crate::drain::{After, Drain, Open, Step, Wish};
+use crate::live::Doorway;
 
 /// Who wants what of the sockets, and how far that is.
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ impl Doors {
     }
 }
 
-impl Applier {
+impl<D: Doorway> Applier<D> {
     /// Somebody ends the process.
     pub(super) async fn leave(&mut self, inbox: &mut Inbox) {
         self.doors.leaving.clone_from(&inbox.leave.borrow_and_update());

@@ -37,7 +37,7 @@ impl Bench {
         let (link, linked) = watch::channel(Link::Joining);
         let (counters, sessions, losses) = (live.counters(), live.sessions(), Losses::default());
         let load = Load::sample(counters.clone());
-        let data = DataPath { counters, sessions, losses, load, cores: 3 };
+        let data = DataPath { counters, sessions, losses, load, cores: 3, files: Arc::default() };
         let service = AgentService::new(identity, reported, linked, data);
         tokio::spawn(service.serve(listener));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();

@@ -1,0 +1,127 @@
+//! One agent of the swarm: all that a node's process has but the data path, wired as in its own start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use clap::Parser as _;
+use echo_node::agent::applier::{Applier, Inbox, Own};
+use echo_node::agent::endpoints::Endpoints;
+use echo_node::agent::etcd::Etcd;
+use echo_node::agent::identity::Identity;
+use echo_node::agent::link::Link;
+use echo_node::agent::report::Report;
+use echo_node::agent::service::{AgentService, DataPath};
+use echo_node::agent::session::{Cells, Session};
+use echo_node::agent::watch::Assigned;
+use echo_node::drain::Wish;
+use echo_node::settings::{Args, Settings, Source};
+use echo_proto::v1::agent_server::AgentServer;
+use opentelemetry::metrics::Counter;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::null::NullPath;
+
+/// A name of a condition that no node has.
+const STIRRED: &str = "Stirred";
+
+/// What all agents share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) etcd: Etcd,
+    pub(super) data: DataPath,
+    /// Of their registrations.
+    pub(super) ttl: Duration,
+    /// Counts those that ran out.
+    pub(super) expired: Counter<u64>,
+}
+
+/// One agent, which runs on the runtime that started it.
+pub(super) struct Agent {
+    refused: Arc<AtomicU32>,
+    report: watch::Sender<Report>,
+    link: watch::Receiver<Link>,
+    // Dropped, they would tell the agent to end.
+    _leave: watch::Sender<Option<Wish>>,
+    _farewell: oneshot::Sender<echo_node::agent::session::Farewell>,
+}
+
+impl Agent {
+    /// Starts an agent of this name and zone.
+    ///
+    /// # Panics
+    /// When no socket is left.
+    pub(super) async fn start(id: &str, zone: &str, shared: Shared) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket is left");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let settings = settings(id, zone, shared.ttl);
+        let identity = Arc::new(Identity::new(&settings, address, SocketAddr::from(([127, 0, 0, 1], 0))));
+        let (report_cell, report) = watch::channel(Report::starting());
+        let (link_cell, link) = watch::channel(Link::Joining);
+        let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
+        let (intents_cell, intents) = watch::channel(None);
+        let (ports_cell, fleet_ports) = watch::channel(None);
+        let (leave, left) = watch::channel(None);
+        let (farewell, farewells) = oneshot::channel();
+
+        let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), shared.data);
+        let server = Server::builder().add_service(AgentServer::new(service));
+        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+
+        let refused = Arc::<AtomicU32>::default();
+        let own = Own {
+            node: settings.id.clone(),
+            pool: settings.pool.clone(),
+            incarnation: identity.incarnation.clone(),
+            drain_deadline: None,
+            good_after: settings.good_after,
+        };
+        let applier = Applier::new(NullPath::new(Arc::clone(&refused)), own, report_cell.clone(), None);
+        let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
+        tokio::spawn(applier.run(inbox));
+
+        let cells =
+            Cells { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, link: link_cell, report };
+        let Source::Etcd { reread, .. } = settings.source else { panic!("it has no file") };
+        let endpoints = Endpoints::shared(shared.etcd);
+        let session = Session::new(identity, endpoints, shared.ttl, reread, None, cells, shared.expired);
+        tokio::spawn(session.run(farewells));
+        Self { refused, report: report_cell, link, _leave: leave, _farewell: farewell }
+    }
+
+    /// Refuses the revision of this number from now on.
+    pub(super) fn refuse(&self, n: u32) {
+        self.refused.store(n, Ordering::Relaxed);
+    }
+
+    /// Has something new to say, whatever it is.
+    pub(super) fn stir(&self, what: String) {
+        self.report.send_modify(|report| {
+            report.clear(&[STIRRED]);
+            report.warn(STIRRED, "Bench", what);
+        });
+    }
+
+    /// Whether its record is there, and says what is true now.
+    pub(super) fn has_told(&self) -> bool {
+        matches!(&*self.link.borrow(), Link::Registered(told) if **told == *self.report.borrow())
+    }
+
+    /// The number of the revision that its record tells it serves.
+    pub(super) fn told_revision(&self) -> Option<u32> {
+        match &*self.link.borrow() {
+            Link::Registered(told) => told.applied.as_ref().map(|applied| applied.n),
+            Link::Joining | Link::Lost { .. } => None,
+        }
+    }
+}
+
+fn settings(id: &str, zone: &str, ttl: Duration) -> Settings {
+    let ttl = format!("{}s", ttl.as_secs());
+    let args = Args::try_parse_from(["echo-node", "--id", id, "--zone", zone, "--lease-ttl", &ttl]);
+    Settings::read(args.expect("these are flags"), "swarm".to_owned()).expect("these are settings")
+}

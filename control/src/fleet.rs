@@ -241,6 +241,14 @@ impl Fleet {
         self.live.values().chain(self.vanished.iter())
     }
 
+    /// Those that vanished, with when they went.
+    pub fn vanished(&self) -> impl Iterator<Item = (&Arc<Node>, Instant)> {
+        self.vanished.iter().filter_map(|node| match node.presence {
+            Presence::Vanished { since, .. } => Some((node, since)),
+            Presence::Sure | Presence::Doubtful { .. } | Presence::Left => None,
+        })
+    }
+
     /// Those that drained and went lately.
     pub fn leavers(&self) -> impl Iterator<Item = &NodeId> {
         self.left.iter().map(|node| &node.id)

@@ -15,7 +15,9 @@ use tracing::{Instrument as _, info_span};
 
 use super::Pass;
 use crate::fleet::Node;
-use crate::plan::rollout::{Absent, Decision, Facts, Memory, Next, NodeFacts, Since, decide, lost_stable};
+use crate::plan::rollout::{
+    Absent, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, lost_stable, mass_loss,
+};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
@@ -28,6 +30,8 @@ pub(super) struct Pools {
     memories: HashMap<PoolName, Memory>,
     /// Since when it sees without a break who comes and goes.
     watching: Option<Instant>,
+    /// The last time that too many nodes vanished at once.
+    mass_loss: Option<(Instant, String)>,
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
 }
@@ -44,11 +48,13 @@ struct Known {
     nodes: Vec<Arc<Node>>,
     /// Nodes that drained and went lately.
     left: HashSet<NodeId>,
+    /// Those that vanished, and when.
+    vanished: Vec<(Arc<Node>, Instant)>,
 }
 
 impl Pools {
     pub(super) fn new(store: Store, leadership: Leadership) -> Self {
-        Self { store, leadership, memories: HashMap::new(), watching: None, written: HashMap::new() }
+        Self { store, leadership, memories: HashMap::new(), watching: None, mass_loss: None, written: HashMap::new() }
     }
 
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
@@ -58,6 +64,7 @@ impl Pools {
         });
         self.watching = self.watching.or_else(|| Some(Instant::now())).filter(|_| watches);
         self.written.retain(|_, at| *at > revision);
+        self.find_mass_loss(&known);
         self.memories.retain(|name, _| known.iter().any(|k| k.name == *name));
         let (mut due, mut again) = (None, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
@@ -75,6 +82,27 @@ impl Pools {
             }
         }
         if again { Pass::Again } else { Pass::Done(due) }
+    }
+
+    /// Looks whether too many nodes of a pool vanished at once, since this leader sees who comes and goes and since the
+    /// last time that it found so.
+    fn find_mass_loss(&mut self, known: &[Known]) {
+        let Some(watching) = self.watching else { return };
+        let (now, last) = (Instant::now(), self.mass_loss.as_ref().map(|(at, _)| *at));
+        let since = last.map_or(watching, |last| last.max(watching));
+        for pool in known {
+            if pool.vanished.is_empty() {
+                continue;
+            }
+            let gone = pool.vanished.iter().map(|(node, _)| node);
+            let ttl = lease_ttl(pool.nodes.iter().chain(gone).map(|node| &node.status)).unwrap_or_default();
+            let vanished = pool.vanished.iter().map(|(_, since)| *since);
+            if let Some((lost, all)) = mass_loss(vanished, pool.nodes.len(), ttl, since, now) {
+                let message = format!("{lost} of {all} nodes of pool {} vanished within {ttl:?}", pool.name);
+                tracing::warn!("{message}; rollouts are paused");
+                self.mass_loss = Some((now, message));
+            }
+        }
     }
 
     async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {
@@ -117,6 +145,11 @@ impl Pools {
 
     fn facts<'a>(&mut self, known: &'a Known) -> Facts<'a> {
         let plan = &known.pool.value.plan;
+        let now = Instant::now();
+        let mass_loss = self
+            .mass_loss
+            .as_ref()
+            .map(|(at, message)| MassLoss { ago: now.saturating_duration_since(*at), message: message.clone() });
         let mut facts = Facts {
             name: &known.name,
             pool: &known.pool.value.record,
@@ -126,11 +159,10 @@ impl Pools {
             rollout: known.rollout.as_ref().map(|stored| &stored.value),
             nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
             recalled: None,
-            mass_loss: None,
+            mass_loss,
             since: Since::default(),
             now: SystemTime::now(),
         };
-        let now = Instant::now();
         let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
         memory.look(&mut facts, Absent { left: &known.left, watched_for }, now);
@@ -179,5 +211,6 @@ fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
         rollout: state.rollout.valid().cloned(),
         nodes: state.fleet.live().cloned().collect(),
         left: state.fleet.leavers().cloned().collect(),
+        vanished: state.fleet.vanished().map(|(node, since)| (Arc::clone(node), since)).collect(),
     })
 }

@@ -10,6 +10,7 @@ mod begin;
 mod end;
 mod facts;
 mod judge;
+mod mass;
 mod memory;
 mod order;
 mod pick;
@@ -24,7 +25,8 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
-pub use self::memory::{Absent, DEFAULT_LEASE_TTL, Memory};
+pub use self::mass::mass_loss;
+pub use self::memory::{Absent, Memory, lease_ttl};
 pub use self::rebuild::lost_stable;
 
 /// Most nodes named in a rollout's problems.

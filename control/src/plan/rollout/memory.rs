@@ -17,7 +17,7 @@ use crate::fleet::natural_order;
 use crate::plan::sync::reference;
 
 /// How long the record of a node outlives it, where that does not say so.
-pub const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
+const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 /// Most nodes that are remembered though they are gone.
 const MAX_GONE: usize = 10_000;
 /// Why a node counts as lost.
@@ -96,8 +96,7 @@ impl Memory {
     pub fn look(&mut self, facts: &mut Facts<'_>, absent: Absent<'_>, now: Instant) {
         let entered = self.enter(Stage::of(facts), now);
         self.look += 1;
-        let told = facts.nodes.iter().filter_map(|node| Duration::try_from(node.status.lease_ttl?).ok());
-        self.lease_ttl = told.max().unwrap_or(self.lease_ttl);
+        self.lease_ttl = lease_ttl(facts.nodes.iter().map(|node| node.status)).unwrap_or(self.lease_ttl);
         let until_decided = self.lease_ttl.saturating_mul(2).saturating_sub(absent.watched_for);
         let assignment = facts.assigned();
         for node in &mut facts.nodes {
@@ -216,6 +215,12 @@ impl Memory {
         since.lost.truncate(MAX_PROBLEMS);
         since
     }
+}
+
+/// The longest time that the record of one of these nodes outlives it; `None` where there are no nodes.
+pub fn lease_ttl<'a>(nodes: impl Iterator<Item = &'a v1::NodeStatus>) -> Option<Duration> {
+    let told = |status: &v1::NodeStatus| status.lease_ttl.and_then(|ttl| Duration::try_from(ttl).ok());
+    nodes.map(|status| told(status).unwrap_or(DEFAULT_LEASE_TTL)).max()
 }
 
 /// Whether all that were given `next` serve with it, and nobody of them is missing.

@@ -1,0 +1,143 @@
+//! Who is gone, when that counts, and against what.
+
+use super::*;
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// A rollout whose canary has it.
+fn tried() -> World {
+    let mut world = World::staged(10);
+    world.govern(v1::RolloutPolicy {
+        min_healthy: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+        ..Default::default()
+    });
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.decide();
+    world
+}
+
+fn vanish(world: &mut World, i: u32) {
+    world.nodes.remove(&id(i)).unwrap();
+}
+
+#[test]
+fn a_canary_that_is_gone_for_a_ttl_takes_the_revision_back() {
+    let mut world = tried();
+    vanish(&mut world, 1);
+    assert_eq!(world.waits(), Some(TTL));
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 9 on revision 1");
+    assert_eq!(world.rollout().problems[0].node, "node-1");
+}
+
+#[test]
+fn who_comes_back_in_time_is_not_lost() {
+    let mut world = tried();
+    let status = world.node(1).clone();
+    vanish(&mut world, 1);
+    world.pass(TTL - Duration::from_millis(1));
+    world.nodes.insert(id(1), status);
+    world.pass(TTL);
+    assert_eq!(world.waits(), Some(Duration::from_secs(50)), "healthy anew since it came back");
+}
+
+#[test]
+fn another_process_in_its_place_is_a_loss() {
+    let mut world = tried();
+    world.restart(1);
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 9 on revision 1");
+}
+
+#[test]
+fn who_left_is_not_lost_and_is_replaced() {
+    let mut world = tried();
+    vanish(&mut world, 1);
+    world.left.insert(id(1));
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().canaries, ["node-1", "node-2"]);
+    let mut world = tried();
+    world.node(1).drain = Some(v1::DrainStatus { exits: true, ..Default::default() });
+    world.decide();
+    world.restart(1);
+    world.node(1).drain = None;
+    assert!(matches!(world.decide(), Decision::Wait(_)), "a restart that was announced is none either");
+}
+
+#[test]
+fn losses_that_are_no_worse_than_without_it_do_not_count_and_the_canary_is_replaced() {
+    let mut world = World::staged(12);
+    world.govern(v1::RolloutPolicy { canary: Some(3), ..Default::default() });
+    world.apply(2);
+    world.writes();
+    assert_eq!(world.ack_given(2), [1, 2, 3]);
+    world.decide();
+    [1, 4, 5, 6].into_iter().for_each(|i| vanish(&mut world, i));
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Progressing, "one of three, and three of nine");
+    assert_eq!(world.rollout().canaries, ["node-1", "node-2", "node-3", "node-7"]);
+    world.decide();
+    vanish(&mut world, 2);
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Reverting, "two of four");
+}
+
+#[test]
+fn losses_are_not_judged_before_the_leader_has_watched_for_two_ttls() {
+    let mut world = tried();
+    world.elect();
+    world.decide();
+    world.pass(Duration::from_secs(1));
+    world.restart(1);
+    assert_eq!(world.waits(), Some(TTL * 2 - Duration::from_secs(1)));
+    world.pass(TTL * 2 - Duration::from_secs(1));
+    assert_eq!(world.writes(), Phase::Reverting);
+}
+
+#[test]
+fn a_canary_that_a_leader_never_saw_is_replaced_after_a_ttl() {
+    let mut world = tried();
+    vanish(&mut world, 1);
+    world.elect();
+    assert_eq!(world.waits(), Some(TTL * 2));
+    world.pass(TTL * 2);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().canaries, ["node-1", "node-2"]);
+}
+
+#[test]
+fn a_node_of_a_longer_ttl_is_waited_for_as_long() {
+    let mut world = tried();
+    for i in 1..=10 {
+        world.node(i).lease_ttl = Some(prost_types::Duration { seconds: 30, nanos: 0 });
+    }
+    world.decide();
+    vanish(&mut world, 1);
+    assert_eq!(world.waits(), Some(TTL * 3));
+}
+
+#[test]
+fn a_mass_loss_pauses_until_somebody_resumes() {
+    let mut world = tried();
+    world.pass(TTL);
+    let lost = |ago| MassLoss { ago, message: "3 of 9 nodes of pool core vanished within 10s".into() };
+    world.mass_loss = Some(lost(Duration::ZERO));
+    assert_eq!(world.writes(), Phase::Paused);
+    assert_eq!(world.rollout().reason, "MassLoss: 3 of 9 nodes of pool core vanished within 10s");
+    assert_eq!(world.rollout().conditions[0].r#type, "MassLoss");
+    vanish(&mut world, 1);
+    world.pass(TTL);
+    assert_eq!(world.waits(), None, "nobody is lost during a pause");
+    world.order(v1::RolloutOrderKind::Resume);
+    world.mass_loss = Some(lost(TTL));
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert!(world.rollout().conditions.is_empty());
+    assert_eq!(world.waits(), Some(TTL), "it is known of");
+    world.mass_loss = Some(lost(TTL * 2));
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().canaries, ["node-1", "node-2"], "who resumes knows of the losses until then");
+}

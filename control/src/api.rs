@@ -9,6 +9,7 @@ mod conflict;
 mod diagnose;
 mod error;
 mod events;
+mod files;
 mod nodes;
 mod pages;
 mod pools;
@@ -30,7 +31,7 @@ use v1::nodes_server::NodesServer;
 use v1::pools_server::PoolsServer;
 
 use self::diagnose::Doctor;
-use self::error::ApiError;
+pub(crate) use self::error::ApiError;
 use self::watch::Watchers;
 use crate::agents::Agents;
 use crate::selector::Selector;
@@ -90,7 +91,7 @@ impl Api {
     }
 
     /// Nodes are only known once the view has read etcd, and only as long as etcd answers.
-    fn current(&self) -> Result<(), ApiError> {
+    pub(crate) fn current(&self) -> Result<(), ApiError> {
         self.view.read(|state| match &state.away {
             Some(error) => Err(ApiError::Store(error.clone())),
             None if state.synced => Ok(()),

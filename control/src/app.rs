@@ -28,6 +28,7 @@ use self::state_dir::StateDir;
 use crate::api::{About, Api};
 use crate::drive::{Absences, Drive, Inbox};
 use crate::figures::Figures;
+use crate::pool_files::PoolFiles;
 use crate::roll_call;
 use crate::scaler::process::{Launcher, ProcessScaler, Supervisor};
 use crate::scaler::{NoScaler, Notices, Scaler};
@@ -69,6 +70,9 @@ pub struct Addresses {
 /// The first file or port that can't be had, by its name.
 pub async fn build(settings: Settings, instance: String, metrics: Metrics) -> Result<Bound, AppError> {
     let bootstrap = settings.bootstrap.as_ref().map(bootstrap::read).transpose()?;
+    if let Some(path) = &settings.pools_from {
+        std::fs::read_dir(path).map_err(|cause| AppError::Folder { path: path.clone(), cause })?;
+    }
     let lock = |path| StateDir::lock(path, &settings.cluster);
     let state_dir = settings.state_dir.as_deref().map(lock).transpose()?;
     let launcher = launcher(&settings);
@@ -133,6 +137,7 @@ impl Bound {
         let record = leader_record(instance, addresses.grpc);
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
+        let followed = leads.clone();
         let (inbox, absences) = (Inbox::new(notices_taken), Absences::default());
         let drive = Drive {
             store: store.clone(),
@@ -161,6 +166,10 @@ impl Bound {
         }
         if let Some(request) = self.bootstrap {
             spawn("the bootstrap", Box::pin(bootstrap::run(api.clone(), request, stop.clone())));
+        }
+        if let Some(folder) = settings.pools_from {
+            let files = PoolFiles::new(api.clone(), folder, followed);
+            spawn("the pool files", Box::pin(files.run(stop.clone())));
         }
         spawn("the gRPC server", Box::pin(serve::grpc(self.grpc, api, stop.clone())));
         spawn("the HTTP server", Box::pin(http::serve(self.http, metrics, view, stop.clone())));

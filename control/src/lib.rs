@@ -10,6 +10,7 @@
 //! | [`api`] | the gRPC services |
 //! | [`plan`] | pure decisions: rollout, scale, change, sync |
 //! | `present` | records -> the objects that callers see |
+//! | [`documents`], `pool_files` | pools in files, and those files that own their pools |
 //! | [`drive`] | the leader's loop: view -> plan -> fenced writes |
 //! | [`view`], [`fleet`] | what etcd holds, mirrored by one watch |
 //! | `roll_call`, `agents` | asks the nodes themselves: who lives, and how |
@@ -23,11 +24,13 @@
 mod agents;
 pub mod api;
 pub mod app;
+pub mod documents;
 pub mod drive;
 pub mod event;
 pub mod figures;
 pub mod fleet;
 pub mod plan;
+mod pool_files;
 mod present;
 pub mod programs;
 mod roll_call;

@@ -6,6 +6,7 @@
 pub mod change;
 pub mod intent;
 pub mod order;
+pub mod owned;
 pub mod pin;
 pub mod rollout;
 pub mod scale;

@@ -33,7 +33,11 @@ pub struct Flags {
     /// Who starts nodes: process (this host) or none
     #[arg(long, env = "ECHO_SCALER", default_value = "none")]
     scaler: String,
-    /// Pool file that is applied where no pool of its name exists
+    /// Folder of pool files (*.yaml, *.yml, *.json) that own their pools: the leader applies them when it begins to lead,
+    /// and each again when what it says changes. --bootstrap-pool, in contrast, only makes a pool that is not there yet
+    #[arg(long, env = "ECHO_POOLS_FROM", value_name = "DIR")]
+    pools_from: Option<PathBuf>,
+    /// Pool file that is applied once, where no pool of its name exists; later changes of the file are not looked at
     #[arg(long, env = "ECHO_BOOTSTRAP_POOL")]
     bootstrap_pool: Option<PathBuf>,
     /// Replicas of the bootstrap pool, in place of the file's
@@ -85,6 +89,8 @@ pub struct Settings {
     pub scaler: ScalerSettings,
     /// Applied where no pool of its name exists.
     pub bootstrap: Option<Bootstrap>,
+    /// Folder of the files that own their pools, as an absolute path.
+    pub pools_from: Option<PathBuf>,
     /// Exit when standard input ends.
     pub lifeline: bool,
     /// Of the leader's lease; whole seconds.

@@ -106,7 +106,7 @@ impl Store {
             reached = !answer.as_ref().is_err_and(error::is_unsent);
             answer
         };
-        let answer = self.call("commit", commit).instrument(span).await;
+        let answer = self.call("commit", Box::pin(commit)).instrument(span).await;
         let response = answer.map_err(|error| if reached { error.unconfirmed() } else { error })?;
         let revision = response.header().map_or(0, etcd_client::ResponseHeader::revision);
         Ok(response.succeeded().then_some(revision))
@@ -132,7 +132,8 @@ impl Store {
             let mut attempts = 0;
             loop {
                 attempts += 1;
-                match self.call(operation, attempt()).await {
+                // Boxed: a call of the client is tens of kilobytes, which every caller's caller would carry.
+                match self.call(operation, Box::pin(attempt())).await {
                     Err(e) if e.is_unavailable() && attempts < READ_ATTEMPTS => {
                         tokio::time::sleep(backoff.next_wait()).await;
                     }
@@ -163,7 +164,7 @@ impl Store {
         match timeout(REQUEST_DEADLINE, call).await {
             Ok(result) => result,
             Err(_) => {
-                self.dial.renew(begun).await;
+                Box::pin(self.dial.renew(begun)).await;
                 Err(self.late())
             }
         }

@@ -142,7 +142,12 @@ pub struct Digest(String);
 impl Digest {
     /// The digest of a template. Anyone can check it: `jq -cj .stable.config | sha256sum` on an assignment.
     pub fn of(template: &v1::PoolTemplate) -> Self {
-        Self(hex(&Sha256::digest(crate::codec::to_json(template))))
+        Self::of_text(&crate::codec::to_json(template))
+    }
+
+    /// The digest of a text.
+    pub fn of_text(text: &str) -> Self {
+        Self(hex(&Sha256::digest(text)))
     }
 
     /// The digest as text.

@@ -128,6 +128,11 @@ impl ApiError {
         self.code() == Code::Unavailable || matches!(self, Self::Store(error) if error.is_unavailable())
     }
 
+    /// Whether the same change may be stored a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_unavailable() || matches!(self, Self::Contended(_))
+    }
+
     /// Stable name in the details of the status: what a program tells errors of one code apart by.
     fn reason(&self) -> &'static str {
         match self {

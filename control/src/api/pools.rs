@@ -24,7 +24,7 @@ use super::request::asked;
 use super::watch;
 use super::write::Terms;
 use super::{Api, filter, pool_name, selector};
-use crate::plan::change;
+use crate::plan::{change, owned};
 use crate::store::{Entry, Stored};
 use crate::view::check_record;
 
@@ -37,14 +37,9 @@ impl Pools for Api {
             (Some(_), true) => v1::ApplyOutcome::Configured,
             (Some(_), false) => v1::ApplyOutcome::Unchanged,
         };
-        let pool = self.present(&written.name, &written.record, written.mod_revision);
-        let revision = written.record.revision;
-        Ok(Response::new(v1::ApplyResponse {
-            pool: Some(pool),
-            outcome: outcome.into(),
-            revision,
-            warnings: Vec::new(),
-        }))
+        let pool = Some(self.present(&written.name, &written.record, written.mod_revision));
+        let (outcome, warnings) = (outcome.into(), written.warnings(owned::Change::Spec));
+        Ok(Response::new(v1::ApplyResponse { pool, outcome, revision: written.record.revision, warnings }))
     }
 
     async fn get(&self, request: Request<v1::PoolsGetRequest>) -> Result<Response<v1::PoolsGetResponse>, Status> {
@@ -101,10 +96,11 @@ impl Pools for Api {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
             Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
         };
-        let written = self.change_pool(&name, Terms { dry_run, expected: None }, plan).await?;
+        let written = self.change_pool(&name, Terms { dry_run, ..Terms::default() }, plan).await?;
         let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
-        let pool = self.present(&name, &written.record, written.mod_revision);
-        Ok(Response::new(v1::ScaleResponse { pool: Some(pool), previous_replicas, warnings: Vec::new() }))
+        let pool = Some(self.present(&name, &written.record, written.mod_revision));
+        let warnings = written.warnings(owned::Change::Replicas);
+        Ok(Response::new(v1::ScaleResponse { pool, previous_replicas, warnings }))
     }
 
     async fn delete(

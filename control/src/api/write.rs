@@ -14,7 +14,9 @@ use super::conflict::expected_version;
 use super::error::ApiError;
 use super::request::asked;
 use crate::plan::change::{self, Changed};
+use crate::plan::owned;
 use crate::present;
+use crate::store::election::Leadership;
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 use crate::view::check_record;
 
@@ -30,6 +32,8 @@ pub(crate) struct Terms {
     pub(super) dry_run: bool,
     /// The version that the caller has seen; `None`: whatever is stored.
     pub(super) expected: Option<i64>,
+    /// Only while this process leads.
+    pub(super) leader: Option<Leadership>,
 }
 
 /// A pool after a change that was stored, or need not be.
@@ -46,6 +50,14 @@ pub(crate) struct Written {
     pub(crate) changed: bool,
 }
 
+impl Written {
+    /// What who asked for it should know.
+    pub(super) fn warnings(&self, change: owned::Change) -> Vec<String> {
+        let before = self.before.as_ref().filter(|_| self.changed);
+        before.map_or_else(Vec::new, |before| owned::warnings(&self.name, before, change))
+    }
+}
+
 impl Api {
     /// Carries out an apply, of a bootstrap pool too.
     pub(crate) async fn write_pool(&self, request: &v1::ApplyRequest) -> Result<Written, ApiError> {
@@ -54,7 +66,8 @@ impl Api {
         let seen = pool.metadata.as_ref().map_or("", |m| m.resource_version.as_str());
         let expected = expected_version("metadata.resourceVersion", seen)?;
         let asked = asked(&request.author, &request.message, request.now)?;
-        self.change_pool(&name, Terms { dry_run: request.dry_run, expected }, |stored, rollout| {
+        let terms = Terms { dry_run: request.dry_run, expected, leader: None };
+        self.change_pool(&name, terms, |stored, rollout| {
             let now = SystemTime::now();
             Ok(match stored {
                 None => Some(change::create(&name, &pool, &asked, now)),
@@ -98,6 +111,10 @@ impl Api {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }
             let change = self.transaction(name, mod_revision, changed).await?;
+            let change = match &terms.leader {
+                Some(leader) => change.fenced(keys, leader),
+                None => change,
+            };
             if let Some(mod_revision) = self.store.commit(change).await? {
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
             }

@@ -31,6 +31,14 @@ pub enum AppError {
         /// The system's reason.
         cause: io::Error,
     },
+    /// The pool files' folder can't be read.
+    #[error("cannot read the folder {}: {cause}; check --pools-from", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
     /// The bootstrap pool is not valid.
     #[error("{}", lines(path, errors))]
     Pool {

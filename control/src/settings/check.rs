@@ -3,6 +3,7 @@
 //! Called by [`Flags::check`] only.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::programs;
@@ -14,6 +15,8 @@ use super::{Bootstrap, Flags, ScalerSettings, Settings, SettingsError};
 
 /// Shortest lease: etcd grants none below its election timeout.
 const MIN_TTL: Duration = Duration::from_secs(1);
+/// Longest path of the pool files' folder.
+const MAX_FOLDER_BYTES: usize = 200;
 /// Longest lease.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
@@ -37,10 +40,22 @@ impl Flags {
         let leader_ttl = check.ttl("leader-ttl", &self.leader_ttl);
         let scaler = check.scaler(&self);
         let bootstrap = check.bootstrap(&self);
+        let pools_from = self.pools_from.as_deref().and_then(|folder| check.folder(folder));
         match (cluster, grpc, http, leader_ttl, scaler) {
             (Some(cluster), Some(grpc), Some(http), Some(leader_ttl), Some(scaler)) if check.errors.is_empty() => {
                 let (state_dir, lifeline) = (self.state_dir, self.lifeline);
-                Ok(Settings { cluster, grpc, http, etcd, state_dir, scaler, bootstrap, lifeline, leader_ttl })
+                Ok(Settings {
+                    cluster,
+                    grpc,
+                    http,
+                    etcd,
+                    state_dir,
+                    scaler,
+                    bootstrap,
+                    pools_from,
+                    lifeline,
+                    leader_ttl,
+                })
             }
             _ => Err(SettingsError(check.errors)),
         }
@@ -135,6 +150,16 @@ impl Check {
             // A given one that can't be read has been reported.
             drain_deadline: drain_deadline.flatten(),
         })
+    }
+
+    /// A folder by the path that every replica knows it by, whatever it was started in.
+    fn folder(&mut self, folder: &Path) -> Option<PathBuf> {
+        match std::path::absolute(folder) {
+            Ok(folder) if folder.as_os_str().len() <= MAX_FOLDER_BYTES => return Some(folder),
+            Ok(_) => self.fail("pools-from", &format!("at most {MAX_FOLDER_BYTES} bytes: it is named in every pool")),
+            Err(cause) => self.fail("pools-from", &cause.to_string()),
+        }
+        None
     }
 
     fn bootstrap(&mut self, flags: &Flags) -> Option<Bootstrap> {

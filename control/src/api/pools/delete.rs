@@ -13,6 +13,7 @@ use super::super::request::asked;
 use super::super::write::ATTEMPTS;
 use super::super::{Api, pool_name};
 use crate::event;
+use crate::plan::owned;
 use crate::store::{Change, Entry, Stored, prefix_end};
 
 impl Api {
@@ -30,7 +31,8 @@ impl Api {
             self.check_version(&name, expected, Some(&stored)).await?;
             let pool = self.present(&name, &stored.value, stored.mod_revision);
             if request.dry_run || self.store.commit(self.deletion(&name, &stored, asked.who())).await?.is_some() {
-                return Ok(v1::PoolsDeleteResponse { pool: Some(pool), warnings: Vec::new() });
+                let warnings = owned::warnings(&name, &stored.value, owned::Change::Deleted);
+                return Ok(v1::PoolsDeleteResponse { pool: Some(pool), warnings });
             }
         }
         Err(ApiError::contended(&event::of_pool(&name)))

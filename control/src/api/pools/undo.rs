@@ -13,7 +13,7 @@ use super::super::revisions::n;
 use super::super::write::Terms;
 use super::super::{Api, pool_name};
 use crate::event;
-use crate::plan::change;
+use crate::plan::{change, owned};
 use crate::store::Stored;
 
 impl Api {
@@ -43,7 +43,8 @@ impl Api {
             (0, Some(before)) => n(kept.before(&name, before)?),
             (asked, _) => asked,
         };
-        let pool = self.present(&name, &written.record, written.mod_revision);
-        Ok(v1::UndoResponse { pool: Some(pool), revision: written.record.revision, restored, warnings: Vec::new() })
+        let pool = Some(self.present(&name, &written.record, written.mod_revision));
+        let warnings = written.warnings(owned::Change::Spec);
+        Ok(v1::UndoResponse { pool, revision: written.record.revision, restored, warnings })
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use echo_proto::codec::{self, FieldError, FieldErrors, MAX_DOCUMENT_BYTES};
-use echo_proto::{spec, v1};
+use echo_control::documents::{self, Documents, Found};
+use echo_proto::codec::{FieldError, FieldErrors};
+use echo_proto::v1;
 
 use crate::connect::io_cause;
 use crate::failure::{Failure, Mistakes};
@@ -16,8 +17,6 @@ use crate::failure::{Failure, Mistakes};
 const STDIN: &str = "-";
 /// Most that is read of one file: some thousand pools of the largest size.
 const MAX_FILE_BYTES: usize = 256 << 20;
-/// Documents that are handed to the codec at once: its parser takes no more than a thousand or so.
-const MAX_DOCUMENTS: usize = 500;
 
 /// The valid pools of `files`, in order; `-` is stdin.
 ///
@@ -64,82 +63,23 @@ impl Reader {
             let cause = format!("is longer than {} MiB; split it", MAX_FILE_BYTES >> 20);
             return self.mistakes.add(name, FieldErrors(vec![FieldError::new("", cause)]));
         }
-        let mut documents = Vec::new();
-        for Part { line, text } in parts(text) {
-            match codec::parse_yaml(text) {
-                Ok(found) => documents.extend(found.into_iter().filter(|document| !document.is_null())),
-                Err(error) => {
-                    let name = if line == 1 { name.to_owned() } else { format!("{name}, counted from line {line}") };
-                    return self.mistakes.add(&name, FieldErrors(vec![error]));
-                }
+        let Documents { pools, mistakes } = documents::read(name, text);
+        for (place, errors) in mistakes {
+            self.mistakes.add(&place, errors);
+        }
+        for Found { place, name, pool } in pools {
+            if let Some(before) = self.seen.insert(name.to_string(), place.clone()) {
+                let cause = format!("pool {:?} stands in {before} too; give each pool once", name.as_str());
+                self.mistakes.add(&place, FieldErrors(vec![FieldError::new("metadata.name", cause)]));
+                continue;
             }
+            self.pools.push(pool);
         }
-        let documents: Vec<_> = documents.into_iter().flat_map(objects).collect();
-        if documents.is_empty() {
-            self.mistakes.add(name, FieldErrors(vec![FieldError::new("", "holds no pool")]));
-        }
-        let several = documents.len() > 1;
-        for (index, document) in documents.iter().enumerate() {
-            let name = if several { format!("{name} document {}", index + 1) } else { name.to_owned() };
-            if let Err(errors) = self.document(&name, document) {
-                self.mistakes.add(&name, errors);
-            }
-        }
-    }
-
-    fn document(&mut self, name: &str, document: &serde_json::Value) -> Result<(), FieldErrors> {
-        let (pool, plan) = spec::read_pool(document)?;
-        if let Some(before) = self.seen.insert(plan.name.to_string(), name.to_owned()) {
-            let cause = format!("pool {:?} stands in {before} too; give each pool once", plan.name.as_str());
-            return Err(FieldErrors(vec![FieldError::new("metadata.name", cause)]));
-        }
-        self.pools.push(pool);
-        Ok(())
     }
 
     fn finish(self) -> Result<Vec<v1::Pool>, Failure> {
         self.mistakes.check()?;
         Ok(self.pools)
-    }
-}
-
-/// Whole documents of a text that the codec reads at once, and the line on which they begin.
-#[derive(Debug, PartialEq, Eq)]
-struct Part<'a> {
-    line: usize,
-    text: &'a str,
-}
-
-/// Splits a text between its documents into parts that the codec takes. One document that is too long by itself is a
-/// part, which it refuses.
-fn parts(text: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
-    // Byte and line at which the part and its last document begin, and the documents of the part before that one.
-    let (mut part, mut document, mut before) = ((0, 1), (0, 1), 0);
-    let mut cut = |from: (usize, usize), to: usize| {
-        parts.extend(text.get(from.0..to).map(|text| Part { line: from.1, text }));
-    };
-    let mut at = 0;
-    for (index, line) in text.split_inclusive('\n').chain(["---"]).enumerate() {
-        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
-            if before > 0 && (at - part.0 > MAX_DOCUMENT_BYTES || before == MAX_DOCUMENTS) {
-                cut(part, document.0);
-                (part, before) = (document, 0);
-            }
-            (document, before) = ((at, index + 1), before + 1);
-        }
-        at += line.len();
-    }
-    cut(part, text.len());
-    parts
-}
-
-/// What a document holds: itself, or the items of a list, as `get pools -o yaml` prints it.
-fn objects(mut document: serde_json::Value) -> Vec<serde_json::Value> {
-    let is_list = document.get("kind").is_some_and(|kind| kind == "List");
-    match document.get_mut("items").filter(|_| is_list) {
-        Some(serde_json::Value::Array(items)) => std::mem::take(items),
-        _ => vec![document],
     }
 }
 
@@ -160,6 +100,8 @@ fn read_text(file: &str) -> Result<String, Failure> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use echo_proto::codec;
+
     use super::*;
 
     #[test]
@@ -188,24 +130,6 @@ mod tests {
     fn documents_keep_their_order_and_empty_ones_are_nothing() {
         let text = format!("---\n{}---\n# only a comment\n---\n{}---\n", pool("b", "1"), pool("a", "2"));
         assert_eq!(names(&text).unwrap(), ["b", "a"]);
-    }
-
-    #[test]
-    fn a_file_may_be_longer_than_a_document_may() {
-        let comment = format!("# {}\n", "x".repeat(MAX_DOCUMENT_BYTES / 3));
-        let numbers = 0..8;
-        let text: String = numbers.clone().map(|n| format!("---\n{}{comment}", pool(&format!("p{n}"), "1"))).collect();
-        assert_eq!(names(&text).unwrap(), numbers.map(|n| format!("p{n}")).collect::<Vec<_>>());
-        let parts = parts(&text);
-        assert_eq!(parts.iter().map(|part| part.text).collect::<String>(), text);
-        assert!(parts.iter().all(|part| part.text.len() <= MAX_DOCUMENT_BYTES && part.text.starts_with("---\n")));
-        let begins = |part: &Part<'_>| text.lines().skip(part.line - 1).zip(part.text.lines()).all(|(a, b)| a == b);
-        assert!(parts.len() > 1 && parts.iter().all(begins));
-        let many: String = (0..3_000).map(|n| format!("---\n{}", pool(&format!("p{n}"), "1"))).collect();
-        assert_eq!(names(&many).unwrap().len(), 3_000);
-        let long = pool("a", "1") + &comment.repeat(4);
-        assert!(names(&long).unwrap_err().contains(&format!("{} bytes; at most", long.len())));
-        assert!(names(&format!("{text}---\n{{")).unwrap_err().contains("counted from line"));
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! Changes that pool files make: applied, disowned, told of; all of it only by the control that leads.
+//!
+//! Called by the pool files' task. Every write is fenced by the leader's key, so that a leader that was paused can't
+//! bring the files of yesterday back.
+
+use std::time::SystemTime;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1;
+
+use super::Api;
+use super::error::ApiError;
+use super::request::asked;
+use super::write::Terms;
+use crate::event;
+use crate::plan::owned::{self, Source};
+use crate::store::election::Leadership;
+use crate::store::{Change, Stored};
+
+impl Api {
+    /// Applies a pool of the file `place`, unless that was done already; tells whether it did.
+    pub(crate) async fn apply_file(
+        &self,
+        leadership: Leadership,
+        name: &PoolName,
+        pool: &v1::Pool,
+        source: &Source,
+        place: &str,
+    ) -> Result<bool, ApiError> {
+        let asked = asked(&source.owner, place, false)?;
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, rollout: Option<&v1::Rollout>| {
+            let stored = stored.map(|stored| &stored.value);
+            Ok(owned::apply(name, stored, rollout, pool, source, &asked, SystemTime::now()))
+        };
+        Ok(self.change_pool(name, fenced(leadership), plan).await?.changed)
+    }
+
+    /// Notes that a pool's file is gone.
+    pub(crate) async fn disown(&self, leadership: Leadership, name: &PoolName, owner: &str) -> Result<(), ApiError> {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
+            Ok(stored.and_then(|stored| owned::disown(name, &stored.value, owner)))
+        };
+        self.change_pool(name, fenced(leadership), plan).await.map(drop)
+    }
+
+    /// The pools that `owner` owns, as the view has them.
+    pub(crate) fn owned_by(&self, owner: &str) -> Vec<PoolName> {
+        self.view.read(|state| {
+            let owned = state.pools.iter().filter(|(_, pool)| {
+                pool.pool.valid().is_some_and(|stored| owned::owner(&stored.value.record) == owner)
+            });
+            owned.map(|(name, _)| name.clone()).collect()
+        })
+    }
+
+    /// The cluster, for events that are about none of its objects.
+    pub(crate) fn object(&self) -> String {
+        event::of_cluster(self.store.keys())
+    }
+
+    /// Stores an event about the files; without effect where another control leads by now.
+    pub(crate) async fn tell(&self, leadership: Leadership, event: v1::Event) -> Result<(), ApiError> {
+        let keys = self.store.keys();
+        let change = Change::new().fenced(keys, &leadership).event(keys, event);
+        Ok(self.store.commit(change).await.map(drop)?)
+    }
+}
+
+fn fenced(leadership: Leadership) -> Terms {
+    Terms { leader: Some(leadership), ..Terms::default() }
+}

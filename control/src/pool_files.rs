@@ -1,0 +1,165 @@
+//! The pool files of `--pools-from`: the leader applies them when it begins to lead, and when they change.
+//!
+//! Run by the app. The folder is looked at again and again, and not watched: a mounted ConfigMap is switched by links in
+//! a folder that may itself be replaced, and network file systems tell nobody of a change; a look costs a few reads.
+//! It must apply nothing that is half written: a change counts once two looks in a row found the same.
+
+mod folder;
+mod wanted;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use echo_proto::backoff::Backoff;
+use echo_proto::v1;
+use tokio::sync::watch::Receiver;
+use tracing::{Instrument as _, info_span};
+
+use self::folder::Texts;
+use self::wanted::Wanted;
+use crate::api::{Api, ApiError};
+use crate::event;
+use crate::plan::owned::Source;
+use crate::stop::Stop;
+use crate::store::election::Leadership;
+
+/// Between two looks at the folder.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between a look that found a change and the next one.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Waits while etcd is away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What a look found.
+type Found = Result<Texts, String>;
+
+/// The task.
+pub(crate) struct PoolFiles {
+    api: Api,
+    folder: PathBuf,
+    /// `files:/etc/echo/pools`
+    owner: String,
+    leadership: Receiver<Option<Leadership>>,
+}
+
+impl PoolFiles {
+    /// The task for an absolute path.
+    pub(crate) fn new(api: Api, folder: PathBuf, leadership: Receiver<Option<Leadership>>) -> Self {
+        Self { api, owner: format!("files:{}", folder.display()), folder, leadership }
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run(mut self, mut stop: Stop) {
+        tokio::select! {
+            () = self.lead() => {}
+            () = stop.wait() => {}
+        }
+    }
+
+    async fn lead(&mut self) {
+        let mut leadership = self.leadership.clone();
+        loop {
+            let term = *leadership.borrow_and_update();
+            let changed = async {
+                if leadership.changed().await.is_err() {
+                    // The election has ended, and so will the process.
+                    std::future::pending::<()>().await;
+                }
+            };
+            match term {
+                None => changed.await,
+                Some(term) => tokio::select! {
+                    never = self.follow(term) => never,
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    /// Follows the folder for one term.
+    async fn follow(&self, term: Leadership) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let (mut last, mut done): (Option<Found>, Option<Found>) = (None, None);
+        loop {
+            let found = look(&self.folder).await;
+            let settled = last.as_ref() == Some(&found);
+            let mut wait = LOOK;
+            if done.as_ref() != Some(&found) {
+                wait = SETTLE;
+                if settled {
+                    let span = info_span!("pool files", echo.folder = %self.folder.display());
+                    match self.carry_out(term, &found).instrument(span).await {
+                        Ok(()) => {
+                            backoff.reset();
+                            (done, wait) = (Some(found.clone()), LOOK);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "the pool files are not all applied yet");
+                            wait = backoff.next_wait();
+                        }
+                    }
+                }
+            }
+            last = Some(found);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Does what the files say; an error is worth another try, anything else was told.
+    async fn carry_out(&self, term: Leadership, found: &Found) -> Result<(), ApiError> {
+        // Whom the files own is told by the view.
+        self.api.current()?;
+        let texts = match found {
+            Ok(texts) => texts,
+            Err(cause) => {
+                let told = format!("{}: {cause}; the pools stay as they are", self.folder.display());
+                return self.warn(term, "PoolFilesUnreadable", self.api.object(), told).await;
+            }
+        };
+        let wanted = Wanted::of(texts);
+        for (name, pool) in &wanted.pools {
+            let source = Source { owner: self.owner.clone(), digest: pool.digest.clone() };
+            match self.api.apply_file(term, name, &pool.pool, &source, &pool.place).await {
+                Ok(true) => tracing::info!(pool = %name, file = pool.place, "applied from its file"),
+                Ok(false) => {}
+                Err(error) if error.may_pass() => return Err(error),
+                Err(error) => {
+                    let told = format!("{} is not applied: {error}", self.file(&pool.place));
+                    self.warn(term, "PoolFileRefused", event::of_pool(name), told).await?;
+                }
+            }
+        }
+        for name in self.api.owned_by(&self.owner).iter().filter(|name| !wanted.may_hold(name)) {
+            tracing::info!(pool = %name, "its file is gone; the pool stays");
+            self.api.disown(term, name, &self.owner).await?;
+        }
+        for (name, places) in &wanted.clashes {
+            let places: Vec<String> = places.iter().map(|place| self.file(place)).collect();
+            let told = format!("stands in {}; none of them is applied: give it once", places.join(" and in "));
+            self.warn(term, "PoolFilesClash", event::of_pool(name), told).await?;
+        }
+        for (file, mistakes) in &wanted.mistakes {
+            let told = format!("{}: {mistakes}; nothing wrong is applied", self.file(file));
+            self.warn(term, "PoolFileInvalid", self.api.object(), told).await?;
+        }
+        Ok(())
+    }
+
+    /// A line in the log and an event.
+    async fn warn(&self, term: Leadership, reason: &str, object: String, told: String) -> Result<(), ApiError> {
+        tracing::warn!(object, "{told}");
+        let event = event::warning(reason, object, told);
+        self.api.tell(term, v1::Event { actor: self.owner.clone(), ..event }).await
+    }
+
+    fn file(&self, place: &str) -> String {
+        self.folder.join(place).display().to_string()
+    }
+}
+
+async fn look(folder: &Path) -> Found {
+    let folder = folder.to_owned();
+    // A file system may let us wait.
+    let read = tokio::task::spawn_blocking(move || folder::read(&folder)).await;
+    read.unwrap_or_else(|error| Err(format!("was not read to its end: {error}")))
+}

@@ -1,0 +1,182 @@
+//! Files that own their pools: applied at the start and when a mounted folder is switched, never over a later request,
+//! with every mistake told.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use echo_tests::cluster::{SETTLED, pool_file, text};
+use echo_tests::wait::ensure;
+use echo_tests::{Cluster, Echoctl, eventually, tools};
+use serde_json::Value;
+
+/// A folder as the kubelet mounts a ConfigMap: each file is a link through `..data`, a link that is switched whole.
+struct Mount {
+    folder: PathBuf,
+    versions: u32,
+}
+
+impl Mount {
+    fn of(files: &[(&str, &str)]) -> Self {
+        let mut mount = Self { folder: tools::scratch("pools-from"), versions: 0 };
+        mount.switch(files);
+        mount
+    }
+
+    /// Has exactly these files from now on.
+    fn switch(&mut self, files: &[(&str, &str)]) {
+        self.versions += 1;
+        let version = format!("..{}", self.versions);
+        fs::create_dir(self.folder.join(&version)).unwrap();
+        for (name, text) in files {
+            fs::write(self.folder.join(&version).join(name), text).unwrap();
+        }
+        symlink(&version, self.folder.join("..data_tmp")).unwrap();
+        fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).unwrap();
+        for (name, _) in files.iter().filter(|(name, _)| !self.folder.join(name).is_symlink()) {
+            symlink(Path::new("..data").join(name), self.folder.join(name)).unwrap();
+        }
+        let links = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        for link in links.filter(|path| !path.exists()) {
+            fs::remove_file(link).unwrap();
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster::start_with(&pool_file(0), &[("ECHO_POOLS_FROM", &self.folder.display().to_string())])
+    }
+
+    fn owner(&self) -> String {
+        format!("files:{}", self.folder.display())
+    }
+}
+
+/// A pool file that starts no node; another limit is another revision.
+fn pool(name: &str, limit: u32, more: &str) -> String {
+    format!(
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: {name}}}\nspec:\n  {more}\n  template:\n    \
+         limits: {{maxConnections: {limit}}}\n    listeners:\n    \
+         - {{name: echo-tcp, protocol: TCP, port: 7007, service: {{echo: {{}}}}}}\n"
+    )
+}
+
+fn found(echoctl: &Echoctl, name: &str) -> Result<Value, String> {
+    Ok(echoctl.items(&format!("get pool/{name}"))?.remove(0))
+}
+
+/// Waits until the pool has this limit.
+#[track_caller]
+fn wait_limit(echoctl: &Echoctl, name: &str, limit: u64) -> Value {
+    eventually(&format!("pool/{name} has the limit {limit}"), SETTLED, || {
+        let pool = found(echoctl, name)?;
+        let now = pool.pointer("/spec/template/limits/maxConnections").and_then(Value::as_u64);
+        ensure(now == Some(limit), || format!("{pool}"))?;
+        Ok::<_, String>(pool)
+    })
+}
+
+/// Waits for an event with this reason, and returns its message.
+#[track_caller]
+fn wait_event(echoctl: &Echoctl, reason: &str) -> String {
+    eventually(reason, SETTLED, || {
+        let events = echoctl.items("get events")?;
+        let event = events.iter().find(|event| text(event, "/reason") == reason);
+        event.map(|event| text(event, "/message")).ok_or_else(|| format!("{events:?}"))
+    })
+}
+
+#[test]
+fn files_are_applied_at_the_start_and_when_their_folder_is_switched() {
+    let mut mount = Mount::of(&[("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
+    let cluster = mount.cluster();
+    let echoctl = cluster.echoctl();
+    let edge = wait_limit(&echoctl, "edge", 100);
+    assert_eq!(text(&edge, "/metadata/owner"), mount.owner());
+    assert!(text(&found(&echoctl, "default").unwrap(), "/metadata/owner").is_empty(), "no file names it");
+    for line in ["get pools -o wide", "describe pool/edge"] {
+        assert!(echoctl.ok(line).contains(&mount.owner()), "{line}");
+    }
+
+    mount.switch(&[("edge.yaml", &pool("edge", 200, "replicas: 0"))]);
+    wait_limit(&echoctl, "edge", 200);
+    let history = echoctl.ok("rollout history pool/edge");
+    let last = history.lines().last().unwrap();
+    assert!(last.starts_with('2') && last.contains(&mount.owner()) && last.contains("edge.yaml"), "{history}");
+}
+
+#[test]
+fn a_request_is_left_alone_until_its_file_changes_and_says_so() {
+    let mut mount = Mount::of(&[("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
+    let mut cluster = mount.cluster();
+    let echoctl = cluster.echoctl();
+    wait_limit(&echoctl, "edge", 100);
+    let file = cluster.file("by-hand.yaml", &pool("edge", 101, ""));
+    for line in [&format!("apply -f {file} --now"), "scale pool/edge --replicas 1", "scale pool/edge --replicas 0"] {
+        let output = echoctl.run(line);
+        assert_eq!(output.code, 0, "{output:?}");
+        let told = format!("warning: pool/edge is owned by {}: this ", mount.owner());
+        assert!(output.stderr.starts_with(&told) && output.stderr.lines().count() == 1, "{line}: {}", output.stderr);
+    }
+    assert_eq!(echoctl.run("scale pool/edge --replicas 0").stderr, "", "nothing was changed");
+
+    // Another control reads all files anew; that it has is seen by a file that is new.
+    cluster.control.kill();
+    mount.switch(&[("core.yml", &pool("core", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
+    cluster.replace_control();
+    wait_limit(&echoctl, "core", 5);
+    wait_limit(&echoctl, "edge", 101);
+
+    mount.switch(&[("core.yml", &pool("core", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    wait_limit(&echoctl, "edge", 300);
+
+    let deleted = echoctl.run("delete pool/edge");
+    assert!(deleted.code == 0 && deleted.stderr.contains("makes it anew"), "{deleted:?}");
+    mount.switch(&[("core.yml", &pool("core", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    wait_limit(&echoctl, "edge", 300);
+}
+
+#[test]
+fn what_is_wrong_is_told_and_the_rest_applied() {
+    let wrong = pool("wrong", 0, "replicas: 100001") + "colour: red\n";
+    let mut mount = Mount::of(&[
+        ("wrong.yaml", &wrong),
+        ("one.yaml", &pool("both", 1, "replicas: 0")),
+        ("two.json", &pool("both", 2, "replicas: 0")),
+        ("good.yaml", &pool("good", 1, "replicas: 0")),
+    ]);
+    let mut cluster = mount.cluster();
+    let echoctl = cluster.echoctl();
+    wait_limit(&echoctl, "good", 1);
+    let told = wait_event(&echoctl, "PoolFileInvalid");
+    for part in ["wrong.yaml: 3 mistakes: ", "colour: unknown field", "spec.replicas: 100001", "limits.maxConnections"]
+    {
+        assert!(told.contains(part), "{part:?} is not in: {told}");
+    }
+    let clash = wait_event(&echoctl, "PoolFilesClash");
+    assert!(clash.contains("one.yaml and in ") && clash.contains("two.json"), "{clash}");
+    assert!(found(&echoctl, "both").is_err() && found(&echoctl, "wrong").is_err());
+    let logged = cluster.control.log();
+    assert!(logged.contains("3 mistakes") && logged.contains("two.json"), "{logged}");
+
+    // While a file can't be read, nobody knows whose pools it holds.
+    mount.switch(&[("wrong.yaml", &wrong), ("both.yaml", &pool("both", 3, "replicas: 0"))]);
+    wait_limit(&echoctl, "both", 3);
+    assert_eq!(text(&found(&echoctl, "good").unwrap(), "/metadata/owner"), mount.owner());
+
+    mount.switch(&[("both.yaml", &pool("both", 3, "replicas: 0"))]);
+    let gone = wait_event(&echoctl, "PoolDisowned");
+    assert!(gone.contains("the pool stays"), "{gone}");
+    let good = wait_limit(&echoctl, "good", 1);
+    assert_eq!(text(&good, "/metadata/owner"), "");
+    assert!(cluster.control.is_running());
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_at_the_start() {
+    let mut command = std::process::Command::new(tools::ours("echo-control"));
+    command.args(["--pools-from", "/nonexistent/pools", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let output = echo_tests::finish::finish(&mut command);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("/nonexistent/pools") && told.contains("--pools-from"), "{told}");
+}

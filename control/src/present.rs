@@ -42,7 +42,7 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
         next: assignment.and_then(|a| reference(&a.next)),
         rollout: pool.rollout.valid().map_or(0, |r| r.value.phase),
         desired: pool.pool.valid().map_or(0, |p| p.value.plan.replicas),
-        conditions: Vec::new(),
+        conditions: pool.rollout.valid().map_or_else(Vec::new, |r| r.value.conditions.clone()),
         pins: pool.pool.valid().map_or_else(Vec::new, |p| p.value.record.pins.clone()),
     }
 }
@@ -55,7 +55,7 @@ fn is_ready(status: &v1::NodeStatus) -> bool {
 /// A pool's rollout with who acknowledged it; `None` while there is none.
 pub(crate) fn rollout(pool: &PoolState) -> Option<v1::Rollout> {
     let mut rollout = pool.rollout.valid()?.value.clone();
-    let asked = |node: &&std::sync::Arc<Node>| sync::is_asked(&node.status);
+    let asked = |node: &&std::sync::Arc<Node>| sync::is_asked(&node.status) && pinned_revision(pool, node) == 0;
     rollout.nodes = pool.fleet.live().filter(asked).count() as u32;
     let acked = |node: &&std::sync::Arc<Node>| node.status.applied.is_some() && node.status.applied == rollout.to;
     rollout.acked = pool.fleet.live().filter(asked).filter(acked).count() as u32;

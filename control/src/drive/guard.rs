@@ -127,7 +127,7 @@ fn sources(pool: &PoolState) -> impl Iterator<Item = Source<'_>> {
 
 fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
     let assigned = pool.assignment.valid().map(|assignment| &assignment.value.record);
-    assigned.into_iter().flat_map(|assigned| assigned.stable.iter().chain(&assigned.next))
+    assigned.into_iter().flat_map(|assigned| assigned.stable.iter().chain(&assigned.next).chain(&assigned.pinned))
 }
 
 /// Where a node of a pool really answers, also with port 0. What it runs that is not assigned any more may answer.

@@ -16,7 +16,7 @@ use tracing::{Instrument as _, info_span};
 use super::Pass;
 use crate::fleet::Node;
 use crate::plan::rollout::{
-    Absent, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, lost_stable, mass_loss,
+    Absent, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, mass_loss, needed,
 };
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
@@ -107,8 +107,8 @@ impl Pools {
 
     async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {
         let mut facts = self.facts(known);
-        if let Some(stable) = lost_stable(&facts) {
-            facts.recalled = self.recall(&known.name, &stable).await?;
+        for n in needed(&facts) {
+            facts.recalled.extend(self.recall(&known.name, RevisionNumber(n)).await?);
         }
         match decide(&facts) {
             Decision::Wait(wait) => Ok(Pass::Done(wait.map(|wait| Instant::now() + wait))),
@@ -135,8 +135,8 @@ impl Pools {
     }
 
     /// A stored revision, if it can be read.
-    async fn recall(&self, pool: &PoolName, wanted: &v1::RevisionRef) -> Result<Option<v1::Revision>, StoreError> {
-        match self.store.get(&self.store.keys().revision(pool, RevisionNumber(wanted.n))).await {
+    async fn recall(&self, pool: &PoolName, n: RevisionNumber) -> Result<Option<v1::Revision>, StoreError> {
+        match self.store.get(&self.store.keys().revision(pool, n)).await {
             Ok(stored) => Ok(stored.map(|stored: Stored<v1::Revision>| stored.value)),
             Err(StoreError::Invalid { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -158,7 +158,7 @@ impl Pools {
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout: known.rollout.as_ref().map(|stored| &stored.value),
             nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
-            recalled: None,
+            recalled: Vec::new(),
             mass_loss,
             since: Since::default(),
             now: SystemTime::now(),

@@ -14,6 +14,7 @@ mod mass;
 mod memory;
 mod order;
 mod pick;
+mod pins;
 mod progress;
 mod rebuild;
 mod report;
@@ -27,7 +28,6 @@ use v1::RolloutPhase as Phase;
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
 pub use self::mass::mass_loss;
 pub use self::memory::{Absent, Memory, lease_ttl};
-pub use self::rebuild::lost_stable;
 
 /// Most nodes named in a rollout's problems.
 pub const MAX_PROBLEMS: usize = 16;
@@ -57,8 +57,18 @@ pub struct Next {
     pub events: Vec<v1::Event>,
 }
 
+/// The stored revisions, by number, without which it can't be decided: [`Facts::recalled`].
+pub fn needed(facts: &Facts<'_>) -> Vec<u32> {
+    let stable = rebuild::lost_stable(facts).map(|stable| stable.n);
+    stable.into_iter().chain(pins::needed(facts)).collect()
+}
+
 /// The one step from facts to a decision.
 pub fn decide(facts: &Facts<'_>) -> Decision {
+    pins::pin(facts, of_rollout(facts))
+}
+
+fn of_rollout(facts: &Facts<'_>) -> Decision {
     let Some(assignment) = facts.assigned() else {
         return rebuild::rebuild(facts);
     };

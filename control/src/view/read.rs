@@ -39,7 +39,11 @@ pub(super) fn read_assignment(entry: &Entry) -> Result<Stored<AssignmentEntry>, 
     if record.next.as_ref().is_some_and(|next| !complete(next)) {
         return Err("next: n, digest and config are required".to_owned());
     }
-    let configs = [&record.stable, &record.next].into_iter().flatten().flat_map(|revision| &revision.config);
+    if let Some(index) = record.pinned.iter().position(|pinned| !complete(pinned)) {
+        return Err(format!("pinned[{index}]: n, digest and config are required"));
+    }
+    let revisions = [&record.stable, &record.next].into_iter().flatten().chain(&record.pinned);
+    let configs = revisions.flat_map(|revision| &revision.config);
     let drains = configs.filter_map(|config| check_template(config).ok()).map(|plan| plan.drain.longest());
     let longest_drain = drains.max().unwrap_or_default();
     Ok(Stored { value: AssignmentEntry { record, stable, longest_drain }, mod_revision, create_revision })

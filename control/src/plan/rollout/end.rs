@@ -8,6 +8,7 @@ use v1::RolloutPhase as Phase;
 
 use super::begin::{self, stamp};
 use super::facts::Facts;
+use super::progress::MASS_LOSS;
 use super::{Decision, write};
 use crate::plan::sync::reference;
 
@@ -90,8 +91,11 @@ fn strays(facts: &Facts<'_>, rollout: &v1::Rollout, stable: &v1::RevisionRef) ->
     write(facts, None, incomplete(facts, rollout, stable, late))
 }
 
+/// The rollout in another phase. A mass loss is over with the pause that it led to.
 pub(super) fn moved(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase) -> v1::Rollout {
-    v1::Rollout { phase: phase.into(), since: stamp(facts), ..rollout.clone() }
+    let mut conditions = rollout.conditions.clone();
+    conditions.retain(|condition| phase == Phase::Paused || condition.r#type != MASS_LOSS);
+    v1::Rollout { phase: phase.into(), since: stamp(facts), conditions, ..rollout.clone() }
 }
 
 pub(super) fn ended(facts: &Facts<'_>, rollout: &v1::Rollout, phase: Phase, reason: String) -> v1::Rollout {

@@ -29,8 +29,8 @@ pub struct Facts<'a> {
     pub rollout: Option<&'a v1::Rollout>,
     /// The live nodes.
     pub nodes: Vec<NodeFacts<'a>>,
-    /// The stored revision that [`super::lost_stable`] asks for.
-    pub recalled: Option<v1::Revision>,
+    /// Those of the stored revisions that [`super::needed`] asks for which are there.
+    pub recalled: Vec<v1::Revision>,
     /// When so many nodes of any pool vanished that nothing should be changed, and where.
     pub mass_loss: Option<MassLoss>,
     /// What this leader saw since the rollout is in its stage.

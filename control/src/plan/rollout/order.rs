@@ -24,8 +24,7 @@ pub(super) fn carry_out(facts: &Facts<'_>, assignment: &v1::Assignment, rollout:
         (Kind::Pause, Phase::Progressing) => pause(facts, &rollout, Vec::new(), format!("paused by {who}")),
         (Kind::Resume, Phase::Paused) => {
             let resumed = moved(facts, &rollout, Phase::Progressing);
-            let (problems, conditions) = (Vec::new(), Vec::new());
-            write(facts, None, v1::Rollout { problems, conditions, reason: format!("resumed by {who}"), ..resumed })
+            write(facts, None, v1::Rollout { problems: Vec::new(), reason: format!("resumed by {who}"), ..resumed })
         }
         (Kind::Abort, Phase::Progressing | Phase::Paused) => {
             turn_back(facts, assignment, &rollout, Vec::new(), format!("aborted by {who}"))

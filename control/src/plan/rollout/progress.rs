@@ -15,7 +15,7 @@ use super::steps::Steps;
 use super::{Decision, judge, pick, write};
 use crate::plan::sync::reference;
 
-/// Reason and type of the condition.
+/// Type of the condition, and what the reason begins with.
 pub(super) const MASS_LOSS: &str = "MassLoss";
 
 /// Nodes were given `next`.
@@ -36,8 +36,8 @@ pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: 
         return paused(facts, rollout, &to);
     }
     if let Some(lost) = facts.mass_loss.as_ref().filter(|lost| lost.ago <= facts.since.staged) {
-        let condition = condition(facts, &lost.message);
-        let rollout = v1::Rollout { conditions: vec![condition], ..rollout.clone() };
+        let mut rollout = rollout.clone();
+        rollout.conditions.push(condition(facts, &lost.message));
         return pause(facts, &rollout, Vec::new(), format!("{MASS_LOSS}: {}", lost.message));
     }
     if let Some(trouble) = judge::trouble(facts, rollout, &to) {

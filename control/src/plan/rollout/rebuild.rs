@@ -16,7 +16,7 @@ use crate::event;
 
 /// The revision to which the nodes of a pool without an assignment are to return, where the pool's own template is not
 /// that of it: the drive has to read it from `revisions/`.
-pub fn lost_stable(facts: &Facts<'_>) -> Option<v1::RevisionRef> {
+pub(super) fn lost_stable(facts: &Facts<'_>) -> Option<v1::RevisionRef> {
     let lost = if facts.assigned().is_none() { stable(facts) } else { None };
     lost.filter(|stable| *stable != facts.newest())
 }
@@ -73,5 +73,5 @@ fn template(facts: &Facts<'_>, revision: &v1::RevisionRef) -> Option<v1::PoolTem
     if *revision == facts.newest() {
         return Some(facts.pool.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default());
     }
-    facts.recalled.as_ref().filter(|r| r.revision.as_ref() == Some(revision))?.template.clone()
+    facts.recalled.iter().find(|r| r.revision.as_ref() == Some(revision))?.template.clone()
 }

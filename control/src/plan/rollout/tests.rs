@@ -12,6 +12,7 @@ mod deadlines;
 mod losses;
 mod lost;
 mod orders;
+mod pins;
 mod waves;
 mod world;
 

@@ -59,7 +59,7 @@ fn a_lost_assignment_never_brings_back_what_was_taken_back() {
     assert_eq!(world.writes(), Phase::Reverted);
     without_assignment(&mut world);
     assert_eq!(world.decides_lost(), revision(1), "the pool's own template is revision 2");
-    world.recalled = Some(v1::Revision { revision: Some(revision(1)), ..Default::default() });
+    world.recalled = vec![v1::Revision { revision: Some(revision(1)), ..Default::default() }];
     assert_eq!(world.decides_lost(), revision(1), "a revision without its template is none");
     world.recall(1);
     assert_eq!(world.writes(), Phase::Reverted, "the rollout is what it was");

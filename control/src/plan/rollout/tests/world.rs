@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use v1::NodePhase::Ready;
 use v1::RolloutPhase as Phase;
 
-use super::super::{Absent, Decision, Facts, MassLoss, Memory, NodeFacts, Since, decide};
+use super::super::{Absent, Decision, Facts, MassLoss, Memory, NodeFacts, Since, decide, needed};
 
 /// A pool with its nodes; what `decide` writes becomes its state.
 pub(super) struct World {
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) rollout: Option<v1::Rollout>,
     pub(super) nodes: BTreeMap<NodeId, v1::NodeStatus>,
     pub(super) left: HashSet<NodeId>,
-    pub(super) recalled: Option<v1::Revision>,
+    pub(super) recalled: Vec<v1::Revision>,
     pub(super) mass_loss: Option<MassLoss>,
     pub(super) memory: Memory,
     pub(super) begun: Instant,
@@ -62,7 +62,7 @@ impl World {
             rollout: None,
             nodes: BTreeMap::new(),
             left: HashSet::new(),
-            recalled: None,
+            recalled: Vec::new(),
             mass_loss: None,
             memory: Memory::new(now),
             begun: now,
@@ -149,6 +149,15 @@ impl World {
     }
 
     pub(super) fn decide(&mut self) -> Decision {
+        decide(&self.facts())
+    }
+
+    /// The stored revisions that it asks for.
+    pub(super) fn needs(&mut self) -> Vec<u32> {
+        needed(&self.facts())
+    }
+
+    fn facts(&mut self) -> Facts<'_> {
         let mut facts = Facts {
             name: &self.name,
             pool: &self.pool,
@@ -164,7 +173,7 @@ impl World {
         };
         let absent = Absent { left: &self.left, watched_for: self.now - self.begun };
         self.memory.look(&mut facts, absent, self.now);
-        decide(&facts)
+        facts
     }
 
     /// Decides, which must write, and takes the write over.
@@ -194,7 +203,7 @@ impl World {
     /// Revision `n` is found among the stored ones.
     pub(super) fn recall(&mut self, n: u32) {
         let template = Some(v1::PoolTemplate::default());
-        self.recalled = Some(v1::Revision { revision: Some(revision(n)), template, ..Default::default() });
+        self.recalled = vec![v1::Revision { revision: Some(revision(n)), template, ..Default::default() }];
     }
 
     pub(super) fn stable(&self) -> u32 {

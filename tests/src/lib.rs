@@ -19,6 +19,7 @@ pub mod lab;
 pub mod node;
 pub mod ports;
 pub mod process;
+pub mod replicas;
 pub mod scripted;
 pub mod slow;
 pub mod stamped;

@@ -16,6 +16,7 @@ use echo_tests::{client, eventually};
 use led::{LEADER, Led, POOL};
 
 const ASSIGNMENT: &str = "/echo/v1/default/assignments/default";
+const ROLLOUT: &str = "/echo/v1/default/rollouts/default";
 const PORTS: &str = "/echo/v1/default/guard/ports";
 /// What control is told at once, and a node that has to start.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -221,6 +222,35 @@ fn no_port_is_assigned_before_all_nodes_can_know_of_it() {
     assert!(!assigned(), "assigned though no node could know of it: {}", led.etcd.value(ASSIGNMENT));
     led.etcd.heal();
     eventually("it is assigned then", AT_ONCE, || ensure(assigned(), || led.etcd.value(ASSIGNMENT)));
+    led.was_well();
+}
+
+#[test]
+fn a_leader_that_does_not_know_that_it_leads_no_more_is_refused() {
+    let led = Led::start();
+    let changed = pool_file(1)
+        .replace("minHealthy: 100ms", "minHealthy: 3s")
+        .replace("  template:\n", "  template:\n    busyPoll: 1us\n");
+    let file = led.file("changed.yaml", &changed);
+    let applied = led.run(&format!("apply -f {file}"));
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    eventually("the canary runs it, and has to stay healthy", AT_ONCE, || {
+        let status = led.run("rollout status pool/default --watch=false");
+        ensure(status.stdout.contains("1 of 1 nodes run revision 2"), || format!("{status:?}"))
+    });
+    // It hears of nothing any more, and another one has won the election.
+    led.etcd.silence_watches();
+    led.etcd.change(|store| {
+        store.delete(LEADER);
+        store.put(LEADER, r#"{"instance":"another","address":"127.0.0.1:1"}"#);
+    });
+    let (rollout, assignment) = (led.etcd.value(ROLLOUT), led.etcd.value(ASSIGNMENT));
+    // Counts the attempts, and changes nothing about them.
+    led.etcd.fault_puts(ROLLOUT, Fault::Late(Duration::ZERO));
+    eventually("it tries to complete the rollout", AT_ONCE, || {
+        ensure(led.etcd.faults_met() >= 2, || format!("{} times", led.etcd.faults_met()))
+    });
+    assert_eq!((led.etcd.value(ROLLOUT), led.etcd.value(ASSIGNMENT)), (rollout, assignment), "the fence holds");
     led.was_well();
 }
 

@@ -214,7 +214,7 @@ fn launcher(settings: &Settings) -> Option<Launcher> {
 
 fn scaler(launcher: Option<Launcher>, figures: Figures, notices: Notices) -> (Arc<dyn Scaler>, Option<Supervisor>) {
     match launcher {
-        None => (Arc::new(NoScaler), None),
+        None => (Arc::new(NoScaler::default()), None),
         Some(launcher) => {
             let (scaler, supervisor) = ProcessScaler::new(launcher, figures, notices);
             (Arc::new(scaler), Some(supervisor))

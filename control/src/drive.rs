@@ -4,6 +4,7 @@
 //! message or a new leader costs nothing but time. It must never write without the fence: the leader key and the pool
 //! as they were when the plan was made.
 
+mod autoscale;
 mod guard;
 mod inbox;
 mod intents;
@@ -90,11 +91,12 @@ impl Drive {
     /// One term: until the leadership changes or `stop`. Timers start anew, whatever the last leader's were.
     async fn lead(&mut self, leadership: Leadership, stop: &mut Stop) {
         let (mut updates, mut lost) = (self.view.updates(), self.leadership.clone());
-        let mut rounds = self.figures.rounds();
-        let mut term = Term::new(self.store.clone(), leadership);
+        let (mut rounds, mut failures) = (self.figures.rounds(), self.scaler.failures());
+        let mut term = Term::new(self.store.clone(), leadership, self.figures.clone(), self.scaler.clone());
         loop {
             updates.mark_unchanged();
             rounds.mark_unchanged();
+            failures.mark_unchanged();
             // A write that waits for etcd must not outlive the leadership, and nothing may be told after it.
             let wake = tokio::select! {
                 biased;
@@ -107,6 +109,7 @@ impl Drive {
             tokio::select! {
                 _ = updates.changed() => {}
                 _ = rounds.changed() => {}
+                _ = failures.changed() => {}
                 _ = lost.changed() => return,
                 () = self.inbox.arrival() => {}
                 () = pause, if wake.is_some() => {}
@@ -131,7 +134,7 @@ fn wanted(state: &State) -> Option<Wanted> {
     let mut wanted = Wanted::default();
     for (name, pool) in &state.pools {
         if let Some(entry) = pool.pool.valid() {
-            wanted.replicas.insert(name.clone(), entry.value.plan.replicas);
+            wanted.replicas.extend(pool.desired().map(|replicas| (name.clone(), replicas)));
             let assigned = pool.assignment.valid().map_or(Duration::ZERO, |assignment| assignment.value.longest_drain);
             // Nodes may still run what was assigned before.
             wanted.drains.insert(name.clone(), assigned.max(entry.value.plan.template.drain.longest()));

@@ -3,6 +3,7 @@
 //! Used by the drive, the scaler and the API. Whoever calls them carries the decision out, or fails to and asks again:
 //! the same facts give the same decision.
 
+pub mod autoscale;
 pub mod change;
 pub mod intent;
 pub mod order;

@@ -11,6 +11,9 @@ use crate::plan::pin::pinned;
 use crate::plan::sync;
 use crate::view::{PoolState, State};
 
+/// Most conditions of a pool that are shown.
+const MAX_CONDITIONS: usize = 8;
+
 /// A pool as stored, without status.
 pub(crate) fn pool(record: &v1::PoolRecord, mod_revision: i64) -> v1::Pool {
     let mut metadata = record.metadata.clone().unwrap_or_default();
@@ -41,10 +44,17 @@ pub(crate) fn status(pool: &PoolState) -> v1::PoolStatus {
         stable: assignment.and_then(|a| reference(&a.stable)),
         next: assignment.and_then(|a| reference(&a.next)),
         rollout: pool.rollout.valid().map_or(0, |r| r.value.phase),
-        desired: pool.pool.valid().map_or(0, |p| p.value.plan.replicas),
-        conditions: pool.rollout.valid().map_or_else(Vec::new, |r| r.value.conditions.clone()),
+        desired: pool.desired().or(pool.pool.valid().map(|p| p.value.plan.replicas)).unwrap_or_default(),
+        conditions: conditions(pool),
         pins: pool.pool.valid().map_or_else(Vec::new, |p| p.value.record.pins.clone()),
     }
+}
+
+/// What keeps a pool from being as wanted: of its rollout, then of its size.
+fn conditions(pool: &PoolState) -> Vec<v1::PoolCondition> {
+    let rollout = pool.rollout.valid().into_iter().flat_map(|rollout| &rollout.value.conditions);
+    let scale = pool.scale.valid().into_iter().flat_map(|scale| &scale.value.conditions);
+    rollout.chain(scale).take(MAX_CONDITIONS).cloned().collect()
 }
 
 /// Whether it serves, and nobody keeps new clients from it: what its /readyz says.

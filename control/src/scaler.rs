@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::plan::scale::Usage;
 
@@ -35,17 +35,34 @@ pub trait Scaler: Send + Sync {
     /// As in `--scaler`.
     fn name(&self) -> &'static str;
 
+    /// Whether it makes nodes come and go at all.
+    fn acts(&self) -> bool;
+
+    /// Why pools do not have as many nodes as they want, in words, as far as this scaler knows; lives as long as it.
+    fn failures(&self) -> watch::Receiver<Failures>;
+
     /// What the pools want from now on; `None`: hands off, another process leads. Must return at once.
     fn want(&self, wanted: Option<Wanted>);
 }
 
+/// What a scaler can't do, by pool.
+pub type Failures = BTreeMap<PoolName, String>;
+
 /// Nodes are started by others, or by hand.
-#[derive(Debug)]
-pub struct NoScaler;
+#[derive(Debug, Default)]
+pub struct NoScaler(watch::Sender<Failures>);
 
 impl Scaler for NoScaler {
     fn name(&self) -> &'static str {
         "none"
+    }
+
+    fn acts(&self) -> bool {
+        false
+    }
+
+    fn failures(&self) -> watch::Receiver<Failures> {
+        self.0.subscribe()
     }
 
     fn want(&self, _: Option<Wanted>) {}

@@ -6,6 +6,7 @@
 
 mod history;
 mod outage;
+mod pool;
 mod read;
 mod state;
 
@@ -17,9 +18,10 @@ use tokio::time::Instant;
 
 pub(crate) use self::history::is_changed;
 pub use self::outage::Outage;
+pub use self::pool::PoolState;
 pub(crate) use self::read::check_record;
 pub(crate) use self::state::Verdict;
-pub use self::state::{AssignmentEntry, Invalid, PoolEntry, PoolState, Slot, State};
+pub use self::state::{AssignmentEntry, Invalid, PoolEntry, Slot, State};
 use crate::stop::Stop;
 use crate::store::{Follow, Store, Update};
 

@@ -10,6 +10,7 @@
 //! | `revisions/<pool>/<n>` | control | no | [`Revision`](crate::v1::Revision), `n` in 10 digits |
 //! | `assignments/<pool>` | the leader | no | [`Assignment`](crate::v1::Assignment) |
 //! | `rollouts/<pool>` | the leader | no | [`Rollout`](crate::v1::Rollout) |
+//! | `scales/<pool>` | the leader; control, with a pool whose autoscaler comes or goes | no | [`Scale`](crate::v1::Scale) |
 //! | `intents/<pool>/<node>` | control | no | [`Intent`](crate::v1::Intent) |
 //! | `events/<seq>` | with the change it reports | no | [`Event`](crate::v1::Event) |
 //! | `guard/ports` | the leader | no | [`GuardPorts`](crate::v1::GuardPorts) |
@@ -40,6 +41,8 @@ pub enum Key {
     Assignment(PoolName),
     /// `rollouts/<pool>`
     Rollout(PoolName),
+    /// `scales/<pool>`
+    Scale(PoolName),
     /// `intents/<pool>/<node>`
     Intent(PoolName, NodeId),
     /// `events/<seq>`
@@ -119,6 +122,11 @@ impl Keys {
         format!("{}rollouts/", self.root)
     }
 
+    /// How many nodes the autoscaler decided on, and what keeps a pool from having as many as it wants.
+    pub fn scale(&self, pool: &PoolName) -> String {
+        format!("{}scales/{pool}", self.root)
+    }
+
     /// What an operator wants of one node.
     pub fn intent(&self, pool: &PoolName, node: &NodeId) -> String {
         format!("{}{node}", self.intents(pool))
@@ -163,6 +171,7 @@ impl Keys {
             }
             ("assignments", Some(pool), None) => Key::Assignment(pool.parse().ok()?),
             ("rollouts", Some(pool), None) => Key::Rollout(pool.parse().ok()?),
+            ("scales", Some(pool), None) => Key::Scale(pool.parse().ok()?),
             ("intents", Some(pool), Some(node)) => Key::Intent(pool.parse().ok()?, node.parse().ok()?),
             ("guard", Some("ports"), None) => Key::GuardPorts,
             ("events", Some(seq), None) if !seq.is_empty() => Key::Event(seq.to_owned()),
@@ -192,6 +201,7 @@ mod tests {
         assert_eq!(read(keys.revision(&pool, n)), Some(Key::Revision(pool.clone(), n)));
         assert_eq!(read(keys.assignment(&pool)), Some(Key::Assignment(pool.clone())));
         assert_eq!(read(keys.rollout(&pool)), Some(Key::Rollout(pool.clone())));
+        assert_eq!(read(keys.scale(&pool)), Some(Key::Scale(pool.clone())));
         assert_eq!(read(keys.intent(&pool, &node)), Some(Key::Intent(pool, node)));
         assert_eq!(read(keys.guard_ports()), Some(Key::GuardPorts));
         assert_eq!(read(keys.leader()), Some(Key::Leader));

@@ -1,8 +1,9 @@
 //! The one validity rule: a pool as written -> a plan that cannot be wrong, or every mistake with its path.
 //!
 //! Used by `echoctl` before it sends, by control before it stores, and by a node before it applies. Pure; defaults live
-//! here and nowhere else. A field of the contract whose feature is not built yet is refused, never ignored.
+//! here and nowhere else.
 
+mod autoscale;
 mod drain;
 mod guard;
 mod labels;
@@ -21,6 +22,10 @@ use ipnet::IpNet;
 use crate::codec::{self, FieldError, FieldErrors};
 use crate::ids::{ListenerName, PoolName};
 use crate::{API_VERSION, v1};
+pub use autoscale::{
+    AutoscalePlan, DEFAULT_DOWN, DEFAULT_MIN_REPLICAS, DEFAULT_TOLERANCE, DEFAULT_UP, MAX_SCALE_TIME, ScaleRulesPlan,
+    ScaleStep, TargetPlan,
+};
 pub use drain::{DEFAULT_DRAIN_DEADLINE, DEFAULT_UDP_QUIET, DrainPlan};
 pub use guard::{GuardPlan, MAX_RANGES, answering_ports, answers_datagrams};
 pub use labels::{MAX_LABEL_BYTES, MAX_LABELS, is_label};
@@ -63,16 +68,16 @@ pub const DEFAULT_BANNER: &str = "欢迎访问小服务器!\r\n";
 
 /// What a pool's file calls itself.
 const KIND: &str = "Pool";
-/// Shown for a field whose feature does not exist yet.
-const UNSUPPORTED: &str = "not supported by this version";
 
 /// A valid pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolPlan {
     /// Its name.
     pub name: PoolName,
-    /// Nodes wanted.
+    /// Nodes wanted; with `autoscale`, the fewest.
     pub replicas: u32,
+    /// How their number follows what they do; `None`: it does not.
+    pub autoscale: Option<AutoscalePlan>,
     /// What each node serves.
     pub template: Plan,
     /// How a new revision reaches them.
@@ -143,13 +148,16 @@ pub fn check_pool(pool: &v1::Pool) -> Result<PoolPlan, FieldErrors> {
     let spec = pool.spec.clone().unwrap_or_default();
     let replicas = spec.replicas.unwrap_or(DEFAULT_REPLICAS);
     check.at_most("spec.replicas", replicas.into(), MAX_REPLICAS.into());
-    if spec.autoscale.is_some() {
-        check.fail("spec.autoscale", UNSUPPORTED);
+    let autoscale = spec.autoscale.as_ref().map(|autoscale| check.autoscale("spec.autoscale", autoscale));
+    if spec.replicas.is_some() && spec.autoscale.is_some() {
+        check.fail("spec.replicas", "not together with spec.autoscale, which decides it");
+        check.fail("spec.autoscale", "not together with spec.replicas; leave one of them out");
     }
+    let replicas = autoscale.as_ref().map_or(replicas, |autoscale| autoscale.min);
     let rollout = check.rollout("spec.rollout", &spec.rollout.unwrap_or_default());
     let template = check.template("spec.template", &spec.template.unwrap_or_default());
     match (check.errors.is_empty(), name) {
-        (true, Some(name)) => Ok(PoolPlan { name, replicas, template, rollout }),
+        (true, Some(name)) => Ok(PoolPlan { name, replicas, autoscale, template, rollout }),
         _ => Err(FieldErrors(check.errors)),
     }
 }

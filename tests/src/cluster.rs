@@ -139,7 +139,8 @@ impl Cluster {
     fn wait_ready(&self) {
         let wanted = eventually("the pool is stored", READY, || {
             let pools = self.echoctl().items("get pools")?;
-            pools.first().and_then(|pool| pool.pointer("/spec/replicas")?.as_u64()).ok_or("no pool yet".to_owned())
+            let wanted = |pool: &Value| pool.pointer("/spec/replicas").or(pool.pointer("/status/desired"))?.as_u64();
+            pools.first().and_then(wanted).ok_or("no pool yet".to_owned())
         });
         self.wait_nodes(usize::try_from(wanted).expect("a test's pool is small"));
     }

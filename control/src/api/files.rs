@@ -13,6 +13,7 @@ use super::error::ApiError;
 use super::request::asked;
 use super::write::Terms;
 use crate::event;
+use crate::plan::change::Beside;
 use crate::plan::owned::{self, Source};
 use crate::store::election::Leadership;
 use crate::store::{Change, Stored};
@@ -28,16 +29,16 @@ impl Api {
         place: &str,
     ) -> Result<bool, ApiError> {
         let asked = asked(&source.owner, place, false)?;
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, rollout: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = stored.map(|stored| &stored.value);
-            Ok(owned::apply(name, stored, rollout, pool, source, &asked, SystemTime::now()))
+            Ok(owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
         };
         Ok(self.change_pool(name, fenced(leadership), plan).await?.changed)
     }
 
     /// Notes that a pool's file is gone.
     pub(crate) async fn disown(&self, leadership: Leadership, name: &PoolName, owner: &str) -> Result<(), ApiError> {
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Beside<'_>| {
             Ok(stored.and_then(|stored| owned::disown(name, &stored.value, owner)))
         };
         self.change_pool(name, fenced(leadership), plan).await.map(drop)

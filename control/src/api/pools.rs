@@ -11,6 +11,7 @@ mod undo;
 
 use std::time::SystemTime;
 
+use echo_proto::ids::PoolName;
 use echo_proto::keys::Key;
 use echo_proto::{spec, v1};
 use tonic::{Request, Response, Status};
@@ -24,9 +25,22 @@ use super::request::asked;
 use super::watch;
 use super::write::Terms;
 use super::{Api, filter, pool_name, selector};
-use crate::plan::{change, owned};
+use crate::event;
+use crate::plan::change::{self, Beside};
+use crate::plan::owned;
 use crate::store::{Entry, Stored};
 use crate::view::check_record;
+
+/// Why a pool that has an autoscaler is not scaled by hand.
+fn autoscaled(name: &PoolName, rule: &v1::Autoscale) -> ApiError {
+    let (least, most) = change::bounds(rule);
+    let text = format!(
+        "pool {:?} is autoscaled, {least} to {most} nodes; change spec.autoscale of its file, or apply it with \
+         spec.replicas in its place",
+        name.as_str()
+    );
+    ApiError::unmet("AUTOSCALED", event::of_pool(name), text)
+}
 
 #[tonic::async_trait]
 impl Pools for Api {
@@ -92,8 +106,11 @@ impl Pools for Api {
             return Err(ApiError::argument("replicas", format!("{replicas} is too large; at most {most}")).into());
         }
         let asked = asked(&author, "", false)?;
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Beside<'_>| {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
+            if let Some(rule) = stored.value.spec.as_ref().and_then(|spec| spec.autoscale.as_ref()) {
+                return Err(autoscaled(&name, rule));
+            }
             Ok(change::scale(&name, &stored.value, replicas, &asked, SystemTime::now()))
         };
         let written = self.change_pool(&name, Terms { dry_run, ..Terms::default() }, plan).await?;

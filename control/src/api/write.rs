@@ -13,7 +13,7 @@ use super::Api;
 use super::conflict::expected_version;
 use super::error::ApiError;
 use super::request::asked;
-use crate::plan::change::{self, Changed};
+use crate::plan::change::{self, Beside, Changed, Number};
 use crate::plan::owned;
 use crate::present;
 use crate::store::election::Leadership;
@@ -67,11 +67,11 @@ impl Api {
         let expected = expected_version("metadata.resourceVersion", seen)?;
         let asked = asked(&request.author, &request.message, request.now)?;
         let terms = Terms { dry_run: request.dry_run, expected, leader: None };
-        self.change_pool(&name, terms, |stored, rollout| {
+        self.change_pool(&name, terms, |stored, beside| {
             let now = SystemTime::now();
             Ok(match stored {
                 None => Some(change::create(&name, &pool, &asked, now)),
-                Some(stored) => change::apply(&name, &stored.value, rollout, &pool, &asked, now),
+                Some(stored) => change::apply(&name, &stored.value, beside, &pool, &asked, now),
             })
         })
         .await
@@ -93,16 +93,19 @@ impl Api {
         &self,
         name: &PoolName,
         terms: Terms,
-        plan: impl Fn(Option<&Stored<v1::PoolRecord>>, Option<&v1::Rollout>) -> Result<Option<Changed>, ApiError>,
+        plan: impl Fn(Option<&Stored<v1::PoolRecord>>, Beside<'_>) -> Result<Option<Changed>, ApiError>,
     ) -> Result<Written, ApiError> {
         let keys = self.store.keys();
         for _ in 0..ATTEMPTS {
             let stored = self.read_pool(name).await?;
             self.check_version(name, terms.expected, stored.as_ref()).await?;
             let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?;
+            let scale = readable(self.store.get::<v1::Scale>(&keys.scale(name)).await)?;
+            let beside =
+                Beside { rollout: rollout.as_ref().map(|r| &r.value), scale: scale.as_ref().map(|scale| &scale.value) };
             let before = stored.as_ref().map(|s| s.value.clone());
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
-            let Some(changed) = plan(stored.as_ref(), rollout.as_ref().map(|r| &r.value))? else {
+            let Some(changed) = plan(stored.as_ref(), beside)? else {
                 let record = before.clone().unwrap_or_default();
                 return Ok(Written { name: name.clone(), record, mod_revision, before, changed: false });
             };
@@ -143,6 +146,12 @@ impl Api {
             }
             change = change.put(&key, &revision);
         }
+        // The leader writes it only while the pool is as it saw it.
+        change = match changed.number {
+            Number::Stays => change,
+            Number::Begins(replicas) => change.put(&keys.scale(name), &v1::Scale { replicas, ..Default::default() }),
+            Number::Ends => change.delete(&keys.scale(name)),
+        };
         Ok(change.event(keys, changed.event))
     }
 

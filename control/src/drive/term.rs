@@ -3,12 +3,14 @@
 //! Made anew by the drive for each term, whatever the one before knew. Pools come first: what is told of a change must
 //! not hold it up, and removing old events comes last.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::backoff::Backoff;
 use echo_proto::v1;
 use tokio::time::Instant;
 
+use super::autoscale::Scales;
 use super::guard::Guarded;
 use super::inbox::Inbox;
 use super::intents::{self, Absences};
@@ -19,6 +21,8 @@ use super::pools::Pools;
 use super::returns::Returns;
 use super::{Pass, inbox};
 use crate::event;
+use crate::figures::Figures;
+use crate::scaler::Scaler;
 use crate::store::election::Leadership;
 use crate::store::{Store, StoreError, Stored};
 use crate::view::View;
@@ -35,6 +39,7 @@ pub(super) struct Term {
     leadership: Leadership,
     pools: Pools,
     guarded: Guarded,
+    scales: Scales,
     journal: Journal,
     /// `None`: not read yet.
     told: Option<ToldBefore>,
@@ -51,11 +56,12 @@ struct ToldBefore {
 }
 
 impl Term {
-    pub(super) fn new(store: Store, leadership: Leadership) -> Self {
+    pub(super) fn new(store: Store, leadership: Leadership, figures: Figures, scaler: Arc<dyn Scaler>) -> Self {
+        let scales = Scales::new(store.clone(), leadership, figures, scaler);
         let (pools, guarded) = (Pools::new(store.clone(), leadership), Guarded::new(store.clone(), leadership));
         let journal = Journal::new(store, leadership);
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Self { leadership, pools, guarded, journal, told: None, backoff, prune: Instant::now() }
+        Self { leadership, pools, guarded, scales, journal, told: None, backoff, prune: Instant::now() }
     }
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
@@ -66,6 +72,10 @@ impl Term {
             Pass::Done(_) => self.pools.pass(view).await,
             Pass::Again => Pass::Again,
         };
+        let scales = match pools {
+            Pass::Done(_) => self.scales.pass(view).await,
+            Pass::Again => Pass::Again,
+        };
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "an event was not stored yet");
             vec![Pass::Again]
@@ -74,7 +84,7 @@ impl Term {
             self.prune = Instant::now() + PRUNE_EVERY;
             self.journal.prune().await;
         }
-        let passes = others.into_iter().chain([guarded, pools]);
+        let passes = others.into_iter().chain([guarded, pools, scales]);
         let (mut due, mut again) = (self.prune, false);
         for pass in passes {
             match pass {

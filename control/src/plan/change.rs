@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use echo_proto::ids::{Digest, PoolName, PoolUid, RevisionNumber};
-use echo_proto::spec::DEFAULT_REPLICAS;
+use echo_proto::spec::{DEFAULT_MIN_REPLICAS, DEFAULT_REPLICAS};
 use echo_proto::{API_VERSION, v1};
 
 use crate::event;
@@ -30,6 +30,15 @@ impl Request {
     }
 }
 
+/// What the leader has stored beside a pool's record, as far as it can be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Its newest rollout.
+    pub rollout: Option<&'a v1::Rollout>,
+    /// How many nodes its autoscaler decided on.
+    pub scale: Option<&'a v1::Scale>,
+}
+
 /// What to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
@@ -37,8 +46,22 @@ pub struct Changed {
     pub record: v1::PoolRecord,
     /// A new revision, when there is one.
     pub revision: Option<v1::Revision>,
+    /// What becomes of the autoscaler's number.
+    pub number: Number,
     /// What happened.
     pub event: v1::Event,
+}
+
+/// What becomes of the number of nodes that the autoscaler decided on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Number {
+    /// It is the leader's.
+    #[default]
+    Stays,
+    /// An autoscaler comes, and goes on from this.
+    Begins(u32),
+    /// The autoscaler goes.
+    Ends,
 }
 
 /// A new pool, from a valid one.
@@ -53,41 +76,79 @@ pub fn create(name: &PoolName, pool: &v1::Pool, request: &Request, now: SystemTi
         ..Default::default()
     };
     let mut spec = pool.spec.clone().unwrap_or_default();
-    spec.replicas.get_or_insert(DEFAULT_REPLICAS);
+    let (number, replicas) = match spec.autoscale.as_ref().map(|rule| bounds(rule).0) {
+        Some(least) => (Number::Begins(least), least),
+        None => (Number::Stays, *spec.replicas.get_or_insert(DEFAULT_REPLICAS)),
+    };
     let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), ..Default::default() };
-    let message = format!("created with {} replicas", replicas(&record));
-    changed(name, record, true, request, now, event::normal("PoolCreated", event::of_pool(name), message))
+    let event = event::normal("PoolCreated", event::of_pool(name), format!("created with {replicas} replicas"));
+    Changed { number, ..changed(name, record, true, request, now, event) }
 }
 
 /// What is applied over what is stored; `None`: nothing changes.
 ///
-/// `replicas` that are absent stay what they are: a file without them leaves their number to whoever scales.
+/// `replicas` that are absent stay what they are: a file without them leaves their number to whoever scales. So an
+/// autoscaler that comes goes on from the number that there is, and one that goes leaves its number.
 pub fn apply(
     name: &PoolName,
     stored: &v1::PoolRecord,
-    rollout: Option<&v1::Rollout>,
+    beside: Beside<'_>,
     pool: &v1::Pool,
     request: &Request,
     now: SystemTime,
 ) -> Option<Changed> {
     let labels = pool.metadata.clone().unwrap_or_default().labels;
     let mut spec = pool.spec.clone().unwrap_or_default();
-    spec.replicas = spec.replicas.or(stored.spec.as_ref().and_then(|s| s.replicas));
+    let (before, rule) = (number(stored, beside.scale), stored.spec.as_ref().and_then(|s| s.autoscale.as_ref()));
+    let (number, scaled) = renumber(&mut spec, rule, before);
     let mut record = v1::PoolRecord { spec: Some(spec), ..stored.clone() };
     let metadata = record.metadata.get_or_insert_default();
     let relabelled = metadata.labels != labels;
     metadata.labels = labels;
-    let new_revision = digest(&record) != stored_digest(stored) || was_taken_back(stored, rollout);
+    let new_revision = digest(&record) != stored_digest(stored) || was_taken_back(stored, beside.rollout);
     if record.spec == stored.spec && !relabelled && !new_revision {
         return None;
     }
     if record.spec != stored.spec || new_revision {
         next_generation(&mut record);
     }
-    let (before, after) = (replicas(stored), replicas(&record));
-    let scaled = if before == after { String::new() } else { format!("; scaled from {before} to {after} nodes") };
     let event = event::normal("PoolConfigured", event::of_pool(name), format!("changed by apply{scaled}"));
-    Some(changed(name, record, new_revision, request, now, event))
+    Some(Changed { number, ..changed(name, record, new_revision, request, now, event) })
+}
+
+/// Gives a spec its number of nodes where it names none; what becomes of the autoscaler's, and what events tell of it.
+fn renumber(spec: &mut v1::PoolSpec, rule: Option<&v1::Autoscale>, before: u32) -> (Number, String) {
+    match (rule, &spec.autoscale) {
+        (Some(_), Some(_)) => (Number::Stays, String::new()),
+        (None, Some(new)) => {
+            let (least, most) = bounds(new);
+            let replicas = before.clamp(least, most.max(least));
+            (Number::Begins(replicas), format!("; autoscaled, from {replicas} nodes on"))
+        }
+        (stored, None) => {
+            let after = *spec.replicas.get_or_insert(before);
+            let scaled = format!("; scaled from {before} to {after} nodes");
+            let scaled = if before == after { String::new() } else { scaled };
+            if stored.is_none() {
+                return (Number::Stays, scaled);
+            }
+            (Number::Ends, format!("; no longer autoscaled{scaled}"))
+        }
+    }
+}
+
+/// The fewest and the most nodes of a valid rule.
+pub fn bounds(rule: &v1::Autoscale) -> (u32, u32) {
+    (rule.min_replicas.unwrap_or(DEFAULT_MIN_REPLICAS), rule.max_replicas)
+}
+
+/// Nodes wanted by a stored pool, whoever decided it.
+pub fn number(record: &v1::PoolRecord, scale: Option<&v1::Scale>) -> u32 {
+    match record.spec.as_ref().and_then(|s| s.autoscale.as_ref()).map(bounds) {
+        // Of another rule until the leader has seen the new one.
+        Some((least, most)) => scale.map_or(least, |scale| scale.replicas.clamp(least, most.max(least))),
+        None => replicas(record),
+    }
 }
 
 /// Another number of nodes; `None`: it is that already.
@@ -143,7 +204,7 @@ pub fn was_taken_back(stored: &v1::PoolRecord, rollout: Option<&v1::Rollout>) ->
     rollout.is_some_and(|r| ended(r) && r.to.is_some() && r.to == stored.revision)
 }
 
-/// Nodes wanted by a stored pool.
+/// Nodes wanted by a stored pool that has no autoscaler.
 pub fn replicas(record: &v1::PoolRecord) -> u32 {
     record.spec.as_ref().and_then(|s| s.replicas).unwrap_or(DEFAULT_REPLICAS)
 }
@@ -175,7 +236,7 @@ fn changed(
             event.message += ", for the whole pool in one step";
         }
     }
-    Changed { record, revision, event }
+    Changed { record, revision, number: Number::Stays, event }
 }
 
 /// Makes the record's template its next revision.

@@ -10,7 +10,7 @@ use echo_proto::telemetry::context;
 use echo_proto::v1;
 use v1::{RolloutOrderKind as Kind, RolloutPhase as Phase};
 
-use super::change::{Changed, Request};
+use super::change::{Changed, Number, Request};
 use crate::event;
 
 /// What to store; `None`: the rollout is so already, or will be.
@@ -100,7 +100,12 @@ fn changed(
     let n = stored.revision.as_ref().map_or(0, |r| r.n);
     let message = format!("told to {} rollout {rollout} of revision {n}", verb(kind));
     let event = v1::Event { actor: request.who().to_owned(), ..event::normal(reason, event::of_pool(name), message) };
-    Changed { record: v1::PoolRecord { order: Some(order), ..stored.clone() }, revision: None, event }
+    Changed {
+        record: v1::PoolRecord { order: Some(order), ..stored.clone() },
+        revision: None,
+        number: Number::Stays,
+        event,
+    }
 }
 
 fn verb(kind: Kind) -> &'static str {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
-use super::change::{self, Changed, Request};
+use super::change::{self, Beside, Changed, Number, Request};
 use crate::event;
 
 /// A pool's file.
@@ -25,7 +25,7 @@ pub struct Source {
 pub fn apply(
     name: &PoolName,
     stored: Option<&v1::PoolRecord>,
-    rollout: Option<&v1::Rollout>,
+    beside: Beside<'_>,
     pool: &v1::Pool,
     source: &Source,
     request: &Request,
@@ -39,9 +39,10 @@ pub fn apply(
         return None;
     }
     let told = || event::normal("PoolConfigured", event::of_pool(name), "its file says what is stored already");
-    let changed = change::apply(name, stored, rollout, pool, request, now).unwrap_or_else(|| Changed {
+    let changed = change::apply(name, stored, beside, pool, request, now).unwrap_or_else(|| Changed {
         record: stored.clone(),
         revision: None,
+        number: Number::Stays,
         event: v1::Event { actor: request.who().to_owned(), ..told() },
     });
     Some(owned(changed, source, before))
@@ -58,7 +59,7 @@ pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str) -> Option<
     let message = format!("its file is gone from {before}; the pool stays, and changes by requests alone");
     let event = event::normal("PoolDisowned", event::of_pool(name), message);
     let event = v1::Event { actor: before.to_owned(), from: before.to_owned(), ..event };
-    Some(Changed { record, revision: None, event })
+    Some(Changed { record, revision: None, number: Number::Stays, event })
 }
 
 /// Who owns a pool; empty: nobody.
@@ -125,7 +126,7 @@ mod tests {
 
     fn from(stored: Option<&v1::PoolRecord>, port: u32, digest: &str) -> Option<Changed> {
         let source = Source { owner: "files:/a".into(), digest: digest.into() };
-        apply(&name(), stored, None, &pool(port, None), &source, &Request::default(), NOW)
+        apply(&name(), stored, Beside::default(), &pool(port, None), &source, &Request::default(), NOW)
     }
 
     #[test]
@@ -134,7 +135,9 @@ mod tests {
         assert_eq!((owner(&made), made.file_digest.as_str()), ("files:/a", "one"));
         assert_eq!(from(Some(&made), 7, "one"), None);
         // A request since then is left alone ...
-        let changed = change::apply(&name(), &made, None, &pool(8, Some(5)), &Request::default(), NOW).unwrap().record;
+        let changed = change::apply(&name(), &made, Beside::default(), &pool(8, Some(5)), &Request::default(), NOW)
+            .unwrap()
+            .record;
         assert_eq!(owner(&changed), "files:/a", "it still is the file's");
         assert_eq!(from(Some(&changed), 7, "one"), None);
         // ... until the file changes.

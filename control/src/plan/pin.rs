@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
 
-use super::change::{Changed, Request};
+use super::change::{Changed, Number, Request};
 use crate::event;
 
 /// Most pinned nodes of a pool.
@@ -85,7 +85,7 @@ fn changed(
     event: v1::Event,
 ) -> Changed {
     let event = v1::Event { actor: request.who().to_owned(), ..event::in_pool(pool, event) };
-    Changed { record: v1::PoolRecord { pins, ..stored.clone() }, revision: None, event }
+    Changed { record: v1::PoolRecord { pins, ..stored.clone() }, revision: None, number: Number::Stays, event }
 }
 
 fn number(revision: u32) -> String {

@@ -19,26 +19,36 @@ use tokio::sync::watch;
 
 pub use self::launch::Launcher;
 pub use self::supervisor::Supervisor;
-use super::{Notices, Scaler, Wanted};
+use super::{Failures, Notices, Scaler, Wanted};
 use crate::figures::Figures;
 
 /// The drive's end of the process scaler.
 #[derive(Debug)]
 pub struct ProcessScaler {
     wanted: watch::Sender<Option<Wanted>>,
+    failures: watch::Receiver<Failures>,
 }
 
 impl ProcessScaler {
     /// The scaler, and the task that does its work.
     pub fn new(launcher: Launcher, figures: Figures, notices: Notices) -> (Self, Supervisor) {
         let (wanted, receiver) = watch::channel(None);
-        (Self { wanted }, Supervisor::new(launcher, receiver, figures, notices))
+        let (told, failures) = watch::channel(Failures::new());
+        (Self { wanted, failures }, Supervisor::new(launcher, receiver, figures, notices, told))
     }
 }
 
 impl Scaler for ProcessScaler {
     fn name(&self) -> &'static str {
         "process"
+    }
+
+    fn acts(&self) -> bool {
+        true
+    }
+
+    fn failures(&self) -> watch::Receiver<Failures> {
+        self.failures.clone()
     }
 
     fn want(&self, wanted: Option<Wanted>) {

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use echo_proto::ids::PoolName;
 use echo_proto::keys::Key;
 
-use super::state::{PoolState, State};
+use super::pool::PoolState;
+use super::state::State;
 use crate::fleet::Presence;
 
 /// Deleted keys that are remembered: a pool of 2,000 nodes that goes twice.
@@ -69,9 +70,10 @@ impl State {
 
     /// Whether anything of a pool may have changed after `revision`.
     pub(crate) fn is_touched(&self, name: &PoolName, pool: &PoolState, revision: i64) -> bool {
-        let gone = |key: &Key| matches!(key, Key::Rollout(pool) | Key::Node(pool, _) if pool == name);
+        let gone =
+            |key: &Key| matches!(key, Key::Rollout(pool) | Key::Scale(pool) | Key::Node(pool, _) if pool == name);
         self.is_reassigned(name, pool, revision)
-            || pool.rollout.mod_revision() > revision
+            || pool.rollout.mod_revision().max(pool.scale.mod_revision()) > revision
             || pool.fleet.iter().any(|node| is_changed(node, revision))
             || self.gone_since(revision).any(gone)
     }

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::history::History;
 use super::outage::{Outage, Outages};
+use super::pool::PoolState;
 use super::read::{read_assignment, read_pool};
-use crate::fleet::{Answer, Fleet};
+use crate::fleet::Answer;
 use crate::store::{Delta, Entry, StoreError, Stored};
 
 /// Most unreadable keys that are remembered; beyond, they are still passed over, but not reported.
@@ -61,21 +62,6 @@ pub struct Invalid {
     pub mod_revision: i64,
     /// What is wrong.
     pub cause: String,
-}
-
-/// One pool.
-#[derive(Debug, Default)]
-pub struct PoolState {
-    /// `pools/<pool>`
-    pub pool: Slot<PoolEntry>,
-    /// `assignments/<pool>`
-    pub assignment: Slot<AssignmentEntry>,
-    /// `rollouts/<pool>`
-    pub rollout: Slot<v1::Rollout>,
-    /// `nodes/<pool>/`
-    pub fleet: Fleet,
-    /// `intents/<pool>/`: those that can be read.
-    pub intents: BTreeMap<NodeId, Arc<Stored<v1::Intent>>>,
 }
 
 /// A record that is there, missing, or unreadable.
@@ -241,6 +227,9 @@ impl State {
             Key::Rollout(name) => {
                 fill(&mut self.pools.entry(name).or_default().rollout, entry, entry.decode().map_err(|e| e.cause()))
             }
+            Key::Scale(name) => {
+                fill(&mut self.pools.entry(name).or_default().scale, entry, entry.decode().map_err(|e| e.cause()))
+            }
             Key::Node(pool, node) => self.pools.entry(pool).or_default().fleet.put(node, entry, new),
             Key::GuardPorts => fill(&mut self.guard_ports, entry, entry.decode().map_err(|e| e.cause())),
             Key::Leader => {
@@ -263,13 +252,14 @@ impl State {
     fn gone(&mut self, key: &[u8], revision: i64) {
         self.invalid.remove(&*String::from_utf8_lossy(key));
         let key = self.keys.parse(key);
-        if let Some(Key::Pool(_) | Key::Assignment(_) | Key::Rollout(_) | Key::Node(..)) = &key {
+        if let Some(Key::Pool(_) | Key::Assignment(_) | Key::Rollout(_) | Key::Scale(_) | Key::Node(..)) = &key {
             key.iter().for_each(|key| self.history.note(revision, key.clone()));
         }
         match key {
             Some(Key::Pool(name)) => self.pools.entry(name).or_default().pool = Slot::Absent,
             Some(Key::Assignment(name)) => self.pools.entry(name).or_default().assignment = Slot::Absent,
             Some(Key::Rollout(name)) => self.pools.entry(name).or_default().rollout = Slot::Absent,
+            Some(Key::Scale(name)) => self.pools.entry(name).or_default().scale = Slot::Absent,
             Some(Key::Node(pool, node)) => self.pools.entry(pool).or_default().fleet.remove(&node),
             Some(Key::Intent(pool, node)) => drop(self.pools.entry(pool).or_default().intents.remove(&node)),
             Some(Key::GuardPorts) => self.guard_ports = Slot::Absent,
@@ -283,14 +273,6 @@ impl State {
     fn is_ours(&self, key: &str) -> bool {
         let later = |rest: &str| ["orders/", "guard/"].iter().any(|prefix| rest.starts_with(prefix));
         key.strip_prefix(self.keys.root()).is_some_and(|rest| !later(rest))
-    }
-}
-
-impl PoolState {
-    fn is_empty(&self) -> bool {
-        let Self { pool, assignment, rollout, fleet, intents } = self;
-        let unset = matches!((pool, assignment, rollout), (Slot::Absent, Slot::Absent, Slot::Absent));
-        unset && fleet.is_empty() && intents.is_empty()
     }
 }
 

@@ -95,15 +95,19 @@ fn ports_clash_only_where_they_can() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    let errors = read(&pool(
-        "{autoscale: {minReplicas: 1},
-          template: {listeners: [{name: a, protocol: TCP, port: 1, service: {echo: {}}}]}}",
-    ))
-    .unwrap_err();
-    assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert!(errors.iter().all(|e| e.ends_with(": not supported by this version")), "{errors:#?}");
-    assert!(errors.contains(&"spec.autoscale: not supported by this version".to_owned()));
+fn replicas_and_autoscale_do_not_go_together() {
+    let with = |replicas: &str| {
+        read(&pool(&format!(
+            "{{{replicas} autoscale: {{minReplicas: 2, maxReplicas: 5, target: {{cpu: 70%}}}},
+              template: {{listeners: [{{name: a, protocol: TCP, port: 1, service: {{echo: {{}}}}}}]}}}}",
+        )))
+    };
+    let plan = with("").unwrap();
+    assert_eq!((plan.replicas, plan.autoscale.map(|rule| (rule.min, rule.max))), (2, Some((2, 5))));
+    let errors = with("replicas: 3,").unwrap_err();
+    assert!(errors.iter().any(|e| e.starts_with("spec.replicas: not together")), "{errors:?}");
+    assert!(errors.iter().any(|e| e.starts_with("spec.autoscale: not together")), "{errors:?}");
+    assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
 #[test]

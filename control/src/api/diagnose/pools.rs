@@ -23,7 +23,7 @@ fn of_one(name: &PoolName, pool: &PoolState) -> Vec<Finding> {
     // One that can't be read is told as such, and of one that is deleted only nodes are left.
     let Some(entry) = pool.pool.valid() else { return Vec::new() };
     let object = of_pool(name);
-    let ready = ready(&object, entry.value.plan.replicas, present::status(pool).ready);
+    let ready = ready(&object, pool.desired().unwrap_or(entry.value.plan.replicas), present::status(pool).ready);
     [Some(ready), rollout(&object, pool), out_of_service(&object, pool)].into_iter().flatten().collect()
 }
 

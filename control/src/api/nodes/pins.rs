@@ -14,6 +14,7 @@ use super::super::request::asked;
 use super::super::write::Terms;
 use super::find::Named;
 use crate::event;
+use crate::plan::change::Beside;
 use crate::plan::pin;
 use crate::present;
 use crate::store::Stored;
@@ -29,7 +30,7 @@ impl Api {
             known.cloned()
         })?;
         let kept = if wanted == 0 { None } else { Some(self.kept_revisions(&pool).await?) };
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Beside<'_>| {
             let stored = &stored.ok_or_else(|| ApiError::no_pool(&pool))?.value;
             let Some(kept) = &kept else { return Ok(pin::unpin(&pool, stored, &named.id, &asked)) };
             kept.find(&pool, stored, wanted)?;

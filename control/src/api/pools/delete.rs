@@ -44,7 +44,8 @@ impl Api {
             .require(&keys.pool(name), stored.mod_revision)
             .delete(&keys.pool(name))
             .delete(&keys.assignment(name))
-            .delete(&keys.rollout(name));
+            .delete(&keys.rollout(name))
+            .delete(&keys.scale(name));
         let ranges = [keys.revisions(Some(name)), keys.intents(name)];
         let change =
             ranges.iter().fold(change, |change, range| change.delete_range(range, prefix_end(range).as_bytes()));

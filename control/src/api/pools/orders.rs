@@ -13,6 +13,7 @@ use super::super::request::asked;
 use super::super::write::Terms;
 use super::super::{Api, pool_name};
 use crate::event;
+use crate::plan::change::Beside;
 use crate::plan::order;
 use crate::present;
 use crate::store::Stored;
@@ -33,9 +34,9 @@ impl Api {
         }
         let asked = asked(&request.author, "", false)?;
         self.begun(&name).await?;
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, rollout: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = &stored.ok_or_else(|| ApiError::no_pool(&name))?.value;
-            let planned = order::order(&name, stored, rollout, kind, &asked, SystemTime::now());
+            let planned = order::order(&name, stored, beside.rollout, kind, &asked, SystemTime::now());
             planned.map_err(|text| ApiError::unmet("ROLLOUT_PHASE", event::of_pool(&name), text))
         };
         let written = self.change_pool(&name, Terms { dry_run: request.dry_run, ..Terms::default() }, plan).await?;

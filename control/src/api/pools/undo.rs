@@ -13,7 +13,8 @@ use super::super::revisions::n;
 use super::super::write::Terms;
 use super::super::{Api, pool_name};
 use crate::event;
-use crate::plan::{change, owned};
+use crate::plan::change::{self, Beside};
+use crate::plan::owned;
 use crate::store::Stored;
 
 impl Api {
@@ -33,9 +34,9 @@ impl Api {
                 wanted => kept.find(&name, stored, wanted),
             }
         };
-        let plan = |stored: Option<&Stored<v1::PoolRecord>>, rollout: Option<&v1::Rollout>| {
+        let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = &stored.ok_or_else(|| ApiError::no_pool(&name))?.value;
-            let old = choose(stored, rollout)?;
+            let old = choose(stored, beside.rollout)?;
             Ok(Some(change::undo(&name, stored, old, &asked, SystemTime::now())))
         };
         let written = self.change_pool(&name, Terms { dry_run: request.dry_run, ..Terms::default() }, plan).await?;

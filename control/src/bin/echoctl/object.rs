@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use echo_proto::codec::Message;
 use echo_proto::v1;
 
+pub(crate) use self::pool::replicas;
 use crate::output::human::{NONE, age};
 
 /// What rows are seen with.

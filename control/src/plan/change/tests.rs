@@ -21,7 +21,7 @@ fn created() -> v1::PoolRecord {
 }
 
 fn applied(stored: &v1::PoolRecord, pool: &v1::Pool) -> Option<Changed> {
-    apply(&name(), stored, None, pool, &Request { author: "ann".into(), ..Default::default() }, NOW)
+    apply(&name(), stored, Beside::default(), pool, &Request { author: "ann".into(), ..Default::default() }, NOW)
 }
 
 fn n(changed: &Changed) -> (u32, u32, Option<u32>) {
@@ -69,7 +69,15 @@ fn what_was_taken_back_can_be_tried_again() {
     let stored = created();
     let mut rollout = v1::Rollout { to: stored.revision.clone(), ..Default::default() };
     let again = |rollout: &v1::Rollout| {
-        apply(&name(), &stored, Some(rollout), &pool(7, None), &Request::default(), NOW).map(|c| n(&c))
+        apply(
+            &name(),
+            &stored,
+            Beside { rollout: Some(rollout), scale: None },
+            &pool(7, None),
+            &Request::default(),
+            NOW,
+        )
+        .map(|c| n(&c))
     };
     rollout.set_phase(v1::RolloutPhase::Completed);
     assert_eq!(again(&rollout), None);
@@ -103,4 +111,52 @@ fn an_undo_is_a_new_revision_with_the_old_template() {
     let why = Request { message: "too slow".into(), ..Default::default() };
     let undone = undo(&name(), &second.record, &first.revision.unwrap(), &why, NOW);
     assert_eq!(undone.revision.unwrap().message, "too slow");
+}
+
+/// Autoscaled, 2 to 6 nodes.
+fn autoscaled() -> v1::Pool {
+    let rule = v1::Autoscale { min_replicas: Some(2), max_replicas: 6, ..Default::default() };
+    let mut pool = pool(7, None);
+    pool.spec.as_mut().unwrap().autoscale = Some(rule);
+    pool
+}
+
+#[test]
+fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
+    let new = create(&name(), &autoscaled(), &Request::default(), NOW);
+    assert_eq!((new.number, new.record.spec.as_ref().unwrap().replicas), (Number::Begins(2), None));
+    assert!(new.event.message.starts_with("created with 2 replicas"), "{}", new.event.message);
+    assert_eq!(applied(&new.record, &autoscaled()), None, "its number is no part of the file");
+
+    let begun = |replicas| {
+        let stored = create(&name(), &pool(7, Some(replicas)), &Request::default(), NOW).record;
+        let changed = applied(&stored, &autoscaled()).unwrap();
+        assert_eq!(changed.record.spec.as_ref().unwrap().replicas, None);
+        changed.number
+    };
+    assert_eq!([1, 4, 9].map(begun), [2, 4, 6].map(Number::Begins));
+
+    let ended = |scale: Option<u32>, replicas: Option<u32>| {
+        let scale = scale.map(|replicas| v1::Scale { replicas, ..Default::default() });
+        let file = pool(7, replicas);
+        let changed = apply(
+            &name(),
+            &new.record,
+            Beside { rollout: None, scale: scale.as_ref() },
+            &file,
+            &Request::default(),
+            NOW,
+        )
+        .unwrap();
+        assert_eq!(changed.number, Number::Ends);
+        (replicas_of(&changed), changed.event.message)
+    };
+    assert_eq!(ended(Some(5), None), (5, "changed by apply; no longer autoscaled".to_owned()));
+    assert_eq!(ended(None, None).0, 2, "nobody has decided anything yet");
+    let told = "changed by apply; no longer autoscaled; scaled from 5 to 1 nodes".to_owned();
+    assert_eq!(ended(Some(5), Some(1)), (1, told));
+}
+
+fn replicas_of(changed: &Changed) -> u32 {
+    replicas(&changed.record)
 }

@@ -2,17 +2,20 @@
 //!
 //! Built for the supervisor. `from` and `to` are process ids where a process takes another's place.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
+use tokio::sync::watch;
 
-use super::super::RETIRED;
+use super::super::{Failures, Notices, RETIRED};
 use super::child::Ending;
 use super::launch::LaunchError;
 use super::record::Record;
 use crate::event;
 use crate::plan::scale::MAX_PER_HOST;
+use crate::words::count;
 
 /// A process that has ended.
 #[derive(Debug, Clone)]
@@ -85,8 +88,18 @@ pub(super) fn overdue(node: (u32, &PoolName), pid: u32, signal: &str) -> v1::Eve
     about(event::warning, "NodeOverdue", node, text)
 }
 
-/// There is no room for so many.
-pub(super) fn refused(pool: &PoolName, missing: u32) -> v1::Event {
-    let text = format!("{missing} nodes are not started: a host runs at most {}", MAX_PER_HOST);
-    event::warning("ScaleRefused", event::of_pool(pool), text)
+/// Tells which pools there is no room for, where that is new, and keeps it for who asks.
+pub(super) fn tell_refused(notices: &Notices, failures: &watch::Sender<Failures>, refused: BTreeMap<PoolName, u32>) {
+    let cause = |missing| format!("{} not started: a host runs at most {MAX_PER_HOST}", count(missing, "node"));
+    let refused: Failures = refused.into_iter().map(|(pool, missing)| (pool, cause(missing))).collect();
+    for (pool, cause) in &refused {
+        if failures.borrow().get(pool) != Some(cause) {
+            notices.send(event::warning("ScaleRefused", event::of_pool(pool), cause));
+        }
+    }
+    failures.send_if_modified(|told| {
+        let changed = *told != refused;
+        *told = refused;
+        changed
+    });
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::super::{Notices, Wanted};
+use super::super::{Failures, Notices, Wanted};
 use super::child::{Ending, Handle};
 use super::choice::Choice;
 use super::launch::{LaunchError, Launcher};
@@ -40,8 +40,8 @@ pub struct Supervisor {
     ends: (mpsc::Sender<End>, mpsc::Receiver<End>),
     /// Processes, by pid and start time, that a task waits for already: it goes on when leadership is lost.
     awaited: BTreeSet<(u32, u64)>,
-    /// Refusals told already.
-    refused: BTreeMap<PoolName, u32>,
+    /// What is refused, and told already.
+    failures: watch::Sender<Failures>,
     in_charge: bool,
 }
 
@@ -67,10 +67,11 @@ impl Supervisor {
         wanted: watch::Receiver<Option<Wanted>>,
         figures: Figures,
         notices: Notices,
+        failures: watch::Sender<Failures>,
     ) -> Self {
         let (ends, choice) = (mpsc::channel(MAX_ENDS), Choice::new(figures));
-        let (workers, awaited, refused) = Default::default();
-        Self { launcher, wanted, notices, workers, choice, ends, awaited, refused, in_charge: false }
+        let (workers, awaited) = Default::default();
+        Self { launcher, wanted, notices, workers, choice, ends, awaited, failures, in_charge: false }
     }
 
     /// Works until `stop`.
@@ -153,7 +154,7 @@ impl Supervisor {
             Start { index: *index, pool, backoff, death }
         }));
         self.start(starts).await;
-        self.tell_refused(refused);
+        notice::tell_refused(&self.notices, &self.failures, refused);
     }
 
     /// Starts all of them at once.
@@ -285,14 +286,5 @@ impl Supervisor {
     fn trim(&self) {
         let logs = self.launcher.logs_dir();
         spawn_blocking(move || log::trim(&logs, 1..=MAX_PER_HOST));
-    }
-
-    fn tell_refused(&mut self, refused: BTreeMap<PoolName, u32>) {
-        for (pool, missing) in &refused {
-            if self.refused.get(pool) != Some(missing) {
-                self.notices.send(notice::refused(pool, *missing));
-            }
-        }
-        self.refused = refused;
     }
 }

@@ -13,7 +13,7 @@ use super::{Described, optional, served, since};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
-use crate::object::{Object as _, cause, labels, phase, revision, short_name};
+use crate::object::{Object as _, cause, labels, phase, replicas, revision, short_name};
 use echo_control::words::count;
 
 use crate::output::human::{NONE, age, moment};
@@ -48,7 +48,8 @@ impl Described for v1::Pool {
         sheet.field("UID", &meta.uid);
         sheet.field("Generation", meta.generation.to_string());
         sheet.field("Created", moment(meta.create_time, now));
-        sheet.field("Replicas", spec.replicas.map_or_else(|| NONE.to_owned(), |r| r.to_string()));
+        sheet.field("Replicas", replicas(self).map_or_else(|| NONE.to_owned(), |r| r.to_string()));
+        sheet.optional("Autoscale", spec.autoscale.as_ref().map(settings).unwrap_or_default());
         let (nodes, ready, synced) = (status.nodes, status.ready, status.synced);
         sheet.field("Nodes", format!("{nodes} registered, {ready} ready, {synced} in sync"));
         sheet.table("By state", &["PHASE", "SYNC", "NODES"], &states(&more.nodes));
@@ -58,6 +59,9 @@ impl Described for v1::Pool {
         }
         if !status.pins.is_empty() {
             sheet.table("Pins", &["NODE", "REVISION", "AUTHOR", "AGE"], &pins(&status.pins, now));
+        }
+        if !status.conditions.is_empty() {
+            sheet.table("Conditions", &["TYPE", "REASON", "AGE", "MESSAGE"], &conditions(&status.conditions, now));
         }
         template(&mut sheet, spec.template.as_ref(), Some(&more.nodes));
         sheet.optional("Rollout policy", spec.rollout.as_ref().map(settings).unwrap_or_default());
@@ -80,6 +84,13 @@ fn pins(pins: &[v1::Pin], now: SystemTime) -> Vec<Vec<String>> {
     let row =
         |pin: &v1::Pin| vec![pin.node.clone(), pin.revision.to_string(), pin.author.clone(), age(pin.create_time, now)];
     pins.iter().map(row).collect()
+}
+
+fn conditions(conditions: &[v1::PoolCondition], now: SystemTime) -> Vec<Vec<String>> {
+    let row = |c: &v1::PoolCondition| {
+        vec![c.r#type.clone(), c.reason.clone(), age(c.transition_time, now), c.message.clone()]
+    };
+    conditions.iter().map(row).collect()
 }
 
 fn reference(reference: Option<&v1::RevisionRef>) -> String {

@@ -25,11 +25,10 @@ impl Object for v1::Pool {
 
     fn cells(&self, view: &View) -> Vec<String> {
         let status = self.status.clone().unwrap_or_default();
-        let replicas = self.spec.as_ref().and_then(|s| s.replicas);
         let stable = revision(status.stable.as_ref());
         let mut cells = vec![
             self.name().to_owned(),
-            replicas.map_or_else(|| NONE.to_owned(), |r| r.to_string()),
+            replicas(self).map_or_else(|| NONE.to_owned(), |r| r.to_string()),
             status.ready.to_string(),
             status.synced.to_string(),
             status.next.as_ref().map_or_else(|| stable.clone(), |next| format!("{stable}->{}", next.n)),
@@ -51,6 +50,12 @@ impl Object for v1::Pool {
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }
+}
+
+/// Nodes wanted: as the pool says, or as its autoscaler decided.
+pub(crate) fn replicas(pool: &v1::Pool) -> Option<u32> {
+    let spec = pool.spec.as_ref()?;
+    spec.autoscale.as_ref().map_or(spec.replicas, |_| Some(pool.status.as_ref()?.desired))
 }
 
 /// `echo-tcp:7007/TCP,echo-udp:7007/UDP`.

@@ -9,7 +9,7 @@ use echo_proto::v1::{self, NodePhase, SyncState};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
-use crate::object::{Object as _, revision};
+use crate::object::{Object as _, replicas, revision};
 
 /// How the nodes stand.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
         }
     }
     let here = running + u32::try_from(drained.len()).unwrap_or(u32::MAX);
-    let replicas = pool.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    let replicas = replicas(pool).unwrap_or_default();
     let wanted = if scaled { replicas } else { here.saturating_add(others) };
     let n = revision(stable);
     if others > 0 || here != wanted {

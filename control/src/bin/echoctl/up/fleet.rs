@@ -12,7 +12,7 @@ use echo_proto::v1::{self, NodePhase, WatchType};
 
 use super::deaths::is_end;
 use crate::object::source::Change;
-use crate::object::{Object as _, revision};
+use crate::object::{Object as _, replicas, revision};
 
 /// Most nodes that one message names.
 const MAX_NAMED: usize = 16;
@@ -59,8 +59,8 @@ pub(super) struct Fleet {
 impl Fleet {
     /// What these pools want, from nodes of this run.
     pub(super) fn new(pools: &[v1::Pool], run: ThisRun) -> Self {
-        let replicas = |pool: &v1::Pool| pool.spec.as_ref().and_then(|s| s.replicas).unwrap_or(DEFAULT_REPLICAS);
-        let wanted = pools.iter().map(|pool| (pool.name().to_owned(), replicas(pool))).collect();
+        let wanted =
+            pools.iter().map(|pool| (pool.name().to_owned(), replicas(pool).unwrap_or(DEFAULT_REPLICAS))).collect();
         Self { wanted, nodes: BTreeMap::new(), ends: BTreeMap::new(), run }
     }
 

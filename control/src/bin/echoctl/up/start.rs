@@ -15,8 +15,8 @@ use super::nodes::{self, Serving};
 use crate::author::author;
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::object::Object as _;
 use crate::object::source::{Filter, Source as _};
+use crate::object::{Object as _, replicas as wanted};
 use crate::server::Server;
 use echo_control::words::count;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(cluster: &mut Cluster<'_>) -> Result<Standing, Failure> 
     let pool = within(cluster, by, "the pool", stored_pool(&mut control, &name)).await?;
     tell_stored(cluster, &pool);
     if let Some(replicas) = cluster.settings.args.nodes
-        && pool.spec.as_ref().and_then(|s| s.replicas) != Some(replicas)
+        && wanted(&pool) != Some(replicas)
     {
         let request = v1::ScaleRequest { name, replicas, author: author(), dry_run: false };
         let scaled = async { control.pools.scale(request).await.map_err(|status| control.explain(status)) };
@@ -68,7 +68,7 @@ fn tell_stored(cluster: &Cluster<'_>, pool: &v1::Pool) {
     let stored = created.is_some_and(|at| at < cluster.began.wall);
     let name = pool.path();
     if stored && settings.args.nodes.is_none() {
-        let replicas = pool.spec.as_ref().and_then(|s| s.replicas).unwrap_or_default();
+        let replicas = wanted(pool).unwrap_or_default();
         let dir = settings.state.root().display();
         cluster
             .console

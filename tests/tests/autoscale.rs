@@ -1,0 +1,114 @@
+//! Autoscaling: nodes come and go by what the nodes do, whoever leads.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use echo_tests::cluster::{SETTLED, bound, pool_file, text};
+use echo_tests::wait::{ensure, throughout};
+use echo_tests::{Cluster, client, eventually};
+use serde_json::Value;
+
+/// Four connections a node, and a change with every round of figures.
+const RULE: &str = "autoscale: {minReplicas: 1, maxReplicas: 3, target: {connections: 4}, up: {period: 0s}, \
+                    down: {stabilization: 1s, step: 100%, period: 0s}}";
+
+/// The pool of all tests, with this in the place of its number of nodes.
+fn pool(scaling: &str) -> String {
+    pool_file(1).replace("replicas: 1", scaling)
+}
+
+fn status(cluster: &Cluster) -> Result<Value, String> {
+    let pools = cluster.echoctl().items("get pools")?;
+    pools.first().map(|pool| pool["status"].clone()).ok_or("no pool".to_owned())
+}
+
+/// Waits until so many nodes are wanted; returns the conditions.
+#[track_caller]
+fn desired(cluster: &Cluster, replicas: u64) -> String {
+    eventually(&format!("{replicas} nodes are wanted"), SETTLED, || {
+        let status = status(cluster)?;
+        ensure(status["desired"] == replicas, || status.to_string())?;
+        Ok::<_, String>(status["conditions"].to_string())
+    })
+}
+
+/// Connections that a node serves.
+fn open(node: &Value, count: usize) -> Vec<TcpStream> {
+    let open = || {
+        let mut stream = client::connect(bound(node, "echo-tcp")).unwrap();
+        client::echo_on(&mut stream, b"hello").unwrap();
+        stream
+    };
+    (0..count).map(|_| open()).collect()
+}
+
+#[test]
+fn connections_raise_a_pool_to_its_maximum_and_their_end_lowers_it_though_the_leader_was_killed() {
+    let mut cluster = Cluster::start_with(&pool(RULE), &[]);
+    let node = cluster.wait_nodes(1).remove(0);
+    let crowd = open(&node, 20);
+    cluster.wait_nodes(3);
+    eventually("it is told that more are asked for", SETTLED, || {
+        let sheet = cluster.echoctl().ok("describe pool/default");
+        ensure(sheet.contains("TooManyReplicas") && sheet.contains("Replicas:"), || sheet.clone())
+    });
+    let events = cluster.echoctl().items("get events").unwrap();
+    let scaled: Vec<String> =
+        events.iter().filter(|e| e["reason"] == "PoolScaled").map(|e| text(e, "/message")).collect();
+    assert!(scaled[0].contains("connections: 20.0 a node, over 1 of 1; wanted are 4.0"), "{scaled:?}");
+
+    cluster.control.kill();
+    drop(crowd);
+    cluster.replace_control();
+    eventually("the next one leads", SETTLED, || cluster.nodes());
+    assert!(desired(&cluster, 1).contains("TooFewReplicas"));
+    assert_eq!(cluster.wait_nodes(1).len(), 1);
+}
+
+#[test]
+fn at_its_target_a_pool_stays_as_it_is() {
+    let cluster = Cluster::start_with(&pool(RULE), &[]);
+    let node = cluster.wait_nodes(1).remove(0);
+    let first = open(&node, 6);
+    let nodes = cluster.wait_nodes(2);
+    let other = nodes.iter().find(|n| bound(n, "echo-tcp") != bound(&node, "echo-tcp")).unwrap();
+    let _second = open(other, 2);
+    desired(&cluster, 2);
+    throughout(Duration::from_secs(6), || {
+        let status = status(&cluster)?;
+        ensure(status["desired"] == 2, || status.to_string())
+    });
+    drop(first);
+    cluster.wait_nodes(1);
+    client::tcp_echo(bound(other, "echo-tcp"), b"the busy one stays").unwrap();
+}
+
+#[test]
+fn an_autoscaler_comes_and_goes_with_the_pool_file_and_nobody_scales_beside_it() {
+    let cluster = Cluster::start(2);
+    let apply = |name: &str, scaling: &str| {
+        let file = cluster.file(name, &pool(scaling));
+        cluster.echoctl().run(&format!("apply -f {file}"))
+    };
+    let steady = RULE.replace("minReplicas: 1", "minReplicas: 2").replace("1s", "300s");
+    let both = apply("both.yaml", &format!("replicas: 2\n  {steady}"));
+    assert!(both.stderr.contains("spec.replicas: not together with spec.autoscale"), "{both:?}");
+    assert!(both.stderr.contains("spec.autoscale: not together with spec.replicas"), "{both:?}");
+
+    assert_eq!(apply("on.yaml", &steady).stdout, "pool/default configured\n");
+    assert_eq!(apply("on.yaml", &steady).stdout, "pool/default unchanged\n");
+    desired(&cluster, 2);
+    let refused = cluster.echoctl().run("scale pool/default --replicas 5");
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("is autoscaled, 2 to 3 nodes; change spec.autoscale"), "{refused:?}");
+
+    let crowd = open(&cluster.wait_nodes(2)[0], 12);
+    desired(&cluster, 3);
+    drop(crowd);
+    assert_eq!(apply("off.yaml", "").stdout, "pool/default configured\n");
+    assert_eq!(cluster.wait_nodes(3).len(), 3, "it keeps the number that it had");
+    assert!(cluster.etcd.get_prefix("/echo/v1/default/scales/").is_empty());
+    cluster.echoctl().ok("scale pool/default --replicas 1");
+    cluster.wait_nodes(1);
+}

@@ -10,6 +10,7 @@ mod inbox;
 mod intents;
 mod invalid;
 mod journal;
+mod leases;
 mod nodes;
 mod pools;
 mod returns;

@@ -16,6 +16,7 @@ use super::inbox::Inbox;
 use super::intents::{self, Absences};
 use super::invalid::Reported;
 use super::journal::Journal;
+use super::leases::Leases;
 use super::nodes::Nodes;
 use super::pools::Pools;
 use super::returns::Returns;
@@ -53,6 +54,7 @@ struct ToldBefore {
     reported: Reported,
     nodes: Nodes,
     returns: Returns,
+    leases: Leases,
 }
 
 impl Term {
@@ -114,12 +116,14 @@ impl Term {
                     return Ok(vec![Pass::Again]);
                 }
                 let (reported, nodes) = (Reported::recall(&events), Nodes::recall(&events));
-                self.told.insert(ToldBefore { reported, nodes, returns: Returns::recall(&events, view) })
+                let (returns, leases) = (Returns::recall(&events, view), Leases::recall(&events));
+                self.told.insert(ToldBefore { reported, nodes, returns, leases })
             }
         };
         Ok(vec![
             told.returns.pass(view, &mut self.journal).await?,
             inbox::pass(inbox, view, &mut self.journal).await?,
+            told.leases.pass(view, &mut self.journal).await?,
             told.nodes.pass(view, &mut self.journal).await?,
             intents::pass(view, &mut self.journal, absences).await?,
             told.reported.pass(view, &mut self.journal).await?,

@@ -71,5 +71,7 @@ mod tests {
         let both = format!(r#"{{"stable":{},"next":{}}}"#, config(1, "70s"), config(2, "5s"));
         assert_eq!(longest(&both), Duration::from_secs(70));
         assert_eq!(longest(&format!(r#"{{"stable":{}}}"#, config(2, "5s"))), Duration::from_secs(5));
+        let pinned = format!(r#"{{"stable":{},"pinned":[{}]}}"#, config(2, "5s"), config(1, "80s"));
+        assert_eq!(longest(&pinned), Duration::from_secs(80));
     }
 }

@@ -54,8 +54,10 @@ bench:
 	@.ci/setup bench
 	$(CARGO) build --release --locked --bins
 	@tests/bench.sh $(TARGET)/release
-	@PATH="$(CURDIR)/target/tools/bin:$$PATH" $(TARGET)/release/echo-bench run --binaries $(TARGET)/release \
-		--out $(TARGET)/bench $(ARGS)
+	@status=0; export PATH="$(CURDIR)/target/tools/bin:$$PATH"; \
+		$(TARGET)/release/echo-bench fleet --binaries $(TARGET)/release --out $(TARGET)/bench || status=$$?; \
+		$(TARGET)/release/echo-bench run --binaries $(TARGET)/release --out $(TARGET)/bench $(ARGS) || status=$$?; \
+		exit $$status
 
 lint:
 	@.ci/setup lint

@@ -15,6 +15,7 @@ use echo_node::agent::losses::Losses;
 use echo_node::agent::service::DataPath;
 use echo_node::live::{Counters, Sessions};
 use echo_node::metrics::Load;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use opentelemetry::global;
 use tokio::runtime::Runtime;
 
@@ -40,6 +41,8 @@ impl Swarm {
     /// # Panics
     /// When there are not as many sockets as agents.
     pub fn start(etcd: &str, size: usize, ttl: Duration) -> Self {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit of open files");
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a process may take what it is allowed");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
         let runtime = runtime.expect("threads are left");
         let agents = runtime.block_on(async {
@@ -61,6 +64,11 @@ impl Swarm {
             agents
         });
         Self { agents, _runtime: runtime }
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.agents.len()
     }
 
     /// How many have a record that tells the state they are in.

@@ -197,3 +197,19 @@ fn a_node_that_lies_ends_its_case() {
     assert!(result["faults"][0].as_str().unwrap().starts_with("tcp-64-pipelined: echo-node: "), "{result:#}");
     assert_eq!(result["cases"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn a_fleet_is_measured_from_its_start_to_the_death_of_its_leader() {
+    let dir = tools::scratch("bench");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_echo-bench"));
+    bench.args(["fleet", "--nodes", "20", "--seconds", "1"]).arg("--binaries").arg(binaries()).arg("--out").arg(&dir);
+    let output = finish(&mut bench);
+    assert!(MEASURED.contains(&output.status.code()), "{}", told(&output));
+    let fleet: Value = serde_json::from_slice(&fs::read(dir.join("fleet.json")).unwrap()).unwrap();
+    let targets = fleet["targets"].as_array().unwrap();
+    assert_eq!((targets.len(), fleet["nodes"].as_u64()), (9, Some(20)), "{fleet}");
+    for phase in ["registering", "idle", "rollout", "answers"] {
+        let memory = |of: &str| fleet["costs"][phase]["rssMiB"][of].as_f64().unwrap();
+        assert!(["control", "etcd", "agents"].into_iter().all(|of| memory(of) > 1.0), "{phase}: {fleet}");
+    }
+}

@@ -3,7 +3,8 @@
 //! Each case starts every server on core 0 and puts each in turn under the same load from the last core, again and
 //! again; a server's figure is told beside raw epoll's (or another base's) of the same round, so that what the machine
 //! does meanwhile falls on both. Then come busy polling, what single features cost, idle connections, and minutes at
-//! full rate. It is not shipped, and must never print a figure of a load in which an echo was wrong or lost.
+//! full rate. What thousands of nodes ask of etcd and control is measured by itself (`fleet`). It is not shipped, and must
+//! never print a figure of a load in which an echo was wrong or lost.
 //!
 //! Exit code 0: all numbers of the project that were measured are met; 3: one was missed; 1: a byte was wrong, or a
 //! part could not be measured. What it has is written down in any case.
@@ -17,6 +18,7 @@ mod core;
 mod cost;
 mod features;
 mod figures;
+mod fleet;
 mod hold;
 mod idle;
 mod kind;
@@ -59,6 +61,8 @@ struct Args {
 enum Command {
     /// Measure
     Run(Plan),
+    /// Measure what a fleet of thousands of nodes asks of etcd and control
+    Fleet(fleet::Plan),
     /// Be one of the servers that are measured
     Serve {
         /// Which one
@@ -131,6 +135,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(plan) => run::run(&plan),
+        Command::Fleet(plan) => fleet::run(&plan),
         Command::Serve { rival } => rivals::serve(rival).map(|()| Verdict::Met),
         Command::Hold { address, connections } => hold::hold(address, connections).map(|()| Verdict::Met),
     };

@@ -89,7 +89,7 @@ fn told(program: &str, args: &[&str]) -> String {
     output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn target(target: &Target) -> Value {
+pub(crate) fn target(target: &Target) -> Value {
     let (bound, wanted) = match target.wanted {
         Bound::AtMost(most) => ("atMost", most),
         Bound::AtLeast(least) => ("atLeast", least),

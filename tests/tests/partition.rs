@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use echo_tests::cluster::text;
 use echo_tests::lab::net::{Net, TTL};
 use echo_tests::lab::{self, cut, heal};
 use echo_tests::wait::ensure;
@@ -84,6 +85,50 @@ fn a_leader_without_etcd_is_succeeded() {
         traffic.stop().assert_clean();
         println!(
             "cell: control-etcd cut (leader) | traffic goes on; another leads after {taken:.1?} and applies a change in {applied:.1?}; the cut one says that etcd is away, and applies a change {taken_again:.1?} after the heal"
+        );
+    });
+}
+
+#[test]
+fn a_rollout_goes_on_when_its_leader_loses_etcd() {
+    lab::run("a_rollout_goes_on_when_its_leader_loses_etcd", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        let leader = net.leader();
+        net.begin_a_change(leader, "3s");
+        let begun = net.rollout()["id"].clone();
+        cut(&net.controls[leader].host, &net.etcd_host);
+        let completed = net.wait_rollout("COMPLETED", SHOWN);
+        assert_eq!((&net.rollout()["id"], net.leads()), (&begun, Some(1 - leader)), "it is the same one");
+        heal(&net.controls[leader].host, &net.etcd_host);
+        net.wait_synced(1 - leader);
+        traffic.stop().assert_clean();
+        println!(
+            "cell: control-etcd cut (leader, in a rollout) | traffic goes on; another leads, and completes the rollout after {completed:.1?}"
+        );
+    });
+}
+
+#[test]
+fn a_canary_that_loses_etcd_serves_on_and_the_change_is_taken_back() {
+    lab::run("a_canary_that_loses_etcd_serves_on_and_the_change_is_taken_back", || {
+        let net = Net::start();
+        let traffic = net.traffic();
+        // Longer than it takes until somebody is taken for lost.
+        let canary = net.begin_a_change(net.leader(), "30s");
+        let node = &net.nodes[canary].host;
+        cut(node, &net.etcd_host);
+        let reverted = net.wait_rollout("REVERTED", TTL + SHOWN);
+        let stable = net.rollout()["from"].clone();
+        assert_eq!(text(&net.rollout(), "/problems/0/node"), node.name, "{}", net.rollout());
+        assert_eq!(net.sync(0, &net.nodes[1 - canary].host.name).unwrap(), "SYNCED");
+        heal(node, &net.etcd_host);
+        let back = net.wait_synced(0);
+        let nodes = net.nodes_by(0).unwrap();
+        assert!(nodes.iter().all(|n| n.pointer("/status/applied") == Some(&stable)), "{stable}: {nodes:?}");
+        traffic.stop().assert_clean();
+        println!(
+            "cell: node-etcd cut (canary, in a rollout) | traffic goes on; the change is taken back after {reverted:.1?}; the canary goes back {back:.1?} after the heal"
         );
     });
 }

@@ -18,6 +18,8 @@ use crate::{Echoctl, Etcd, Process, tools};
 /// Of the nodes' leases: short enough to watch it end.
 pub const TTL: Duration = Duration::from_secs(2);
 const PORT: u16 = 7007;
+/// The keys of the cluster.
+const ROOT: &str = "/echo/v1/default/";
 
 /// The running cluster.
 #[derive(Debug)]
@@ -169,16 +171,57 @@ impl Net {
     /// # Errors
     /// What echoctl printed, when it fails.
     pub fn take_a_change(&self, control: usize) -> Result<(), String> {
-        // Another one each time.
-        let limit = 10_000 + self.changes.fetch_add(1, Ordering::Relaxed);
-        let file = self.dir.join("changed.yaml");
-        std::fs::write(&file, format!("{}    limits: {{maxConnections: {limit}}}\n", pool_on(2, PORT)))
-            .expect("can write a file");
-        for command in [&format!("apply -f {} --now", file.display()), "rollout status pool/default"] {
+        let file = self.changed(&pool_on(2, PORT));
+        for command in [&format!("apply -f {file} --now"), "rollout status pool/default"] {
             let done = self.echoctl(control, |echoctl| echoctl.run(command));
             ensure(done.code == 0, || format!("{command}: {}", done.stderr))?;
         }
         Ok(())
+    }
+
+    /// Applies a change through a control, of which a canary has to stay healthy for so long, and waits until that one
+    /// runs it; returns which node it is.
+    #[track_caller]
+    pub fn begin_a_change(&self, control: usize, min_healthy: &str) -> usize {
+        let before = self.rollout()["id"].as_u64();
+        let file = self.changed(&pool_on(2, PORT).replace("minHealthy: 100ms", &format!("minHealthy: {min_healthy}")));
+        let applied = self.echoctl(control, |echoctl| echoctl.run(&format!("apply -f {file}")));
+        assert_eq!(applied.code, 0, "{}", applied.stderr);
+        eventually("the canary runs it", READY, || {
+            let rollout = self.rollout();
+            let canary = text(&rollout, "/canaries/0");
+            let next = rollout.pointer("/to/n").filter(|_| rollout["id"].as_u64() != before);
+            let record = self.etcd_host.within(|| self.etcd.get_prefix(&format!("{ROOT}nodes/default/{canary}")));
+            let record: Value = record.first().and_then(|(_, it)| serde_json::from_str(it).ok()).unwrap_or_default();
+            let runs = next.is_some() && record.pointer("/status/applied/n") == next;
+            let node = self.nodes.iter().position(|node| node.host.name == canary);
+            node.filter(|_| runs).ok_or_else(|| format!("{rollout} {record}"))
+        })
+    }
+
+    /// The pool's rollout as it is stored.
+    pub fn rollout(&self) -> Value {
+        let found = self.etcd_host.within(|| self.etcd.get_prefix(&format!("{ROOT}rollouts/default")));
+        found.first().and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default()
+    }
+
+    /// Waits until the pool's rollout is in this phase; returns how long that took.
+    #[track_caller]
+    pub fn wait_rollout(&self, phase: &str, deadline: Duration) -> Duration {
+        let start = Instant::now();
+        eventually(&format!("the rollout is {phase}"), deadline, || {
+            let rollout = self.rollout();
+            ensure(text(&rollout, "/phase") == format!("ROLLOUT_PHASE_{phase}"), || rollout.to_string())
+        });
+        start.elapsed()
+    }
+
+    /// A file of this pool with another limit each time: another revision, which changes no socket.
+    fn changed(&self, pool: &str) -> String {
+        let limit = 10_000 + self.changes.fetch_add(1, Ordering::Relaxed);
+        let file = self.dir.join("changed.yaml");
+        std::fs::write(&file, format!("{pool}    limits: {{maxConnections: {limit}}}\n")).expect("can write a file");
+        file.display().to_string()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on
 //! here: the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,13 +14,18 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use super::Pass;
+use crate::figures::{Figures, User, Whom};
 use crate::fleet::Node;
 use crate::plan::rollout::{
-    Absent, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, mass_loss, needed,
+    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, mass_loss, needed,
+    watched,
 };
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
+
+/// Of more nodes, all of their pool are asked for their figures.
+const MAX_NAMED: usize = 256;
 
 /// One leader's work on all pools.
 pub(super) struct Pools {
@@ -34,6 +39,9 @@ pub(super) struct Pools {
     mass_loss: Option<(Instant, String)>,
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
+    figures: Figures,
+    /// Whose nodes' figures are asked for.
+    judged: HashSet<PoolName>,
 }
 
 /// All that is known of one pool, at one instant.
@@ -53,8 +61,18 @@ struct Known {
 }
 
 impl Pools {
-    pub(super) fn new(store: Store, leadership: Leadership) -> Self {
-        Self { store, leadership, memories: HashMap::new(), watching: None, mass_loss: None, written: HashMap::new() }
+    pub(super) fn new(store: Store, leadership: Leadership, figures: Figures) -> Self {
+        figures.keep(User::Health, |_| false);
+        Self {
+            store,
+            leadership,
+            memories: HashMap::new(),
+            watching: None,
+            mass_loss: None,
+            written: HashMap::new(),
+            figures,
+            judged: HashSet::new(),
+        }
     }
 
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
@@ -66,6 +84,7 @@ impl Pools {
         self.written.retain(|_, at| *at > revision);
         self.find_mass_loss(&known);
         self.memories.retain(|name, _| known.iter().any(|k| k.name == *name));
+        self.figures.keep(User::Health, |pool| self.judged.contains(pool) && self.memories.contains_key(pool));
         let (mut due, mut again) = (None, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
             match self.step(pool).await {
@@ -143,6 +162,24 @@ impl Pools {
         }
     }
 
+    fn node<'a>(&self, pool: &PoolName, node: &'a Node) -> NodeFacts<'a> {
+        let sample = if self.judged.contains(pool) { self.figures.sample(pool, &node.id) } else { None };
+        let same = sample.filter(|sample| sample.incarnation == node.status.incarnation);
+        let counted = same.map(|sample| Counted::of(&sample.live));
+        NodeFacts { counted, ..NodeFacts::new(&node.id, &node.status) }
+    }
+
+    /// Has those asked for their figures by which a rollout is judged.
+    fn judge(&mut self, pool: &PoolName, watched: BTreeSet<NodeId>) {
+        if !watched.is_empty() {
+            let whom = if watched.len() > MAX_NAMED { Whom::Pool } else { Whom::Nodes(watched) };
+            self.figures.want(User::Health, pool, Some(whom));
+            self.judged.insert(pool.clone());
+        } else if self.judged.remove(pool) {
+            self.figures.want(User::Health, pool, None);
+        }
+    }
+
     fn facts<'a>(&mut self, known: &'a Known) -> Facts<'a> {
         let plan = &known.pool.value.plan;
         let now = Instant::now();
@@ -157,7 +194,7 @@ impl Pools {
             policy: &plan.rollout,
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout: known.rollout.as_ref().map(|stored| &stored.value),
-            nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
+            nodes: known.nodes.iter().map(|node| self.node(&known.name, node)).collect(),
             recalled: Vec::new(),
             mass_loss,
             since: Since::default(),
@@ -166,6 +203,7 @@ impl Pools {
         let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
         memory.look(&mut facts, Absent { left: &known.left, watched_for }, now);
+        self.judge(&known.name, watched(&facts));
         facts
     }
 

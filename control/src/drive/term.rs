@@ -59,8 +59,9 @@ struct ToldBefore {
 
 impl Term {
     pub(super) fn new(store: Store, leadership: Leadership, figures: Figures, scaler: Arc<dyn Scaler>) -> Self {
-        let scales = Scales::new(store.clone(), leadership, figures, scaler);
-        let (pools, guarded) = (Pools::new(store.clone(), leadership), Guarded::new(store.clone(), leadership));
+        let scales = Scales::new(store.clone(), leadership, figures.clone(), scaler);
+        let pools = Pools::new(store.clone(), leadership, figures);
+        let guarded = Guarded::new(store.clone(), leadership);
         let journal = Journal::new(store, leadership);
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         Self { leadership, pools, guarded, scales, journal, told: None, backoff, prune: Instant::now() }

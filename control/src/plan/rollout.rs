@@ -9,6 +9,7 @@
 mod begin;
 mod end;
 mod facts;
+mod health;
 mod judge;
 mod mass;
 mod memory;
@@ -26,6 +27,7 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
+pub use self::health::{Counted, watched};
 pub use self::mass::mass_loss;
 pub use self::memory::{Absent, Memory, lease_ttl};
 

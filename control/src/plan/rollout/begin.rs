@@ -21,7 +21,7 @@ pub(super) fn first(facts: &Facts<'_>) -> Decision {
     write(facts, Some(assignment), ended)
 }
 
-/// The rollout of the newest revision, from `stable`: its first step is taken at once.
+/// The rollout of the newest revision, from `stable`: its canaries are named, or its first wave is given it.
 pub(super) fn next(
     facts: &Facts<'_>,
     assignment: &v1::Assignment,
@@ -35,8 +35,8 @@ pub(super) fn next(
     let steps = Steps::of(facts.policy, rollout.now);
     let target = steps.target(0, facts.staying().count());
     if steps.is_canary(0) {
+        // Given it once it is known what they do without it.
         rollout.canaries = pick::canaries(facts, &rollout, target);
-        assignment.picked.clone_from(&rollout.canaries);
     } else if let Some(given) = pick::wave(facts, &assignment, target, steps.is_last(0)) {
         assignment = given;
     }

@@ -9,6 +9,7 @@ use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::spec::{RolloutPlan, check_rollout};
 use echo_proto::v1;
 
+use super::health::Counted;
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
 use crate::plan::sync;
 
@@ -57,6 +58,8 @@ pub struct NodeFacts<'a> {
     pub restarted: bool,
     /// Whether it counts as lost for that: it is not waited for any more.
     pub lost: bool,
+    /// What this process of it counted until now, if its Agent said so lately.
+    pub counted: Option<Counted>,
 }
 
 /// So many nodes of a pool vanished at once that it is not their config's doing.
@@ -77,6 +80,8 @@ pub struct Since {
     pub healthy: Option<Duration>,
     /// Nodes that were given `next`, and those of them that were lost on it.
     pub next: Tally,
+    /// What those that were given `next` counted since then.
+    pub traffic: Counted,
     /// Nodes that run `stable`, and those of them that were lost since the rollout began.
     pub stable: Tally,
     /// The lost ones of `next` by name, and how they were lost; at most [`MAX_PROBLEMS`].
@@ -101,11 +106,27 @@ pub struct Tally {
 impl<'a> NodeFacts<'a> {
     /// A node of which nothing is known but what it says.
     pub fn new(id: &'a NodeId, status: &'a v1::NodeStatus) -> Self {
-        Self { id, status, given: false, pinned: false, asked_for: Duration::ZERO, restarted: false, lost: false }
+        Self {
+            id,
+            status,
+            given: false,
+            pinned: false,
+            asked_for: Duration::ZERO,
+            restarted: false,
+            lost: false,
+            counted: None,
+        }
     }
 
     pub(super) fn is(&self, id: &str) -> bool {
         self.id.as_str() == id
+    }
+
+    /// What it counted until now, for the record.
+    pub(super) fn figures_before(&self) -> Option<v1::FiguresBefore> {
+        let Counted { messages, failures } = self.counted?;
+        let incarnation = self.status.incarnation.clone();
+        Some(v1::FiguresBefore { node: self.id.to_string(), incarnation, messages, failures })
     }
 
     fn runs(&self, revision: &v1::RevisionRef) -> bool {

@@ -5,7 +5,7 @@
 use echo_proto::v1;
 
 use super::facts::{Facts, Tally};
-use super::{MAX_PROBLEMS, report};
+use super::{MAX_PROBLEMS, health, report};
 
 /// Nodes die without a new revision as well: up to one in so many of those that have it may be lost before they are
 /// compared with the others. Of fewer nodes, each one counts.
@@ -18,11 +18,12 @@ pub(super) struct Trouble {
     pub(super) problems: Vec<v1::RolloutProblem>,
 }
 
-/// The first that is wrong, if anything is: what nodes said, who is gone, who is silent.
+/// The first that is wrong, if anything is: what nodes said, who is gone, who is silent, what fails.
 pub(super) fn trouble(facts: &Facts<'_>, rollout: &v1::Rollout, to: &v1::RevisionRef) -> Option<Trouble> {
     of_nodes(facts.refusals(to, rollout.id))
         .or_else(|| losses(facts, rollout, to))
         .or_else(|| of_nodes(facts.late(&facts.answers(to).1)))
+        .or_else(|| Some(Trouble { reason: health::failing(facts, rollout)?, problems: Vec::new() }))
 }
 
 fn of_nodes(problems: Vec<v1::RolloutProblem>) -> Option<Trouble> {

@@ -13,6 +13,7 @@ use v1::RolloutPhase as Phase;
 
 use super::MAX_PROBLEMS;
 use super::facts::{Facts, NodeFacts, Since, Tally};
+use super::health::Counted;
 use crate::fleet::natural_order;
 use crate::plan::sync::reference;
 
@@ -49,6 +50,7 @@ struct Stage {
     next: Option<u32>,
     picked: Vec<String>,
     cut: u64,
+    canaries: usize,
 }
 
 /// One node.
@@ -62,6 +64,8 @@ struct Life {
     /// Whether it was lost on what it was given.
     lost: Option<&'static str>,
     gone: Option<Instant>,
+    /// What it had counted when it was given `next`, and what it counted until now.
+    counted: Option<(Counted, Counted)>,
     /// It said that it drains and ends.
     leaves: bool,
     /// It was seen alive; a canary of an earlier leader may never have been.
@@ -102,6 +106,7 @@ impl Memory {
         for node in &mut facts.nodes {
             node.pinned = assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
             self.meet(node, assignment, entered, now);
+            self.count(node, facts.rollout);
             node.lost &= until_decided.is_zero();
         }
         if let Some(rollout) = facts.rollout.filter(|_| entered) {
@@ -157,6 +162,21 @@ impl Memory {
         node.asked_for = now.saturating_duration_since(life.since);
     }
 
+    /// Notes what a node counted since it was given `next`: a canary's record tells what it had counted until then, of
+    /// another node that is the first that is heard.
+    fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
+        let (Some(counted), Some(life)) = (node.counted, self.lives.get_mut(node.id).filter(|life| life.given)) else {
+            return;
+        };
+        let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
+        let begun = match (before, node.restarted) {
+            (_, true) => Counted::default(),
+            (Some(before), _) if before.incarnation == node.status.incarnation => before.into(),
+            _ => life.counted.map_or(counted, |(begun, _)| begun),
+        };
+        life.counted = Some((begun, counted));
+    }
+
     /// Canaries that an earlier leader chose: this one may never have seen them alive.
     fn expect(&mut self, rollout: &v1::Rollout, left: &HashSet<NodeId>, now: Instant) {
         for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
@@ -205,6 +225,9 @@ impl Memory {
                 since.gone += usize::from(absent.is_some());
                 since.decided_in = Some(since.decided_in.map_or(wait, |before| before.min(wait)));
             }
+            if let Some((begun, until_now)) = life.counted {
+                since.traffic = since.traffic.plus(until_now.since(begun));
+            }
             since.next.of += usize::from(life.met);
             if let Some(cause) = life.lost.filter(|_| wait.is_zero() && life.met) {
                 since.next.lost += 1;
@@ -242,6 +265,7 @@ impl Stage {
             next: assignment.and_then(|a| a.next.as_ref()).map(|next| next.n),
             picked: assignment.map_or_else(Vec::new, |a| a.picked.clone()),
             cut: assignment.map_or(0, |a| a.cut),
+            canaries: rollout.map_or(0, |r| r.canaries.len()),
         }
     }
 
@@ -258,6 +282,7 @@ impl Life {
             given: false,
             lost: None,
             gone: None,
+            counted: None,
             leaves: false,
             met: false,
             look: 0,

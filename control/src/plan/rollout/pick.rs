@@ -37,15 +37,23 @@ fn spread<'n, 'a>(candidates: &[&'n NodeFacts<'a>], given: &[&NodeFacts<'_>], co
     (0..count).map_while(next).collect()
 }
 
-/// Canaries that are missing: `wanted` are to be there in all.
+/// Canaries that are missing: `wanted` are to be there in all, with `next` or before they are given it.
 pub(super) fn canaries(facts: &Facts<'_>, rollout: &v1::Rollout, wanted: usize) -> Vec<String> {
-    let (serving, others): (Vec<_>, Vec<_>) =
-        facts.staying().partition(|node| node.given && !node.lost && rollout.canaries.iter().any(|id| node.is(id)));
-    let used = |node: &&NodeFacts<'_>| node.given || rollout.canaries.iter().any(|id| node.is(id));
-    let candidates: Vec<_> = others.into_iter().filter(|node| !used(node)).collect();
-    let missing = wanted.saturating_sub(serving.len() + facts.since.gone);
+    let is_canary = |node: &NodeFacts<'_>| rollout.canaries.iter().any(|id| node.is(id));
+    let (named, others): (Vec<_>, Vec<_>) = facts.staying().partition(|node| is_canary(node));
+    let there: Vec<_> = named.into_iter().filter(|node| !node.lost).collect();
+    let candidates: Vec<_> = others.into_iter().filter(|node| !node.given).collect();
+    let missing = wanted.saturating_sub(there.len() + facts.since.gone);
     let missing = missing.min(MAX_CANARIES_USED.saturating_sub(rollout.canaries.len()));
-    spread(&candidates, &serving, missing).into_iter().map(|node| node.id.to_string()).collect()
+    spread(&candidates, &there, missing).into_iter().map(|node| node.id.to_string()).collect()
+}
+
+/// Canaries that were not given `next` yet.
+pub(super) fn waiting<'f, 'a>(
+    facts: &'f Facts<'a>,
+    rollout: &'f v1::Rollout,
+) -> impl Iterator<Item = &'f NodeFacts<'a>> {
+    facts.staying().filter(|node| !node.given && rollout.canaries.iter().any(|id| node.is(id)))
 }
 
 /// The assignment with so many nodes given `next` that `target` have it, or as many as may be at once; `None`: they have

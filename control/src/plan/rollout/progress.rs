@@ -12,11 +12,14 @@ use super::end::{complete, turn_back};
 use super::facts::{Facts, seconds};
 use super::order::{self, pause};
 use super::steps::Steps;
-use super::{Decision, judge, pick, write};
+use super::{Decision, health, judge, pick, write};
 use crate::plan::sync::reference;
 
 /// Type of the condition, and what the reason begins with.
 pub(super) const MASS_LOSS: &str = "MassLoss";
+
+/// A canary that does not say in time what it does without the revision is given that all the same.
+const FIGURES_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Nodes were given `next`.
 pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
@@ -41,6 +44,7 @@ pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: 
         return pause(facts, &rollout, Vec::new(), format!("{MASS_LOSS}: {}", lost.message));
     }
     if let Some(trouble) = judge::trouble(facts, rollout, &to) {
+        let rollout = &v1::Rollout { health: health::words(facts, rollout), ..rollout.clone() };
         if facts.policy_of(rollout).auto_revert {
             return turn_back(facts, assignment, rollout, trouble.problems, trouble.reason);
         }
@@ -96,9 +100,8 @@ impl<'f> Step<'f> {
         }
         let canary = self.steps.is_canary(self.at);
         let target = self.steps.target(self.at, self.nodes);
-        let canaries = if canary { pick::canaries(self.facts, self.rollout, target) } else { Vec::new() };
-        if !canaries.is_empty() {
-            return self.call_in(&canaries);
+        if canary && let Some(called_in) = self.call_in(target) {
+            return called_in;
         }
         let (acked, behind) = self.facts.answers(to);
         let wait = [self.facts.until_late(&behind), self.facts.since.decided_in].into_iter().flatten().min();
@@ -133,25 +136,42 @@ impl<'f> Step<'f> {
         turn_back(self.facts, self.assignment, self.rollout, Vec::new(), reason)
     }
 
-    /// More canaries, in place of those that are gone.
-    fn call_in(&self, canaries: &[String]) -> Decision {
-        let added = |names: &[String]| names.iter().chain(canaries).cloned().collect();
-        let assignment = v1::Assignment { picked: added(&self.assignment.picked), ..self.assignment.clone() };
-        let rollout = v1::Rollout { canaries: added(&self.rollout.canaries), ..self.rollout.clone() };
-        write(self.facts, Some(assignment), rollout)
+    /// Canaries: named first, in place of those that are gone as well, then given `next` once it is known what they do
+    /// without it. `None`: all that there are to be have it.
+    fn call_in(&self, target: usize) -> Option<Decision> {
+        let named = pick::canaries(self.facts, self.rollout, target);
+        if !named.is_empty() {
+            let canaries = self.rollout.canaries.iter().cloned().chain(named).collect();
+            return Some(write(self.facts, None, v1::Rollout { canaries, ..self.rollout.clone() }));
+        }
+        let waiting: Vec<_> = pick::waiting(self.facts, self.rollout).collect();
+        let counted = waiting.iter().filter_map(|node| node.figures_before());
+        let before: Vec<_> = self.rollout.before.iter().cloned().chain(counted).collect();
+        let staged = self.facts.since.staged;
+        if waiting.is_empty() {
+            return None;
+        }
+        if before.len() < self.rollout.before.len() + waiting.len() && staged < FIGURES_DEADLINE {
+            return Some(Decision::Wait(Some(FIGURES_DEADLINE - staged)));
+        }
+        let picked = waiting.iter().map(|node| node.id.to_string());
+        let picked = self.assignment.picked.iter().cloned().chain(picked).collect();
+        let assignment = v1::Assignment { picked, ..self.assignment.clone() };
+        Some(write(self.facts, Some(assignment), v1::Rollout { before, ..self.rollout.clone() }))
     }
 
     /// The step is done: the next one in which somebody is given `next`, or the end.
     fn pass(&self) -> Decision {
+        let rollout = &v1::Rollout { health: health::words(self.facts, self.rollout), ..self.rollout.clone() };
         let given = self.facts.staying().filter(|node| node.given).count();
         if self.steps.is_last(self.at) || given == self.nodes {
-            return complete(self.facts, self.assignment, self.rollout);
+            return complete(self.facts, self.assignment, rollout);
         }
         let is_next = |step: &u32| self.steps.is_last(*step) || self.steps.target(*step, self.nodes) > given;
         let step = (self.at.saturating_add(1)..self.steps.count()).find(is_next).unwrap_or(self.at);
         let target = self.steps.target(step, self.nodes);
         let assignment = pick::wave(self.facts, self.assignment, target, self.steps.is_last(step));
-        let rollout = v1::Rollout { step, since: stamp(self.facts), ..self.rollout.clone() };
+        let rollout = v1::Rollout { step, since: stamp(self.facts), ..rollout.clone() };
         write(self.facts, assignment, rollout)
     }
 }

@@ -11,8 +11,7 @@ fn tried() -> World {
         min_healthy: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
         ..Default::default()
     });
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.ack(1, 2);
     world.decide();
     world
@@ -29,7 +28,7 @@ fn a_canary_that_is_gone_for_a_ttl_takes_the_revision_back() {
     assert_eq!(world.waits(), Some(TTL));
     world.pass(TTL);
     assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 9 on revision 1");
+    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 10 on revision 1");
     assert_eq!(world.rollout().problems[0].node, "node-1");
 }
 
@@ -49,7 +48,7 @@ fn another_process_in_its_place_is_a_loss() {
     let mut world = tried();
     world.restart(1);
     assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 9 on revision 1");
+    assert_eq!(world.rollout().reason, "1 of 1 nodes were lost on revision 2, 0 of 10 on revision 1");
 }
 
 #[test]
@@ -71,14 +70,14 @@ fn who_left_is_not_lost_and_is_replaced() {
 fn losses_that_are_no_worse_than_without_it_do_not_count_and_the_canary_is_replaced() {
     let mut world = World::staged(12);
     world.govern(v1::RolloutPolicy { canary: Some(3), ..Default::default() });
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.ack_given(2), [1, 2, 3]);
     world.decide();
-    [1, 4, 5, 6].into_iter().for_each(|i| vanish(&mut world, i));
+    [1, 4, 5, 6, 7].into_iter().for_each(|i| vanish(&mut world, i));
     world.pass(TTL);
-    assert_eq!(world.writes(), Phase::Progressing, "one of three, and three of nine");
-    assert_eq!(world.rollout().canaries, ["node-1", "node-2", "node-3", "node-7"]);
+    assert_eq!(world.writes(), Phase::Progressing, "one of three, and four of twelve");
+    assert_eq!(world.rollout().canaries, ["node-1", "node-2", "node-3", "node-8"]);
+    world.writes();
     world.decide();
     vanish(&mut world, 2);
     world.pass(TTL);

@@ -6,8 +6,7 @@ use super::*;
 
 fn on_its_way() -> World {
     let mut world = World::staged(10);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world
 }
 
@@ -70,6 +69,7 @@ fn an_order_is_for_the_rollout_that_it_names() {
     assert_eq!((world.rollout().order, world.waits()), (2, None));
     world.order(Pause);
     world.apply(3);
+    world.writes();
     world.writes();
     world.writes();
     assert_eq!((world.rollout().phase(), world.next()), (Phase::Progressing, Some(3)), "it was for the one before");

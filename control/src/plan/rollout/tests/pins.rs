@@ -32,8 +32,7 @@ fn nobody_waits_for_a_pinned_node_and_its_revision_stays_when_the_pool_goes_on()
     let mut world = World::staged(3);
     pin(&mut world, 1, 1);
     world.writes();
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.rollout().canaries, ["node-2"], "who is pinned is no canary");
     world.ack(2, 2);
     world.pass(MIN_HEALTHY);

@@ -5,8 +5,7 @@ use super::*;
 #[test]
 fn canaries_then_waves_then_all_each_healthy_for_a_while() {
     let mut world = World::staged(10);
-    world.apply(2);
-    assert_eq!(world.writes(), Phase::Progressing);
+    world.begin(2);
     assert_eq!((world.rollout().canaries.clone(), world.given()), (vec!["node-1".to_owned()], vec![1]));
     assert_eq!((world.rollout().step, world.rollout().steps), (0, 3));
     assert_eq!(world.waits(), Some(ACK_DEADLINE));
@@ -33,8 +32,7 @@ fn canaries_then_waves_then_all_each_healthy_for_a_while() {
 #[test]
 fn a_wave_stops_at_a_rejection() {
     let mut world = World::staged(10);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.ack(1, 2);
     world.pass(MIN_HEALTHY);
     world.writes();
@@ -50,8 +48,7 @@ fn canaries_are_of_many_zones() {
         world.node(i).zone = if i < 5 { "a".into() } else { "b".into() };
     }
     world.govern(v1::RolloutPolicy { canary: Some(2), ..Default::default() });
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.rollout().canaries, ["node-1", "node-5"]);
 }
 
@@ -59,24 +56,23 @@ fn canaries_are_of_many_zones() {
 fn a_draining_node_is_no_canary_and_one_that_drains_is_replaced() {
     let mut world = World::staged(3);
     world.node(1).set_phase(Draining);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.rollout().canaries, ["node-2"]);
     world.ack(2, 2);
     world.pass(Duration::from_secs(5));
     world.node(2).set_phase(Drained);
     world.writes();
+    assert_eq!(world.reasons.last().unwrap(), "CanaryAdded");
+    world.writes();
     assert_eq!((world.rollout().canaries.clone(), world.given()), (vec!["node-2".into(), "node-3".into()], vec![2, 3]));
     world.ack(3, 2);
     assert_eq!(world.waits(), Some(MIN_HEALTHY), "it is to be healthy for as long");
-    assert_eq!(world.reasons.last().unwrap(), "CanaryAdded");
 }
 
 #[test]
 fn a_pool_of_one_is_its_own_canary_and_a_pool_of_none_has_nobody_to_ask() {
     let mut world = World::staged(1);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.ack_given(2), [1]);
     world.pass(MIN_HEALTHY);
     assert_eq!(world.writes(), Phase::Completed, "there is nobody left for the waves");
@@ -96,13 +92,14 @@ fn the_first_node_of_an_empty_pool_is_its_canary() {
     world.join(7);
     world.writes();
     assert_eq!(world.rollout().canaries, ["node-7"]);
+    world.writes();
+    assert_eq!(world.given(), [7]);
 }
 
 #[test]
 fn who_joins_finds_its_place() {
     let mut world = World::staged(4);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.join(5);
     assert_eq!(world.ack_given(2), [1], "not before the canary passed");
     world.pass(MIN_HEALTHY);
@@ -118,8 +115,7 @@ fn who_joins_finds_its_place() {
 fn a_large_pool_moves_its_cut_by_at_most_2000_nodes_that_have_not_answered() {
     let mut world = World::staged(5_000);
     world.govern(v1::RolloutPolicy { waves: vec!["60%".into(), "100%".into()], ..Default::default() });
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     assert_eq!(world.ack_given(2), [1]);
     world.pass(MIN_HEALTHY);
     let (mut before, mut sizes) = (world.given(), Vec::new());
@@ -151,8 +147,7 @@ fn now_waits_for_answers_only() {
 #[test]
 fn another_leader_goes_on_where_it_was_and_begins_the_timers_anew() {
     let mut world = World::staged(10);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.ack(1, 2);
     world.pass(MIN_HEALTHY - Duration::from_secs(1));
     world.elect();
@@ -165,8 +160,7 @@ fn another_leader_goes_on_where_it_was_and_begins_the_timers_anew() {
 #[test]
 fn a_change_of_the_policy_is_for_the_next_rollout() {
     let mut world = World::staged(10);
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.ack(1, 2);
     world.govern(v1::RolloutPolicy { min_healthy: Some(prost_types::Duration::default()), ..Default::default() });
     assert_eq!(world.waits(), Some(MIN_HEALTHY));
@@ -176,8 +170,7 @@ fn a_change_of_the_policy_is_for_the_next_rollout() {
 fn without_auto_revert_it_pauses() {
     let mut world = World::staged(3);
     world.govern(v1::RolloutPolicy { auto_revert: Some(false), ..Default::default() });
-    world.apply(2);
-    world.writes();
+    world.begin(2);
     world.nack(1, 2);
     assert_eq!(world.writes(), Phase::Paused);
     assert_eq!((world.next(), world.rollout().problems.len()), (Some(2), 1));

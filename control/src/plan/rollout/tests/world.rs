@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use v1::NodePhase::Ready;
 use v1::RolloutPhase as Phase;
 
-use super::super::{Absent, Decision, Facts, MassLoss, Memory, NodeFacts, Since, decide, needed};
+use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, NodeFacts, Since, decide, needed};
 
 /// A pool with its nodes; what `decide` writes becomes its state.
 pub(super) struct World {
@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) left: HashSet<NodeId>,
     pub(super) recalled: Vec<v1::Revision>,
     pub(super) mass_loss: Option<MassLoss>,
+    /// What Agents say; of others they say nothing.
+    pub(super) counted: BTreeMap<NodeId, Counted>,
     pub(super) memory: Memory,
     pub(super) begun: Instant,
     pub(super) now: Instant,
@@ -64,6 +66,7 @@ impl World {
             left: HashSet::new(),
             recalled: Vec::new(),
             mass_loss: None,
+            counted: BTreeMap::new(),
             memory: Memory::new(now),
             begun: now,
             now,
@@ -87,6 +90,7 @@ impl World {
             v1::NodeStatus { applied: Some(revision(1)), incarnation: format!("life-{i}"), ..Default::default() };
         status.set_phase(Ready);
         self.nodes.insert(id(i), status);
+        self.counted.insert(id(i), Counted::default());
     }
 
     pub(super) fn node(&mut self, i: u32) -> &mut v1::NodeStatus {
@@ -100,6 +104,13 @@ impl World {
 
     pub(super) fn apply(&mut self, n: u32) {
         self.pool.revision = Some(revision(n));
+    }
+
+    /// A rollout of revision `n` begins, and its canaries are given it.
+    pub(super) fn begin(&mut self, n: u32) {
+        self.apply(n);
+        assert_eq!(self.writes(), Phase::Progressing);
+        assert_eq!((self.writes(), self.next()), (Phase::Progressing, Some(n)));
     }
 
     pub(super) fn order(&mut self, kind: v1::RolloutOrderKind) {
@@ -158,6 +169,8 @@ impl World {
     }
 
     fn facts(&mut self) -> Facts<'_> {
+        let counted = &self.counted;
+        let node = |id, status| NodeFacts { counted: counted.get(id).copied(), ..NodeFacts::new(id, status) };
         let mut facts = Facts {
             name: &self.name,
             pool: &self.pool,
@@ -165,7 +178,7 @@ impl World {
             policy: &self.policy,
             assignment: self.assignment.as_ref(),
             rollout: self.rollout.as_ref(),
-            nodes: self.nodes.iter().map(|(id, status)| NodeFacts::new(id, status)).collect(),
+            nodes: self.nodes.iter().map(|(id, status)| node(id, status)).collect(),
             recalled: self.recalled.clone(),
             mass_loss: self.mass_loss.clone(),
             since: Since::default(),

@@ -1,0 +1,89 @@
+//! What nodes do with their traffic decides as well.
+
+use super::*;
+
+fn counted(world: &mut World, i: u32, messages: u64, failures: u64) {
+    world.counted.insert(id(i), Counted { messages, failures });
+}
+
+/// A rollout whose canary took 5,000 messages before, of which 50 failed, and has it.
+fn tried() -> World {
+    let mut world = World::staged(10);
+    counted(&mut world, 1, 5_000, 50);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world
+}
+
+#[test]
+fn what_the_canaries_did_before_is_kept() {
+    let world = tried();
+    let before = world.rollout().before[0].clone();
+    assert_eq!((before.node.as_str(), before.incarnation.as_str()), ("node-1", "life-1"));
+    assert_eq!((before.messages, before.failures), (5_000, 50));
+}
+
+#[test]
+fn a_canary_of_which_nothing_is_heard_is_not_waited_for_long() {
+    let mut world = World::staged(10);
+    world.counted.clear();
+    world.apply(2);
+    world.writes();
+    assert_eq!((world.given(), world.waits()), (vec![], Some(Duration::from_secs(1))));
+    world.pass(Duration::from_secs(1));
+    world.writes();
+    assert_eq!((world.given(), world.rollout().before.len()), (vec![1], 0));
+}
+
+#[test]
+fn more_failures_than_before_take_it_back() {
+    let mut world = tried();
+    counted(&mut world, 1, 6_000, 70);
+    assert!(matches!(world.decide(), Decision::Wait(_)), "2 % after 1 %");
+    counted(&mut world, 1, 6_000, 71);
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().reason, "21 of 1000 messages failed, 50 of 5000 before: more than 1% above");
+}
+
+#[test]
+fn a_handful_of_messages_is_not_judged_and_that_is_told() {
+    let mut world = tried();
+    counted(&mut world, 1, 5_999, 1_049);
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!((world.rollout().step, world.rollout().health.as_str()), (1, "not judged: 999 messages of 1000"));
+}
+
+#[test]
+fn all_that_have_it_are_judged_since_they_have_it() {
+    let mut world = tried();
+    counted(&mut world, 1, 7_000, 50);
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    assert_eq!(world.rollout().health, "0 of 2000 messages failed, 50 of 5000 before");
+    counted(&mut world, 2, 1_000_000, 900_000);
+    world.ack_given(2);
+    world.decide();
+    counted(&mut world, 2, 1_002_000, 900_081);
+    assert_eq!(world.writes(), Phase::Reverting, "what it did before does not count, but 81 of 4000 do");
+}
+
+#[test]
+fn another_leader_knows_what_the_canaries_did_before() {
+    let mut world = tried();
+    world.elect();
+    counted(&mut world, 1, 6_000, 71);
+    assert_eq!(world.writes(), Phase::Reverting);
+}
+
+#[test]
+fn a_step_over_all_at_once_is_not_judged() {
+    let mut world = World::new(2);
+    world.apply(2);
+    world.writes();
+    counted(&mut world, 1, 10_000, 10_000);
+    world.ack_given(2);
+    assert_eq!(world.writes(), Phase::Completed);
+    assert_eq!(world.rollout().health, "not judged: it was asked for at once");
+}

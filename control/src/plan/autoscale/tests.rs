@@ -184,7 +184,8 @@ proptest! {
         prop_assert!(decided >= replicas.min(25) || (average < 9.0 && !told.is_empty()), "fewer only where there is little");
         let (work, within) = (told.iter().sum::<f64>(), (2..=25).contains(&replicas));
         let done = f64::from(decided) * 10.0 + f64::from(replicas);
-        prop_assert!(!within || done >= work.min(250.0), "{} connections, but for the tolerance, find room", work);
+        // Those beyond what is wanted are on their way out, or no business of this pool's scaler.
+        prop_assert!(!within || told.len() > replicas as usize || done >= work.min(250.0), "{} connections, but for the tolerance, find room", work);
         // Once decided, and with the work spread evenly over all, nothing changes: it does not flap.
         if told.len() == loads.len() && loads.len() == replicas as usize && within {
             let each = Some(Load { connections: work / f64::from(decided), messages: 0.0, cpu: 0.0 });

@@ -15,8 +15,8 @@ const KEPT: usize = 10;
 /// A pool file of one echo with this limit: another one is another revision, and changes no socket.
 fn pool(limit: u32) -> String {
     format!(
-        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  template:\n    drain: {DRAIN}\n    \
-         limits: {{maxConnections: {limit}}}\n    listeners:\n    \
+        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: default}}\nspec:\n  \
+         rollout: {{minHealthy: 100ms}}\n  template:\n    drain: {DRAIN}\n    limits: {{maxConnections: {limit}}}\n    listeners:\n    \
          - {{name: echo-tcp, protocol: TCP, port: 0, service: {{echo: {{}}}}}}\n"
     )
 }
@@ -38,6 +38,25 @@ fn refused(cluster: &Cluster, line: &str, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(output.stderr.contains(part), "{line}: {part:?} is not in: {}", output.stderr);
     }
+}
+
+/// Waits until the row of a node has all these parts.
+#[track_caller]
+fn wait_row(cluster: &Cluster, node: &str, parts: &[&str]) {
+    eventually(&format!("the row of {node} has {parts:?}"), SETTLED, || {
+        let table = cluster.echoctl().ok("get nodes");
+        let row = table.lines().find(|line| line.starts_with(&format!("{node} "))).unwrap_or_default().to_owned();
+        ensure(parts.iter().all(|part| row.contains(part)), || table)
+    });
+}
+
+/// Waits until the status of the rollout has all these parts.
+#[track_caller]
+fn wait_status(cluster: &Cluster, parts: &[&str]) {
+    eventually(&format!("the status has {parts:?}"), SETTLED, || {
+        let status = cluster.echoctl().run("rollout status pool/default --watch=false");
+        ensure(parts.iter().all(|part| status.stdout.contains(part)), || format!("{status:?}"))
+    });
 }
 
 fn record(cluster: &Cluster) -> Value {
@@ -121,11 +140,16 @@ fn pins_are_stored_shown_bounded_by_what_there_is_and_taken_back() {
     assert_eq!(echoctl.ok("pin node/node-1 --revision 1"), "node/node-1 pinned to revision 1\n");
     assert_eq!(echoctl.ok("pin node-1 --revision 1"), "node/node-1 already pinned to revision 1\n");
     assert_eq!(text(&record(&cluster), "/pins/0/node"), "node-1");
-    eventually("the node's row tells its pin", SETTLED, || {
-        let table = cluster.echoctl().ok("get nodes");
-        let row = table.lines().find(|line| line.starts_with("node-1 ")).unwrap_or_default().to_owned();
-        ensure(row.contains("1 (pinned)") || row.contains("2 (pin 1)"), || table)
+    wait_row(&cluster, "node-1", &["1 (pinned)", "SYNCED"]);
+    // A rollout neither waits for it nor changes it.
+    let file = cluster.file("pool.yaml", &pool(200));
+    echoctl.ok(&format!("apply -f {file}"));
+    wait_row(&cluster, "node-2", &[" 3 ", "SYNCED"]);
+    eventually("the rollout ends without it", SETTLED, || {
+        let pool = cluster.echoctl().items("get pool/default")?.remove(0);
+        ensure(text(&pool, "/status/rollout") == "ROLLOUT_PHASE_COMPLETED", || pool.to_string())
     });
+    wait_row(&cluster, "node-1", &["1 (pinned)", "SYNCED"]);
     let told = echoctl.ok("describe pool/default") + &echoctl.ok("describe node/node-1");
     for part in ["Pins:", "Pinned to:", "NodePinned"] {
         assert!(told.contains(part), "{part:?} is not in:\n{told}");
@@ -134,6 +158,40 @@ fn pins_are_stored_shown_bounded_by_what_there_is_and_taken_back() {
 
     assert_eq!(echoctl.ok("unpin node/node-1"), "node/node-1 unpinned from revision 1\n");
     assert!(record(&cluster).get("pins").is_none());
+    wait_row(&cluster, "node-1", &[" 3 ", "SYNCED"]);
+}
+
+#[test]
+fn a_rollout_is_paused_gone_on_with_and_aborted() {
+    let cluster = Cluster::start(2);
+    let echoctl = cluster.echoctl();
+    let file = cluster.file("pool.yaml", &pool(100).replace("minHealthy: 100ms", "minHealthy: 60s"));
+    echoctl.ok(&format!("apply -f {file}"));
+    let order = |verb: &str| echoctl.ok(&format!("rollout {verb} pool/default"));
+    assert_eq!(order("pause"), "pool/default rollout of revision 2 paused\n");
+    wait_status(&cluster, &["paused: 1 of 2 nodes run revision 2; step 1 of 3: canary node-1; paused by "]);
+    assert_eq!(order("pause"), "pool/default rollout of revision 2 already paused\n");
+    assert!(echoctl.ok("doctor").contains("echoctl rollout resume pool/default"));
+    assert_eq!(order("resume --dry-run=server"), "pool/default rollout of revision 2 resumed (dry run)\n");
+    assert_eq!(order("resume"), "pool/default rollout of revision 2 resumed\n");
+    wait_status(&cluster, &["1 of 2 nodes run revision 2; step 1 of 3: canary node-1"]);
+    assert_eq!(order("resume"), "pool/default rollout of revision 2 not paused\n");
+    assert_eq!(order("abort"), "pool/default rollout of revision 2 aborted\n");
+
+    let status = echoctl.run("rollout status pool/default --timeout 20s");
+    let told = "error: revision 2 of pool/default failed; all nodes went back to revision 1: aborted by ";
+    assert!(status.code == 1 && status.stderr.starts_with(told), "{status:?}");
+    assert_eq!(order("abort"), "pool/default rollout of revision 2 already aborted\n");
+    let history = echoctl.ok("rollout history pool/default");
+    assert!(history.lines().last().unwrap().ends_with("reverted"), "{history}");
+    let events = echoctl.ok("get events --for pool/default -o wide");
+    for reason in ["RolloutPauseOrdered", "RolloutPaused", "RolloutResumed", "RolloutAbortOrdered", "RolloutReverted"] {
+        assert!(events.contains(reason), "{reason} is not in {events}");
+    }
+    // Applied again, it is tried again.
+    apply(&cluster, 100, "");
+    echoctl.ok("rollout status pool/default --timeout 20s");
+    wait_row(&cluster, "node-2", &[" 3 ", "SYNCED"]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Pools: whether their nodes take clients, how their newest rollout ended, and whom operators took out of service.
+//! Pools: whether their nodes take clients, how their newest rollout ended or why it waits, and whom operators took out of
+//! service or pinned.
 //!
 //! Part of the diagnosis. It repeats nothing that a node's own finding says. Pure.
 
@@ -37,18 +38,24 @@ fn ready(object: &str, wanted: u32, ready: u32) -> Finding {
     }
 }
 
-/// A change that did not stay.
+/// A change that did not stay, or waits for somebody.
 fn rollout(object: &str, pool: &PoolState) -> Option<Finding> {
     let rollout = &pool.rollout.valid()?.value;
     let what = match rollout.phase() {
         RolloutPhase::Reverting => "is being taken back",
         RolloutPhase::Reverted => "was taken back",
         RolloutPhase::RevertIncomplete => "was taken back, but not by all nodes",
+        RolloutPhase::Paused => "waits for somebody to decide",
         _ => return None,
     };
     let n = rollout.to.as_ref().map_or(0, |to| to.n);
     let why = if rollout.reason.is_empty() { String::new() } else { format!(": {}", rollout.reason) };
-    let hint = format!("see `echoctl rollout status {object}`; then apply a mended file, or the one before");
+    let hint = match rollout.phase() {
+        RolloutPhase::Paused => {
+            format!("`echoctl rollout resume {object}` goes on, `echoctl rollout abort {object}` takes it back")
+        }
+        _ => format!("see `echoctl rollout status {object}`; then apply a mended file, or the one before"),
+    };
     Some(warning("Rollout", object, format!("revision {n} {what}{why}"), hint))
 }
 
@@ -56,6 +63,7 @@ fn rollout(object: &str, pool: &PoolState) -> Option<Finding> {
 fn out_of_service(object: &str, pool: &PoolState) -> Option<Finding> {
     let drained = |node: &Node| intent::carries_out(&node.status, v1::IntentKind::Drain);
     let cordoned = |node: &Node| !node.status.cordoned_by.is_empty() && !drained(node);
+    let pinned = |node: &Node| present::pinned_revision(pool, node) > 0;
     let told = |verb: &str, back: &str, is: &dyn Fn(&Node) -> bool| {
         let nodes = pool.fleet.live().filter(|node| is(node));
         let mut names: Vec<&str> = nodes.map(|node| node.id.as_str()).collect();
@@ -63,8 +71,12 @@ fn out_of_service(object: &str, pool: &PoolState) -> Option<Finding> {
         let (verb, names) = (verb.to_owned(), (!names.is_empty()).then(|| named(&names))?);
         Some(format!("{verb}: {names} (`echoctl {back} NODE` takes it back)"))
     };
-    let notes: Vec<String> =
-        [told("cordoned", "uncordon", &cordoned), told("drained", "undrain", &drained)].into_iter().flatten().collect();
+    let notes = [
+        told("cordoned", "uncordon", &cordoned),
+        told("drained", "undrain", &drained),
+        told("pinned to a revision", "unpin", &pinned),
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
     (!notes.is_empty()).then(|| ok("OutOfService", object, notes.join("; ")))
 }
 
@@ -79,10 +91,15 @@ mod tests {
 
     /// What is found of a pool of two nodes with these statuses, and this rollout.
     fn found(nodes: [&str; 2], rollout: &str) -> Vec<(String, Severity, String)> {
+        found_with(nodes, rollout, "[]")
+    }
+
+    /// The same with these pins.
+    fn found_with(nodes: [&str; 2], rollout: &str, pins: &str) -> Vec<(String, Severity, String)> {
         let config = r#"{"listeners":[{"name":"a","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}"#;
         let pool = format!(
             r#"{{"metadata":{{"name":"edge","uid":"u"}},"revision":{{"uid":"u","n":2,"digest":"e"}},
-                "spec":{{"replicas":2,"template":{config}}}}}"#
+                "spec":{{"replicas":2,"template":{config}}},"pins":{pins}}}"#
         );
         let put = |(key, value): (&str, String)| {
             let key = format!("/echo/v1/test/{key}").into_bytes();
@@ -118,6 +135,12 @@ mod tests {
         let expected = "revision 2 was taken back: node-2: address in use";
         assert_eq!(told.last(), Some(&("Rollout".to_owned(), Severity::Warning, expected.to_owned())));
         assert_eq!(found([READY, READY], r#"{"phase":"ROLLOUT_PHASE_PROGRESSING"}"#).len(), 1);
+        let paused = r#"{"phase":"ROLLOUT_PHASE_PAUSED","to":{"n":2},"reason":"paused by ann"}"#;
+        let (_, severity, text) = found([READY, READY], paused).pop().unwrap();
+        assert_eq!(
+            (severity, text.as_str()),
+            (Severity::Warning, "revision 2 waits for somebody to decide: paused by ann")
+        );
     }
 
     #[test]
@@ -128,5 +151,7 @@ mod tests {
         assert_eq!(text, "cordoned: node-2, node-10 (`echoctl uncordon NODE` takes it back)");
         let (_, _, text) = note([CORDONED, DRAINED]);
         assert!(text.contains("cordoned: node-10 (") && text.contains("; drained: node-2 ("), "{text}");
+        let (_, _, text) = found_with([READY, READY], "{}", r#"[{"node":"node-2","revision":1}]"#).pop().unwrap();
+        assert_eq!(text, "pinned to a revision: node-2 (`echoctl unpin NODE` takes it back)");
     }
 }

@@ -72,7 +72,13 @@ impl Progress {
 
     /// What is said of a rollout that has not ended.
     pub(super) fn unfinished(&self) -> String {
-        format!("the rollout of pool/{} has not ended; leave out --watch=false to wait for it", self.pool)
+        let pool = &self.pool;
+        if self.last.phase() == RolloutPhase::Paused {
+            return format!(
+                "the rollout of pool/{pool} is paused; `echoctl rollout resume pool/{pool}` goes on, `abort` takes it back"
+            );
+        }
+        format!("the rollout of pool/{pool} has not ended; leave out --watch=false to wait for it")
     }
 
     /// How far it got, and which nodes have not done their part.
@@ -121,7 +127,10 @@ impl Progress {
             RolloutPhase::Reverting => {
                 format!("going back to revision {}{}", revision(last.from.as_ref()), because(&last.reason))
             }
-            RolloutPhase::Paused => format!("paused{}: {acked}{}", step(last), because(&last.reason)),
+            RolloutPhase::Paused => {
+                let why = if last.reason.is_empty() { String::new() } else { format!("; {}", last.reason) };
+                format!("paused: {acked}{}{why}", step(last))
+            }
             _ => acked + &step(last),
         }
     }
@@ -241,9 +250,9 @@ mod tests {
             "1 of 3 nodes run revision 4; step 1 of 3: canaries node-1, node-4; not judged: 12 messages of 1000";
         assert_eq!(line(&message), first);
         let rollout = message.rollout.as_mut().unwrap();
-        (rollout.step, rollout.health, rollout.reason) = (1, String::new(), "told to by ann".into());
+        (rollout.step, rollout.health, rollout.reason) = (1, String::new(), "paused by ann".into());
         rollout.set_phase(RolloutPhase::Paused);
-        assert_eq!(line(&message), "paused; step 2 of 3: 1 of 3 nodes run revision 4: told to by ann");
+        assert_eq!(line(&message), "paused: 1 of 3 nodes run revision 4; step 2 of 3; paused by ann");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(crate) const RETIRED: &str = "NodeRetired";
 /// Events that wait for the drive to store them; beyond, they are only logged.
 const MAX_NOTICES: usize = 256;
 
-/// Something that runs nodes.
+/// Something that runs nodes. One that leaves them to an orchestrator, which has its own idea of who goes first, needs no
+/// more of [`Wanted`] than the numbers.
 pub trait Scaler: Send + Sync {
     /// As in `--scaler`.
     fn name(&self) -> &'static str;

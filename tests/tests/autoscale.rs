@@ -63,7 +63,10 @@ fn connections_raise_a_pool_to_its_maximum_and_their_end_lowers_it_though_the_le
     cluster.replace_control();
     eventually("the next one leads", SETTLED, || cluster.nodes());
     assert!(desired(&cluster, 1).contains("TooFewReplicas"));
-    assert_eq!(cluster.wait_nodes(1).len(), 1);
+    cluster.wait_nodes(1);
+    cluster.echoctl().ok("delete pool/default");
+    let left = cluster.etcd.get_prefix("/echo/v1/default/scales/");
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -75,10 +75,8 @@ impl Term {
             Pass::Done(_) => self.pools.pass(view).await,
             Pass::Again => Pass::Again,
         };
-        let scales = match pools {
-            Pass::Done(_) => self.scales.pass(view).await,
-            Pass::Again => Pass::Again,
-        };
+        // Whatever holds one pool's rollout up: that may last, and others grow meanwhile.
+        let scales = self.scales.pass(view).await;
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "an event was not stored yet");
             vec![Pass::Again]

@@ -116,7 +116,7 @@ fn imbalance(zones: &BTreeSet<String>, left: &[&Worker]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn who_is_left_is_as_many_as_wanted_the_busiest_and_spread((workers, replicas) in hosts()) {

@@ -25,8 +25,8 @@ use crate::store::election::Leadership;
 
 /// Between two looks at the folder.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between a look that found a change and the next one.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Between a look that found a change and the next one: longer than a file takes to be written.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Waits while etcd is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 

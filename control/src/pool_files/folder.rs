@@ -47,10 +47,11 @@ pub(super) fn read(folder: &Path) -> Result<Texts, String> {
 }
 
 fn text(file: &Path, most: u64) -> Result<String, String> {
-    let open = File::open(file).map_err(|e| e.to_string())?;
-    if !open.metadata().map_err(|e| e.to_string())?.is_file() {
+    // Looked at first: to open a pipe is to wait for who writes to it.
+    if !file.metadata().map_err(|e| e.to_string())?.is_file() {
         return Err("is no regular file".to_owned());
     }
+    let open = File::open(file).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
     // One byte more than is taken, so that what is too long is seen without all of it being read.
     open.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
@@ -83,11 +84,14 @@ mod tests {
         fs::write(path("notes.txt"), "no pool").unwrap();
         fs::write(path("bytes.json"), [0xff]).unwrap();
         fs::create_dir(path("folder.yml")).unwrap();
+        nix::unistd::mkfifo(&path("pipe.yml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let texts = read(dir.path()).unwrap();
-        assert_eq!(texts.keys().collect::<Vec<_>>(), ["bytes.json", "edge.yaml", "folder.yml"]);
+        assert_eq!(texts.keys().collect::<Vec<_>>(), ["bytes.json", "edge.yaml", "folder.yml", "pipe.yml"]);
         assert_eq!(texts["edge.yaml"], Ok("one".to_owned()));
         assert!(texts["bytes.json"].as_ref().unwrap_err().contains("not UTF-8"));
-        assert!(texts["folder.yml"].as_ref().unwrap_err().contains("no regular file"));
+        for other in ["folder.yml", "pipe.yml"] {
+            assert!(texts[other].as_ref().unwrap_err().contains("no regular file"));
+        }
         assert!(read(&path("none")).unwrap_err().contains("No such file"));
     }
 

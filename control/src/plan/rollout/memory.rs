@@ -104,7 +104,9 @@ impl Memory {
         let until_decided = self.lease_ttl.saturating_mul(2).saturating_sub(absent.watched_for);
         let assignment = facts.assigned();
         for node in &mut facts.nodes {
-            node.pinned = assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
+            // Also who is to be pinned by what is written next.
+            node.pinned = facts.pool.pins.iter().any(|pin| node.is(&pin.node))
+                || assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
             self.meet(node, assignment, entered, now);
             self.count(node, facts.rollout);
             node.lost &= until_decided.is_zero();

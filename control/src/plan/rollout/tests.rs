@@ -12,6 +12,7 @@ mod deadlines;
 mod health;
 mod losses;
 mod lost;
+mod model;
 mod orders;
 mod pins;
 mod waves;

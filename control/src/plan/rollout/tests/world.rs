@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use v1::NodePhase::Ready;
 use v1::RolloutPhase as Phase;
 
-use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, NodeFacts, Since, decide, needed};
+use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, needed};
 
 /// A pool with its nodes; what `decide` writes becomes its state.
 pub(super) struct World {
@@ -192,10 +192,15 @@ impl World {
     /// Decides, which must write, and takes the write over.
     pub(super) fn writes(&mut self) -> Phase {
         let Decision::Write(next) = self.decide() else { panic!("waits: {:?}", self.rollout) };
+        self.store(*next);
+        self.rollout().phase()
+    }
+
+    /// What was decided is written.
+    pub(super) fn store(&mut self, next: Next) {
         self.assignment = next.assignment.or(self.assignment.take());
         self.rollout = Some(next.rollout);
         self.reasons.extend(next.events.into_iter().map(|e| e.reason));
-        self.rollout.as_ref().unwrap().phase()
     }
 
     pub(super) fn waits(&mut self) -> Option<Duration> {

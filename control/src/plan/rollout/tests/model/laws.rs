@@ -1,0 +1,216 @@
+//! The laws of rollouts, each checked by itself, from what is written and what nodes say: not by what the planner thinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use echo_proto::ids::{NodeId, runs_next};
+use tokio::time::Instant;
+
+use super::super::*;
+use crate::plan::sync::is_asked;
+
+/// What was seen of a pool's life.
+pub(super) struct Watcher {
+    /// Revisions that were taken back: none of them may come again.
+    taken_back: BTreeSet<u32>,
+    /// Since when each node serves a revision without a break, as the same process.
+    serves: BTreeMap<NodeId, (u32, String, Instant)>,
+    /// Orders that were carried out.
+    order: u64,
+}
+
+fn next_of(assignment: &v1::Assignment) -> Option<u32> {
+    assignment.next.as_ref().map(|next| next.n)
+}
+
+fn stable_of(assignment: &v1::Assignment) -> u32 {
+    assignment.stable.as_ref().unwrap().n
+}
+
+fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Completed | Phase::Reverted | Phase::Superseded | Phase::RevertIncomplete)
+}
+
+impl Watcher {
+    pub(super) fn new(world: &World) -> Self {
+        let mut watcher = Self { taken_back: BTreeSet::new(), serves: BTreeMap::new(), order: 0 };
+        watcher.look(world);
+        watcher
+    }
+
+    /// Notes who serves what.
+    pub(super) fn look(&mut self, world: &World) {
+        self.serves.retain(|id, _| world.nodes.contains_key(id));
+        for (id, status) in &world.nodes {
+            let serves = status.applied.as_ref().filter(|_| status.phase() == Ready).map_or(0, |applied| applied.n);
+            let now = (serves, status.incarnation.clone(), world.now);
+            let known = self.serves.entry(id.clone()).or_insert(now.clone());
+            if (known.0, &known.1) != (now.0, &now.1) {
+                *known = now;
+            }
+        }
+    }
+
+    pub(super) fn time_passes(&mut self, world: &World) {
+        self.look(world);
+    }
+
+    /// How long a node serves this revision.
+    fn serves_for(&self, world: &World, id: &NodeId, n: u32) -> Option<Duration> {
+        let (serves, _, since) = self.serves.get(id)?;
+        (*serves == n).then(|| world.now - *since)
+    }
+
+    /// A leader that waits has something to wait for.
+    pub(super) fn waits(&self, world: &World, wait: Option<Duration>) {
+        let phase = world.rollout().phase();
+        let must_end = matches!(phase, Phase::Progressing | Phase::Reverting);
+        assert!(!must_end || wait.is_some(), "it waits for nothing: {:?} {:?}", world.rollout, world.nodes);
+        let rollout = world.rollout();
+        let tries = matches!(phase, Phase::Progressing | Phase::Paused);
+        assert!(!tries || rollout.to == world.pool.revision, "a newer revision is waiting");
+        let due = world.pool.order.as_ref().filter(|order| order.rollout == rollout.id && order.id > rollout.order);
+        assert!(due.is_none(), "an order is waiting: {due:?}");
+        if phase == Phase::Progressing {
+            assert_eq!(refusal(world, rollout), None, "a refusal is waiting: {rollout:?}");
+        }
+    }
+
+    /// What is about to be written.
+    pub(super) fn judge(&mut self, world: &World, next: &Next) {
+        let (before, after) = (world.assignment.as_ref().unwrap(), next.assignment.as_ref());
+        let after = after.unwrap_or(before);
+        let (was, is) = (world.rollout(), &next.rollout);
+        Self::order_of_phases(was, is, after);
+        Self::nothing_is_taken_from_a_node_alone(before, after);
+        Self::a_pause_changes_nothing(was, is, before, after);
+        Self::orders_are_carried_out_once(was, is, world);
+        self.only_canaries_run_it_before_they_passed(world, was, is, after);
+        self.stable_is_what_was_tried(world, was, is, before, after);
+        Self::losses_are_judged_late(world, was, is);
+        self.what_was_taken_back_stays_away(before, after, is);
+        assert!(is.order >= self.order, "an order came back");
+        self.order = is.order;
+    }
+
+    fn order_of_phases(was: &v1::Rollout, is: &v1::Rollout, after: &v1::Assignment) {
+        assert!(is.id == was.id || (is.id == was.id + 1 && is_over(was.phase())), "one began before the last ended");
+        assert!(is.id != was.id || is.step >= was.step, "a step back");
+        assert!(is.id != was.id || !is_over(was.phase()) || is_over(is.phase()), "one that was over goes on");
+        assert!(is.id != was.id || was.phase() != Phase::Reverting || is.phase() != Phase::Progressing);
+        let tries = matches!(is.phase(), Phase::Progressing | Phase::Paused);
+        assert_eq!(next_of(after).is_some(), tries, "{is:?}");
+        assert!(!tries || after.rollout == is.id);
+        assert!(!tries || next_of(after) == is.to.as_ref().map(|to| to.n));
+    }
+
+    fn nothing_is_taken_from_a_node_alone(before: &v1::Assignment, after: &v1::Assignment) {
+        match (next_of(before), next_of(after)) {
+            (Some(old), Some(new)) => {
+                assert_eq!((old, before.rollout), (new, after.rollout), "next is cleared before another one");
+                assert!(after.cut >= before.cut, "the cut was lowered");
+                assert!(before.picked.iter().all(|id| after.picked.contains(id)), "a pick was taken back");
+            }
+            (_, None) => assert!(after.cut == 0 && after.picked.is_empty(), "a rest of what was cleared"),
+            (None, Some(_)) => {}
+        }
+    }
+
+    fn a_pause_changes_nothing(was: &v1::Rollout, is: &v1::Rollout, before: &v1::Assignment, after: &v1::Assignment) {
+        let stays = is.phase() == Phase::Paused;
+        let resumes = was.phase() == Phase::Paused && is.phase() == Phase::Progressing;
+        if is.id == was.id && (stays || resumes) {
+            assert_eq!((&before.picked, before.cut), (&after.picked, after.cut), "given or taken in a pause");
+        }
+        assert!(!resumes || is.order > was.order, "resumed without an order");
+    }
+
+    fn orders_are_carried_out_once(was: &v1::Rollout, is: &v1::Rollout, world: &World) {
+        let aborted = is.reason.starts_with("aborted") && is.id == was.id && was.phase() != is.phase();
+        if aborted && is.phase() == Phase::Reverting {
+            let order = world.pool.order.as_ref().unwrap();
+            assert!(order.kind() == v1::RolloutOrderKind::Abort && order.rollout == is.id && was.order < order.id);
+        }
+    }
+
+    fn only_canaries_run_it_before_they_passed(
+        &self,
+        world: &World,
+        was: &v1::Rollout,
+        is: &v1::Rollout,
+        after: &v1::Assignment,
+    ) {
+        let canaries = world_policy(is).canaries > 0 && !is.now;
+        if !canaries || next_of(after).is_none() {
+            return;
+        }
+        if is.step == 0 {
+            let runs = world.nodes.keys().filter(|id| runs_next(after, id));
+            let others: Vec<_> = runs.filter(|id| !is.canaries.contains(&id.to_string())).collect();
+            assert!(others.is_empty() && after.cut == 0, "{others:?} run it before the canaries passed");
+        }
+        if is.id == was.id && was.step == 0 && is.step > 0 {
+            self.was_healthy(world, is);
+        }
+        for id in is.canaries.iter().filter(|id| is.id != was.id || !was.canaries.contains(id)) {
+            let status = world.nodes.get(&id.parse::<NodeId>().unwrap()).unwrap();
+            assert!(is_asked(status), "{id} drains, and is to be a canary");
+            assert!(!after.pins.iter().any(|pin| pin.node == *id), "{id} is pinned, and is to be a canary");
+        }
+    }
+
+    /// A step is over: somebody served the revision for long enough, and nobody who is there refused it.
+    fn was_healthy(&self, world: &World, rollout: &v1::Rollout) {
+        let to = rollout.to.as_ref().unwrap();
+        let enough = if rollout.now { Duration::ZERO } else { world_policy(rollout).min_healthy };
+        let healthy = |id: &NodeId| self.serves_for(world, id, to.n).is_some_and(|served| served >= enough);
+        assert!(world.nodes.keys().any(healthy), "nobody was healthy for long enough: {rollout:?} {:?}", world.nodes);
+        assert_eq!(refusal(world, rollout), None, "it went on over a refusal");
+    }
+
+    fn stable_is_what_was_tried(
+        &self,
+        world: &World,
+        was: &v1::Rollout,
+        is: &v1::Rollout,
+        before: &v1::Assignment,
+        after: &v1::Assignment,
+    ) {
+        let completes = is.id == was.id && !is_over(was.phase()) && is.phase() == Phase::Completed;
+        assert_eq!(completes, stable_of(before) != stable_of(after), "stable is not what was completed");
+        if completes {
+            assert_eq!(Some(stable_of(after)), next_of(before));
+            self.was_healthy(world, is);
+        }
+    }
+
+    fn losses_are_judged_late(world: &World, was: &v1::Rollout, is: &v1::Rollout) {
+        let stops = matches!(is.phase(), Phase::Reverting | Phase::Paused) && was.phase() == Phase::Progressing;
+        if stops && is.reason.contains("were lost on") {
+            assert!(world.now - world.begun >= Duration::from_secs(20), "losses were judged too early");
+        }
+    }
+
+    fn what_was_taken_back_stays_away(&mut self, before: &v1::Assignment, after: &v1::Assignment, is: &v1::Rollout) {
+        if let Some(n) = next_of(after) {
+            assert!(!self.taken_back.contains(&n), "revision {n} was taken back, and comes again");
+        }
+        assert!(!self.taken_back.contains(&stable_of(after)), "what was taken back is stable");
+        if let Some(n) = next_of(before).filter(|_| is.phase() == Phase::Reverting) {
+            self.taken_back.insert(n);
+        }
+    }
+}
+
+/// A node that is there, and refused the rollout's revision in it.
+fn refusal<'w>(world: &'w World, rollout: &v1::Rollout) -> Option<&'w NodeId> {
+    let pinned = |id: &NodeId| world.pool.pins.iter().any(|pin| pin.node == id.as_str());
+    let refuses = |(id, status): &(&'w NodeId, &v1::NodeStatus)| {
+        let this = |r: &v1::Rejection| r.rollout == rollout.id && r.revision == rollout.to;
+        status.rejection.as_ref().is_some_and(this) && is_asked(status) && !pinned(id)
+    };
+    world.nodes.iter().find(refuses).map(|(id, _)| id)
+}
+
+fn world_policy(rollout: &v1::Rollout) -> echo_proto::spec::RolloutPlan {
+    echo_proto::spec::check_rollout(rollout.policy.as_ref().unwrap()).unwrap()
+}

@@ -94,6 +94,8 @@ struct Wish {
     whom: Whom,
     /// When its last finished round began.
     asked: Option<Instant>,
+    /// Who did not answer in that.
+    silent: usize,
     /// When its next round begins; `None`: one is under way.
     due: Option<Instant>,
 }
@@ -107,7 +109,7 @@ impl Figures {
             Some(whom) if known.wishes.get(&key).is_some_and(|wish| wish.whom == whom) => return,
             Some(whom) => {
                 known.made += 1;
-                let wish = Wish { id: known.made, whom, asked: None, due: Some(Instant::now()) };
+                let wish = Wish { id: known.made, whom, asked: None, silent: 0, due: Some(Instant::now()) };
                 known.wishes.insert(key, wish);
             }
             None => known.forget(&key),
@@ -129,6 +131,11 @@ impl Figures {
     /// that. A node whose [`Sample::at`] is earlier, or that has no sample, did not answer in it.
     pub fn asked(&self, user: User, pool: &PoolName) -> Option<Instant> {
         self.known().wishes.get(&(pool.clone(), user))?.asked
+    }
+
+    /// How many did not answer in that round.
+    pub fn silent(&self, user: User, pool: &PoolName) -> usize {
+        self.known().wishes.get(&(pool.clone(), user)).map_or(0, |wish| wish.silent)
     }
 
     /// What a node said last, if that is not long ago and somebody wants figures of its pool.

@@ -24,6 +24,9 @@ use crate::view::View;
 /// Reason of the event of a pool that got another number of nodes.
 const SCALED: &str = "PoolScaled";
 
+/// Who did it.
+const ACTOR: &str = "autoscaler";
+
 /// One leader's work on the sizes of all pools.
 pub(super) struct Scales {
     store: Store,
@@ -107,8 +110,8 @@ impl Scales {
         if from != to && from != 0 {
             let text = format!("scaled from {from} to {to} nodes: {}", scale.reason);
             tracing::info!(pool = %name, "{text}");
-            let event = event::normal(SCALED, event::of_pool(name), text);
-            change = change.event(keys, v1::Event { from: from.to_string(), to: to.to_string(), ..event });
+            let (event, actor) = (event::normal(SCALED, event::of_pool(name), text), ACTOR.to_owned());
+            change = change.event(keys, v1::Event { actor, from: from.to_string(), to: to.to_string(), ..event });
         }
         self.store.commit(change).await
     }

@@ -27,6 +27,20 @@ struct Round {
     left: VecDeque<(NodeId, String)>,
     /// Those that have not answered yet.
     out: usize,
+    /// Those that were waited for in vain.
+    silent: usize,
+    /// Nobody who was late is waited for again soon: a few are asked each time, as somebody waits for just these.
+    many: bool,
+}
+
+/// Whom to ask.
+struct Question {
+    /// The wish.
+    id: u64,
+    pool: PoolName,
+    node: NodeId,
+    address: String,
+    many: bool,
 }
 
 /// A node has answered, or was waited for long enough.
@@ -55,7 +69,7 @@ impl Figures {
             tokio::select! {
                 Some(answer) = asked.join_next() => {
                     let Ok(answer) = answer else { continue };
-                    rounds.iter_mut().filter(|round| round.id == answer.id).for_each(|round| round.out = round.out.saturating_sub(1));
+                    rounds.iter_mut().filter(|round| round.id == answer.id).for_each(|round| round.take(&answer));
                     self.put(answer);
                 }
                 () = self.shared.changed.notified() => {}
@@ -81,7 +95,8 @@ impl Figures {
                     }
                 }
             });
-            Round { id: wish.id, pool: pool.clone(), user: *user, began: now, left, out: 0 }
+            let many = wish.whom == Whom::Pool;
+            Round { id: wish.id, pool: pool.clone(), user: *user, began: now, left, out: 0, silent: 0, many }
         });
         begun.collect()
     }
@@ -93,6 +108,7 @@ impl Figures {
         // What nobody wants any more ends without a word.
         let Some(wish) = wish else { return false };
         wish.asked = Some(round.began);
+        wish.silent = round.silent;
         let lasted = now.saturating_duration_since(round.began);
         wish.due = Some((round.began + wish.whom.every()).max(now + lasted * PAUSE));
         if let Some(samples) = known.samples.get_mut(&round.pool) {
@@ -121,6 +137,11 @@ impl Round {
     fn is_over(&self) -> bool {
         self.left.is_empty() && self.out == 0
     }
+
+    fn take(&mut self, answer: &Answer) {
+        self.out = self.out.saturating_sub(1);
+        self.silent += usize::from(answer.sample.is_none());
+    }
 }
 
 fn address(node: &Arc<Node>) -> (NodeId, String) {
@@ -128,20 +149,21 @@ fn address(node: &Arc<Node>) -> (NodeId, String) {
 }
 
 /// Whom to ask next: the rounds take turns.
-fn next(rounds: &mut VecDeque<Round>) -> Option<(u64, PoolName, NodeId, String)> {
+fn next(rounds: &mut VecDeque<Round>) -> Option<Question> {
     let place = rounds.iter().position(|round| !round.left.is_empty())?;
     rounds.rotate_left(place);
     let round = rounds.front_mut()?;
     let (node, address) = round.left.pop_front()?;
     round.out += 1;
-    let question = (round.id, round.pool.clone(), node, address);
+    let question = Question { id: round.id, pool: round.pool.clone(), node, address, many: round.many };
     rounds.rotate_left(1);
     Some(question)
 }
 
-async fn ask(agents: Agents, (id, pool, node, address): (u64, PoolName, NodeId, String)) -> Answer {
-    let at = Instant::now();
-    let status = agents.ask_again(address).await.and_then(|answer| answer.node?.status);
+async fn ask(agents: Agents, question: Question) -> Answer {
+    let (at, Question { id, pool, node, address, many }) = (Instant::now(), question);
+    let answer = if many { agents.ask_again(address).await } else { agents.ask(&address).await };
+    let status = answer.and_then(|answer| answer.node?.status);
     let sample = status.and_then(|status| Some(Sample { at, incarnation: status.incarnation, live: status.live? }));
     Answer { id, pool, node, sample }
 }

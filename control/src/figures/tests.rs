@@ -79,6 +79,7 @@ async fn who_is_wanted_is_asked_again_and_again_and_nobody_else() {
     figures.want(User::Health, &edge, Some(Whom::Nodes([a.clone()].into())));
     asked(&figures, User::Health, &edge, begun).await;
     assert_eq!((connections(&a), connections(&b)), (Some(7), None));
+    assert_eq!(figures.silent(User::Health, &edge), 0);
     let first = figures.sample(&edge, &a).unwrap();
     assert!(first.at >= begun && first.incarnation == "life");
     asked(&figures, User::Health, &edge, begun + EVERY_OF_SOME).await;
@@ -109,6 +110,7 @@ async fn a_large_pool_that_does_not_answer_keeps_nobody_waiting() {
     figures.want(User::Health, &small, Some(Whom::Nodes(["n".parse().unwrap()].into())));
     asked(&figures, User::Health, &small, begun).await;
     assert_eq!(figures.asked(User::Autoscaler, &large), None, "its round takes long");
+    assert_eq!(figures.silent(User::Health, &small), 1);
     asked(&figures, User::Autoscaler, &large, begun).await;
     assert!(figures.sample(&large, &"n1".parse().unwrap()).is_none());
 }

@@ -2,7 +2,7 @@
 //!
 //! Used by the drive's part that writes pools' sizes. No I/O; time is passed in.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::spec::AutoscalePlan;
@@ -13,6 +13,10 @@ use crate::figures::{Figures, Sample, User};
 use crate::fleet::Node;
 use crate::plan::autoscale::{Autoscaler, Limit, Load};
 use crate::view::PoolState;
+
+/// What a node said so short a time before a round counts in it: an Agent is late where its host is busy, which is no time
+/// to know nothing of it.
+const FRESH_FOR: Duration = Duration::from_secs(10);
 
 /// One pool, at one instant.
 pub(super) struct Found {
@@ -90,8 +94,8 @@ impl Kept {
             Some(asked) => {
                 self.asked = Some(asked);
                 let load = |(node, incarnation, serves): &(NodeId, String, bool)| {
-                    let sample = figures.sample(&pool.name, node).filter(|sample| *serves && sample.at >= asked)?;
-                    (sample.incarnation == *incarnation).then(|| load(&sample))
+                    let sample = figures.sample(&pool.name, node).filter(|sample| sample.at + FRESH_FOR >= asked)?;
+                    (*serves && sample.incarnation == *incarnation).then(|| load(&sample))
                 };
                 let loads: Vec<Option<Load>> = pool.nodes.iter().map(load).collect();
                 let decision = self.autoscaler.decide(&self.rule, replicas, &loads, now);

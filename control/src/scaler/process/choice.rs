@@ -12,14 +12,15 @@ use tokio::time::Instant;
 
 use crate::figures::{Figures, User, Whom};
 
-/// Longest wait for what the nodes say: later, those that said nothing count as busy.
-const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for what the nodes say: later, those that said nothing count as busy. Several rounds: an Agent is late
+/// where its host is busy, and that must not make a busy node look like the better choice.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the choice rests on.
 pub(super) struct Choice {
     figures: Figures,
     rounds: watch::Receiver<u64>,
-    /// Pools that have more nodes than they want, and until when their nodes are waited for.
+    /// Pools that have more nodes than they want, and since when.
     shrinking: BTreeMap<PoolName, Instant>,
 }
 
@@ -35,17 +36,20 @@ impl Choice {
         self.figures.keep(User::Scaler, |pool| pools.contains_key(pool));
         for (pool, nodes) in pools {
             self.figures.want(User::Scaler, &pool, Some(Whom::Nodes(nodes)));
-            self.shrinking.entry(pool).or_insert(now + ASK_WITHIN);
+            self.shrinking.entry(pool).or_insert(now);
         }
-        let waits =
-            |(pool, until): &(&PoolName, &Instant)| now < **until && self.figures.asked(User::Scaler, pool).is_none();
+        let figures = &self.figures;
+        let waits = |(pool, since): &(&PoolName, &Instant)| {
+            let said = figures.asked(User::Scaler, pool).is_some() && figures.silent(User::Scaler, pool) == 0;
+            !said && now < **since + ASK_WITHIN
+        };
         self.shrinking.iter().filter(waits).map(|(pool, _)| pool.clone()).collect()
     }
 
-    /// Its connections and UDP flows, if it said so when its pool was asked last.
+    /// Its connections and UDP flows, if it said so since its pool shrinks.
     pub(super) fn load(&self, pool: &PoolName, node: &NodeId) -> Option<u64> {
-        let asked = self.figures.asked(User::Scaler, pool)?;
-        let sample = self.figures.sample(pool, node).filter(|sample| sample.at >= asked)?;
+        let since = self.shrinking.get(pool)?;
+        let sample = self.figures.sample(pool, node).filter(|sample| sample.at >= *since)?;
         Some(u64::from(sample.live.connections) + u64::from(sample.live.udp_flows))
     }
 
@@ -56,7 +60,7 @@ impl Choice {
 
     /// When a wait ends.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        self.shrinking.values().filter(|until| **until > now).min().copied()
+        self.shrinking.values().map(|since| *since + ASK_WITHIN).filter(|until| *until > now).min()
     }
 
     /// Returns when nodes have answered.

@@ -122,15 +122,19 @@ pub(super) fn template(sheet: &mut Sheet, template: Option<&v1::PoolTemplate>, n
     sheet.optional("Drain policy", template.drain.as_ref().map(settings).unwrap_or_default());
 }
 
-/// `maxConnections 100, idleTimeout 300s`: what is set, in the words of a pool file.
+/// `maxConnections 100, perSource {messages 10}`: what is set, in the words of a pool file.
 fn settings<M: codec::Message>(message: &M) -> String {
+    told(&codec::to_human_value(message))
+}
+
+fn told(tree: &Value) -> String {
     let one = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" "),
         Value::Object(members) if members.is_empty() => String::new(),
+        Value::Object(_) => format!("{{{}}}", told(value)),
         other => other.to_string(),
     };
-    let tree = codec::to_human_value(message);
     let members = tree.as_object().into_iter().flatten();
     members.map(|(name, value)| format!("{name} {}", one(value)).trim_end().to_owned()).collect::<Vec<_>>().join(", ")
 }

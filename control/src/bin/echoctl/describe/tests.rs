@@ -108,7 +108,7 @@ fn a_pool_tells_its_spec_its_nodes_and_what_is_wrong_with_its_rollout() {
     let more = pool::More { rollout: Some(rollout), nodes: vec![node(), node()] };
     let text = pool.sheet(&more, now()).text().to_owned();
     holds(&text, &["Replicas:       2", "  READY   SYNCED   2", "Limits:         idleTimeout 90s"]);
-    holds(&text, &["  a      TCP        -         any    echo {\"maxRead\":9,\"once\":true}   0 of 2 nodes"]);
+    holds(&text, &["  a      TCP        -         any    echo {maxRead 9, once true}   0 of 2 nodes"]);
     holds(
         &text,
         &[

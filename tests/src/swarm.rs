@@ -7,6 +7,7 @@
 mod agent;
 mod null;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,13 @@ use agent::{Agent, Shared};
 const CONNECTIONS: usize = 16;
 /// Threads that they share.
 const THREADS: usize = 2;
+/// Most that join at the same time, as a machine starts no process before it has started others. Etcd answers a herd,
+/// too, but later than each of them waits, so that they ask again and again.
+const JOINING: usize = 256;
+/// Longest wait for one to join, before another one starts in any case.
+const JOINS_WITHIN: Duration = Duration::from_secs(30);
+/// Most reasons that are told.
+const REASONS: usize = 3;
 /// Zones that they are spread over.
 const ZONES: usize = 3;
 
@@ -36,7 +44,7 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Starts so many agents, whose registrations live for `ttl`; does not wait until they have registered.
+    /// Starts so many agents, whose registrations live for `ttl`; the last few hundred of them may not have registered yet.
     ///
     /// # Panics
     /// When there are not as many sockets as agents.
@@ -57,8 +65,11 @@ impl Swarm {
                 let etcd = Etcd::connect(etcd).await.expect("etcd has an URL");
                 shared.push(Shared { etcd, data: data.clone(), ttl, expired: expired.clone() });
             }
-            let mut agents = Vec::with_capacity(size);
+            let mut agents: Vec<Agent> = Vec::with_capacity(size);
             for (index, shared) in (0..size).zip(shared.iter().cycle()) {
+                if let Some(before) = index.checked_sub(JOINING) {
+                    agents[before].joined(JOINS_WITHIN).await;
+                }
                 agents.push(Agent::start(&name(index), &format!("z{}", index % ZONES), shared.clone()).await);
             }
             agents
@@ -79,6 +90,17 @@ impl Swarm {
     /// How many have a record that tells that they serve revision `n`.
     pub fn running(&self, n: u32) -> usize {
         self.agents.iter().filter(|agent| agent.told_revision() == Some(n)).count()
+    }
+
+    /// Why agents have no record, by how many say the same: the commonest reasons.
+    pub fn troubles(&self) -> String {
+        let mut causes = BTreeMap::<_, usize>::new();
+        self.agents.iter().filter_map(Agent::trouble).for_each(|cause| *causes.entry(cause).or_default() += 1);
+        let mut causes: Vec<_> = causes.into_iter().collect();
+        causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let told: Vec<_> =
+            causes.iter().take(REASONS).map(|(cause, count)| format!("{count} of them: {cause}")).collect();
+        format!("{} of {} have a record; {}", self.told(), self.size(), told.join("; "))
     }
 
     /// The agent of this index refuses revision `n` from now on.

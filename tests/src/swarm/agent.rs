@@ -111,6 +111,22 @@ impl Agent {
         matches!(&*self.link.borrow(), Link::Registered(told) if **told == *self.report.borrow())
     }
 
+    /// Waits until it has a record, for so long at most.
+    pub(super) async fn joined(&self, limit: Duration) {
+        let mut link = self.link.clone();
+        let joined = link.wait_for(|link| matches!(link, Link::Registered(_)));
+        // Why it has none is told at the end.
+        let _ = tokio::time::timeout(limit, joined).await;
+    }
+
+    /// Why it has no record, where it knows.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &*self.link.borrow() {
+            Link::Lost { cause, .. } => Some(cause.clone()),
+            Link::Joining | Link::Registered(_) => None,
+        }
+    }
+
     /// The number of the revision that its record tells it serves.
     pub(super) fn told_revision(&self) -> Option<u32> {
         match &*self.link.borrow() {

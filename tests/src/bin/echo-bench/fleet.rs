@@ -9,6 +9,7 @@ mod place;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use echo_tests::Swarm;
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -103,7 +104,12 @@ fn register(place: &mut Place, nodes: usize, seen: &mut Seen) -> Result<(), Fail
     place.apply(1)?;
     let (meter, began) = (Meter::start(place)?, Instant::now());
     place.populate(nodes, TTL);
-    wait("all are registered", || Ok(place.swarm()?.told() == nodes && place.swarm()?.running(1) == nodes))?;
+    let registered = wait("all are registered", || {
+        let swarm = place.swarm()?;
+        Ok(swarm.told() == nodes && swarm.running(1) == nodes)
+    });
+    registered
+        .map_err(|error| format!("{error}: {}", place.swarm().map_or_else(|e| e.to_string(), Swarm::troubles)))?;
     let took = Middle::once(began.elapsed().as_secs_f64());
     seen.note("All agents start at once", "seconds until all are registered and serve", took, REGISTERED_WITHIN);
     wait("control knows all", || place.client.synced(nodes))?;

@@ -3,7 +3,7 @@
 //! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on
 //! here: the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,9 +23,6 @@ use crate::plan::rollout::{
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
-
-/// Of more nodes, all of their pool are asked for their figures.
-const MAX_NAMED: usize = 256;
 
 /// One leader's work on all pools.
 pub(super) struct Pools {
@@ -170,10 +167,9 @@ impl Pools {
     }
 
     /// Has those asked for their figures by which a rollout is judged.
-    fn judge(&mut self, pool: &PoolName, watched: BTreeSet<NodeId>) {
-        if !watched.is_empty() {
-            let whom = if watched.len() > MAX_NAMED { Whom::Pool } else { Whom::Nodes(watched) };
-            self.figures.want(User::Health, pool, Some(whom));
+    fn judge(&mut self, pool: &PoolName, watched: Option<Whom>) {
+        if watched.is_some() {
+            self.figures.want(User::Health, pool, watched);
             self.judged.insert(pool.clone());
         } else if self.judged.remove(pool) {
             self.figures.want(User::Health, pool, None);

@@ -3,17 +3,17 @@
 //! The drive counts each sample of an Agent by [`Counted::of`]; the steps ask whether more fails than may. Nothing is
 //! judged by a handful of messages, and a rollout says so.
 
-use std::collections::BTreeSet;
-
-use echo_proto::ids::NodeId;
 use echo_proto::spec::Share;
 use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 use super::facts::Facts;
+use crate::figures::Whom;
 
 /// Fewer messages say nothing.
 const MIN_JUDGED: u64 = 1_000;
+/// Of more nodes, all of their pool are asked for their figures.
+const MAX_NAMED: usize = 256;
 /// Drops that a peer causes by whom it is, and a node rightly makes.
 const PEERS_DROPS: [&str; 2] = ["acl", "loop_guard"];
 /// A connection that its peer gave up before it was accepted.
@@ -68,13 +68,15 @@ impl Counted {
 
 /// Whose figures a rollout is judged by: its canaries, and all that were given `next`. Those of one that is not to wait
 /// for anything are not looked at.
-pub fn watched(facts: &Facts<'_>) -> BTreeSet<NodeId> {
-    let Some(rollout) = facts.rollout.filter(|r| r.phase() == Phase::Progressing && !r.now) else {
-        return BTreeSet::new();
-    };
+pub fn watched(facts: &Facts<'_>) -> Option<Whom> {
+    let rollout = facts.rollout.filter(|r| r.phase() == Phase::Progressing && !r.now)?;
     let tries = |id: &str| rollout.canaries.iter().any(|canary| canary == id);
-    let nodes = facts.staying().filter(|node| node.given || tries(node.id.as_str()));
-    nodes.map(|node| node.id.clone()).collect()
+    let nodes = || facts.staying().filter(|node| node.given || tries(node.id.as_str()));
+    match nodes().take(MAX_NAMED + 1).count() {
+        0 => None,
+        count if count > MAX_NAMED => Some(Whom::Pool),
+        _ => Some(Whom::Nodes(nodes().map(|node| node.id.clone()).collect())),
+    }
 }
 
 impl From<&v1::FiguresBefore> for Counted {

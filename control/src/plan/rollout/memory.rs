@@ -111,7 +111,7 @@ impl Memory {
             self.count(node, facts.rollout);
             node.lost &= until_decided.is_zero();
         }
-        if let Some(rollout) = facts.rollout.filter(|_| entered) {
+        if let Some(rollout) = facts.rollout.filter(|r| entered && r.phase() == Phase::Progressing) {
             self.expect(rollout, absent.left, now);
         }
         self.miss(absent.left, now);

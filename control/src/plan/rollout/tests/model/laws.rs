@@ -14,6 +14,8 @@ pub(super) struct Watcher {
     taken_back: BTreeSet<u32>,
     /// Since when each node serves a revision without a break, as the same process.
     serves: BTreeMap<NodeId, (u32, String, Instant)>,
+    /// The processes that were there when the rollout began, and were seen ever since.
+    whole: BTreeMap<NodeId, String>,
     /// Orders that were carried out.
     order: u64,
 }
@@ -32,7 +34,8 @@ fn is_over(phase: Phase) -> bool {
 
 impl Watcher {
     pub(super) fn new(world: &World) -> Self {
-        let mut watcher = Self { taken_back: BTreeSet::new(), serves: BTreeMap::new(), order: 0 };
+        let mut watcher =
+            Self { taken_back: BTreeSet::new(), serves: BTreeMap::new(), whole: BTreeMap::new(), order: 0 };
         watcher.look(world);
         watcher
     }
@@ -40,6 +43,7 @@ impl Watcher {
     /// Notes who serves what.
     pub(super) fn look(&mut self, world: &World) {
         self.serves.retain(|id, _| world.nodes.contains_key(id));
+        self.whole.retain(|id, process| world.nodes.get(id).is_some_and(|status| status.incarnation == *process));
         for (id, status) in &world.nodes {
             let serves = status.applied.as_ref().filter(|_| status.phase() == Ready).map_or(0, |applied| applied.n);
             let now = (serves, status.incarnation.clone(), world.now);
@@ -88,6 +92,9 @@ impl Watcher {
         self.stable_is_what_was_tried(world, was, is, before, after);
         Self::losses_are_judged_late(world, was, is);
         self.what_was_taken_back_stays_away(before, after, is);
+        if is.id != was.id {
+            self.whole = world.nodes.iter().map(|(id, status)| (id.clone(), status.incarnation.clone())).collect();
+        }
         assert!(is.order >= self.order, "an order came back");
         self.order = is.order;
     }
@@ -143,6 +150,7 @@ impl Watcher {
         if !canaries || next_of(after).is_none() {
             return;
         }
+        assert!(is.id == was.id || is.canaries.len() <= world_policy(is).canaries as usize, "too many canaries");
         if is.step == 0 {
             let runs = world.nodes.keys().filter(|id| runs_next(after, id));
             let others: Vec<_> = runs.filter(|id| !is.canaries.contains(&id.to_string())).collect();
@@ -150,11 +158,23 @@ impl Watcher {
         }
         if is.id == was.id && was.step == 0 && is.step > 0 {
             self.was_healthy(world, is);
+            self.canaries_were_healthy(world, is);
         }
         for id in is.canaries.iter().filter(|id| is.id != was.id || !was.canaries.contains(id)) {
             let status = world.nodes.get(&id.parse::<NodeId>().unwrap()).unwrap();
             assert!(is_asked(status), "{id} drains, and is to be a canary");
             assert!(!after.pins.iter().any(|pin| pin.node == *id), "{id} is pinned, and is to be a canary");
+        }
+    }
+
+    /// Each canary that was there all the time served the revision for long enough.
+    fn canaries_were_healthy(&self, world: &World, rollout: &v1::Rollout) {
+        let (to, enough) = (rollout.to.as_ref().unwrap().n, world_policy(rollout).min_healthy);
+        for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
+            let pinned = world.pool.pins.iter().any(|pin| pin.node == id.as_str());
+            let asked = world.nodes.get(&id).is_some_and(is_asked) && !pinned && self.whole.contains_key(&id);
+            let served = self.serves_for(world, &id, to);
+            assert!(!asked || served.is_some_and(|served| served >= enough), "{id} was not healthy: {served:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! How many nodes pools should have: the autoscalers' decisions, and what keeps pools from having as many as they want.
 //!
-//! Part of the drive. Each pool has one key for both, written fenced and with its event; what was written is not decided
-//! again before the view shows it. A new leader goes on from there, and watches for a while before it takes a node away.
+//! Part of the drive. Each pool has one key for both, written fenced and with its event; what was written is not
+//! decided again before the view shows it. A new leader goes on from there, and watches for a while before it takes a
+//! node away.
 
 mod found;
 

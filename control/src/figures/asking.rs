@@ -1,7 +1,7 @@
 //! The task that asks: rounds over what is wanted, a bounded number of Agents at a time.
 //!
-//! Run by the app. The rounds take turns with each Agent that they ask, so that one over ten thousand nodes does not keep
-//! one over three waiting. It must never ask for whom nobody wishes.
+//! Run by the app. The rounds take turns with each Agent that they ask, so that one over ten thousand nodes does not
+//! keep one over three waiting. It must never ask for whom nobody wishes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -14,8 +14,8 @@ use crate::fleet::Node;
 use crate::plan::autoscale::{Autoscaler, Limit, Load};
 use crate::view::PoolState;
 
-/// What a node said so short a time before a round counts in it: an Agent is late where its host is busy, which is no time
-/// to know nothing of it.
+/// What a node said so short a time before a round counts in it: an Agent is late where its host is busy, which is no
+/// time to know nothing of it.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 
 /// One pool, at one instant.
@@ -86,7 +86,7 @@ impl Kept {
         self.limit
     }
 
-    /// Puts down how many nodes there should be: decided anew with each round of figures, and within the bounds at once.
+    /// Puts down how many nodes there should be: decided anew with each round of figures; bounds hold at once.
     pub(super) fn decide(&mut self, pool: &Found, figures: &Figures, scale: &mut v1::Scale, now: Instant) {
         let replicas = pool.replicas(&self.rule);
         let asked = figures.asked(User::Autoscaler, &pool.name).filter(|asked| self.asked.is_none_or(|at| at < *asked));

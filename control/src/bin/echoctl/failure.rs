@@ -150,6 +150,15 @@ impl Failure {
         }
     }
 
+    /// Whether another control may answer, or the same one a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NoControl { .. } | Self::Lost { .. } | Self::Late { .. } => true,
+            Self::Refused(status) => status.code() == Code::Unavailable,
+            _ => false,
+        }
+    }
+
     /// What a write that failed means.
     pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
         Self::Unwritable { name: path.display().to_string(), cause: io_cause(error) }

@@ -17,7 +17,7 @@ use crate::output::tell;
 use echo_proto::backoff::Backoff;
 
 /// A control that is away for longer has not just been restarted.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// First and longest wait between two tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 

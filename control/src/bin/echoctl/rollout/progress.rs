@@ -81,16 +81,10 @@ impl Progress {
         format!("the rollout of pool/{pool} has not ended; leave out --watch=false to wait for it")
     }
 
-    /// How far it got, and which nodes have not done their part.
+    /// How far it got, and which nodes do not run what they should.
     pub(super) fn blocked_by(&self, nodes: &[v1::Node]) -> String {
         let mut text = if self.told.is_empty() { "control has told nothing yet".to_owned() } else { self.told.clone() };
-        let reverting = self.last.phase() == RolloutPhase::Reverting;
-        let target = if reverting { self.last.from.as_ref() } else { self.last.to.as_ref() };
-        for node in
-            nodes.iter().filter(|n| n.status.as_ref().and_then(|s| s.applied.as_ref()) != target).take(MAX_NAMED)
-        {
-            let runs = revision(node.status.as_ref().and_then(|s| s.applied.as_ref()));
-            let why = node.note().unwrap_or_else(|| format!("{}: runs revision {runs}", node.name()));
+        for why in nodes.iter().filter_map(blocks).take(MAX_NAMED) {
             let _ = write!(text, "\n  {why}");
         }
         text
@@ -112,7 +106,8 @@ impl Progress {
 
     /// Lines on the nodes that do not run what they should, and why, unless they were told last.
     pub(super) fn blockers(&mut self, nodes: &[v1::Node]) -> Vec<String> {
-        let lines: Vec<String> = nodes.iter().filter_map(blocks).take(MAX_NAMED).collect();
+        let blocking = nodes.iter().filter_map(blocks).take(MAX_NAMED);
+        let lines: Vec<String> = blocking.map(|why| format!("  waiting for {why}")).collect();
         if lines == self.blamed {
             return Vec::new();
         }
@@ -170,7 +165,7 @@ fn step(rollout: &v1::Rollout) -> String {
     at + &canaries + &health
 }
 
-/// `  node-2: PENDING, runs revision 3`, of a node that does not do what it is told.
+/// `node-2: PENDING, runs revision 3`, of a node that does not do what it is told.
 fn blocks(node: &v1::Node) -> Option<String> {
     let status = node.status.as_ref()?;
     if matches!(status.sync(), SyncState::Synced | SyncState::Unspecified) {
@@ -178,7 +173,7 @@ fn blocks(node: &v1::Node) -> Option<String> {
     }
     let sync = short_name(status.sync().as_str_name(), "SYNC_STATE_");
     let runs = || format!("{}: {sync}, runs revision {}", node.name(), revision(status.applied.as_ref()));
-    Some(format!("  waiting for {}", node.note().unwrap_or_else(runs)))
+    Some(node.note().unwrap_or_else(runs))
 }
 
 fn because(reason: &str) -> String {
@@ -196,6 +191,14 @@ mod tests {
         let mut rollout = v1::Rollout { acked, nodes: 3, to, from, ..Default::default() };
         rollout.set_phase(phase);
         v1::WatchRolloutResponse { rollout: Some(rollout), pending }
+    }
+
+    fn node(name: &str, sync: SyncState) -> v1::Node {
+        v1::Node {
+            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
+            status: Some(v1::NodeStatus { sync: sync.into(), ..Default::default() }),
+            ..Default::default()
+        }
     }
 
     fn progress() -> Progress {
@@ -257,11 +260,6 @@ mod tests {
 
     #[test]
     fn who_holds_it_up_is_told_once() {
-        let node = |name: &str, sync| v1::Node {
-            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
-            status: Some(v1::NodeStatus { sync: i32::from(sync), ..Default::default() }),
-            ..Default::default()
-        };
         let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
         let mut progress = progress();
         assert_eq!(progress.blockers(&nodes), ["  waiting for node-2: PENDING, runs revision -"]);
@@ -272,15 +270,8 @@ mod tests {
     fn a_late_rollout_names_who_holds_it_up() {
         let mut progress = progress();
         progress.take(message(RolloutPhase::Progressing, 1, false));
-        let node = |name: &str, n| v1::Node {
-            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
-            status: Some(v1::NodeStatus {
-                applied: Some(v1::RevisionRef { n, ..Default::default() }),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let text = progress.blocked_by(&[node("node-1", 4), node("node-2", 3)]);
-        assert_eq!(text, "1 of 3 nodes run revision 4\n  node-2: runs revision 3");
+        let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
+        let text = progress.blocked_by(&nodes);
+        assert_eq!(text, "1 of 3 nodes run revision 4\n  node-2: PENDING, runs revision -");
     }
 }

@@ -1,7 +1,7 @@
 //! After a rollout has completed: are the pool's nodes there, and do they run it?
 //!
 //! Used by `rollout status`. A pool's first revision is stable before any node runs it, and a scaled pool's nodes come and
-//! go without a rollout: neither is done before its nodes are. Whoever is drained is not waited for, but told.
+//! go without a rollout: neither is done before its nodes are. Whoever is drained or pinned is not waited for, but told.
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1::{self, NodePhase, SyncState};
@@ -45,19 +45,21 @@ pub(super) async fn look(control: &mut Control, pool: &PoolName) -> Result<Stand
 /// How `nodes` stand to what `pool` wants; `scaled`: control sees to their number.
 fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
     let stable = pool.status.as_ref().and_then(|status| status.stable.as_ref());
-    let (mut running, mut drained, mut others) = (0, Vec::new(), 0_u32);
+    let (mut running, mut drained, mut pinned, mut others) = (0, Vec::new(), Vec::new(), 0_u32);
     for node in nodes {
         let Some(status) = node.status.as_ref().filter(|status| !is_gone(status)) else { continue };
         let runs = status.applied.is_some() && status.applied.as_ref() == stable;
         let rejected = status.rejection.as_ref().is_some_and(|rejection| rejection.revision.as_ref() == stable);
         match status.phase() {
             NodePhase::Drained => drained.push(node.name()),
+            // It runs what somebody wants of it, whatever is rolled out.
+            NodePhase::Ready if status.pinned_revision > 0 => pinned.push(node.name()),
             NodePhase::Ready if runs => running += 1,
             _ if rejected => return Stand::Refused(refused(pool, stable, node)),
             _ => others += 1,
         }
     }
-    let here = running + u32::try_from(drained.len()).unwrap_or(u32::MAX);
+    let here = running + u32::try_from(drained.len() + pinned.len()).unwrap_or(u32::MAX);
     let replicas = replicas(pool).unwrap_or_default();
     let wanted = if scaled { replicas } else { here.saturating_add(others) };
     let n = revision(stable);
@@ -72,8 +74,11 @@ fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
         1 => format!("the one node of pool/{name} runs revision {n}"),
         _ => format!("all {running} nodes of pool/{name} run revision {n}"),
     };
-    let apart = if drained.is_empty() { String::new() } else { format!("; drained: {}", drained.join(", ")) };
-    Stand::Settled(text + &apart)
+    let apart = |what: &str, names: &[&str]| match names {
+        [] => String::new(),
+        names => format!("; {what}: {}", names.join(", ")),
+    };
+    Stand::Settled(text + &apart("drained", &drained) + &apart("pinned", &pinned))
 }
 
 /// Whether a node is on the list only as one that vanished.
@@ -124,6 +129,15 @@ mod tests {
         nodes.push(node("b", NodePhase::Ready, at(4)));
         assert_eq!(stand(&pool(2), &nodes, true), Stand::Settled("all 2 nodes of pool/edge run revision 4".into()));
         assert_eq!(stand(&pool(1), &nodes, true), waits(1, 1, "2 of 1 nodes run revision 4; 1 to leave"));
+    }
+
+    #[test]
+    fn who_is_pinned_is_not_waited_for() {
+        let mut pinned = node("b", NodePhase::Ready, at(3));
+        pinned.status.get_or_insert_default().pinned_revision = 3;
+        let nodes = [node("a", NodePhase::Ready, at(4)), pinned];
+        let told = "the one node of pool/edge runs revision 4; pinned: b";
+        assert_eq!(stand(&pool(2), &nodes, true), Stand::Settled(told.into()));
     }
 
     #[test]

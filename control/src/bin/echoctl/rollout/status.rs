@@ -9,13 +9,14 @@ use std::time::Duration;
 use clap::ArgAction;
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
+use tokio::time::Instant;
 
 use super::progress::{End, News, Progress};
 use super::settle::{self, Stand};
 use crate::args::Global;
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::follow::follow;
+use crate::follow::{PATIENCE, follow};
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
 use crate::output::console::Console;
@@ -82,8 +83,19 @@ async fn finish(
         End::Failed(text) => return Ok(Stand::Refused(text)),
         End::Gone => return Ok(Stand::Gone),
     }
+    let mut answered = Instant::now();
     loop {
-        let stand = settle::look(control, pool).await?;
+        let stand = match settle::look(control, pool).await {
+            Ok(stand) => stand,
+            // Control dies after a rollout as well as in it.
+            Err(failure) if watch && failure.may_pass() && answered.elapsed() < PATIENCE => {
+                tokio::time::sleep(LOOK).await;
+                control.turn().await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        answered = Instant::now();
         let Stand::Waits { running, wanted, line } = stand else { return Ok(stand) };
         if !watch {
             return Ok(Stand::Waits { running, wanted, line });
@@ -131,7 +143,8 @@ async fn wait(
 
 /// What to say when the time is up: how far it got, and who holds it up.
 async fn late(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, limit: Duration) -> Failure {
-    let nodes = nodes(control, pool).await;
+    // Only adds to the answer; if control is away too, that says less.
+    let nodes = nodes(control, pool).await.unwrap_or_default();
     Failure::Rollout(format!("after {limit:?}: {}", progress.borrow().blocked_by(&nodes)))
 }
 
@@ -143,15 +156,15 @@ async fn blame(control: &mut Control, pool: &PoolName, progress: &RefCell<Progre
         if progress.borrow().told() != told {
             continue;
         }
-        let nodes = nodes(control, pool).await;
-        for line in progress.borrow_mut().blockers(&nodes) {
-            console.line(&line);
+        match nodes(control, pool).await {
+            Ok(nodes) => progress.borrow_mut().blockers(&nodes).iter().for_each(|line| console.line(line)),
+            // Another one may know.
+            Err(_) => control.turn().await,
         }
     }
 }
 
-/// The nodes; none where control is away: they only add to what is told.
-async fn nodes(control: &mut Control, pool: &PoolName) -> Vec<v1::Node> {
+async fn nodes(control: &mut Control, pool: &PoolName) -> Result<Vec<v1::Node>, Failure> {
     let filter = Filter { pool: pool.to_string(), skip_live: true, ..Filter::default() };
-    list::<v1::Node>(control, &filter).await.map(|(nodes, _)| nodes).unwrap_or_default()
+    list::<v1::Node>(control, &filter).await.map(|(nodes, _)| nodes)
 }

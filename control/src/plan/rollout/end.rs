@@ -15,7 +15,8 @@ use crate::plan::sync::reference;
 /// Every node runs it.
 pub(super) fn complete(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
     let to = rollout.to.clone().unwrap_or_default();
-    let (on, asked) = (facts.on(&to).len(), facts.asked().count());
+    let on = facts.on(&to).len();
+    let asked = on + facts.behind(&to).len();
     let reason = format!("{on} of {asked} nodes run revision {}", to.n);
     let cleared = v1::Assignment { stable: assignment.next.clone(), ..without_next(assignment) };
     let rollout = v1::Rollout { problems: Vec::new(), ..ended(facts, rollout, Phase::Completed, reason) };

@@ -165,28 +165,30 @@ impl<'a> Facts<'a> {
         self.nodes.iter().filter(|node| sync::is_asked(node.status) && !node.pinned)
     }
 
-    /// Those of them that a rollout waits for: not those that joined so late that the others have run out of time, which
-    /// find their place by themselves, nor those that are given up for lost.
-    pub(super) fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
-        let deadline = self.ack_deadline();
-        let in_time = move |node: &&NodeFacts<'_>| self.since.staged.saturating_sub(node.asked_for) < deadline;
-        self.staying().filter(in_time).filter(|node| !node.lost)
+    /// Those of them that are not given up for lost.
+    fn asked(&self) -> impl Iterator<Item = &NodeFacts<'a>> {
+        self.staying().filter(|node| !node.lost)
     }
 
-    /// Those of them that do not run `revision`.
+    /// Those of them that a rollout waits for because they do not run `revision`: not those that joined so late that the
+    /// others have run out of time, which find their place by themselves.
     pub(super) fn behind(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
-        self.asked().filter(|node| !node.runs(revision)).collect()
+        let deadline = self.ack_deadline();
+        let in_time = |node: &&NodeFacts<'_>| self.since.staged.saturating_sub(node.asked_for) < deadline;
+        self.asked().filter(|node| !node.runs(revision)).filter(in_time).collect()
     }
 
-    /// Those that run `revision`.
+    /// Those that run `revision`, whenever they joined.
     pub(super) fn on(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
         self.asked().filter(|node| node.runs(revision)).collect()
     }
 
-    /// Those that were given `next`: who serves with it, and who does not yet.
+    /// Those that were given `next`: who serves with it, and whom the rollout waits for.
     pub(super) fn answers(&self, next: &v1::RevisionRef) -> (Vec<&NodeFacts<'a>>, Vec<&NodeFacts<'a>>) {
+        let deadline = self.ack_deadline();
         let serves = |node: &&NodeFacts<'_>| node.runs(next) && node.status.phase() == v1::NodePhase::Ready;
-        self.asked().filter(|node| node.given).partition(serves)
+        let in_time = |node: &&NodeFacts<'_>| self.since.staged.saturating_sub(node.asked_for) < deadline;
+        self.asked().filter(|node| node.given).filter(|node| serves(node) || in_time(node)).partition(serves)
     }
 
     /// Those of `nodes` that had their time to answer and did not, as problems.

@@ -108,8 +108,10 @@ impl Memory {
             node.pinned = facts.pool.pins.iter().any(|pin| node.is(&pin.node))
                 || assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
             self.meet(node, assignment, entered, now);
+            if !until_decided.is_zero() {
+                self.spare(node);
+            }
             self.count(node, facts.rollout);
-            node.lost &= until_decided.is_zero();
         }
         if let Some(rollout) = facts.rollout.filter(|r| entered && r.phase() == Phase::Progressing) {
             self.expect(rollout, absent.left, now);
@@ -142,7 +144,8 @@ impl Memory {
             Some(life) => (true, life),
             None => (false, self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now))),
         };
-        if entered || !known {
+        // Of one that was only expected nothing is known but its name.
+        if entered || !known || !life.met {
             life.since = now;
             let given = assignment.is_some_and(|a| runs_next(a, node.id));
             if given != life.given || !life.met {
@@ -162,6 +165,15 @@ impl Memory {
         node.given = life.given;
         node.lost = life.given && life.lost.is_some();
         node.asked_for = now.saturating_duration_since(life.since);
+    }
+
+    /// It is too early to say that a node is lost; one that is back as it was is not lost at all.
+    fn spare(&mut self, node: &mut NodeFacts<'_>) {
+        node.lost = false;
+        if let Some(life) = self.lives.get_mut(node.id).filter(|life| life.lost == Some(GONE) && !node.restarted) {
+            life.lost = None;
+            self.stable.lost = self.stable.lost.saturating_sub(usize::from(!life.given));
+        }
     }
 
     /// Notes what a node counted since it was given `next`: a canary's record tells what it had counted until then, of

@@ -108,6 +108,38 @@ fn a_canary_that_a_leader_never_saw_is_replaced_after_a_ttl() {
 }
 
 #[test]
+fn a_canary_that_a_leader_never_saw_and_that_comes_back_as_it_was_is_not_lost() {
+    let mut world = tried();
+    let status = world.node(1).clone();
+    vanish(&mut world, 1);
+    world.elect();
+    assert_eq!(world.waits(), Some(TTL * 2));
+    world.pass(TTL + Duration::from_secs(1));
+    assert_eq!(world.waits(), Some(TTL - Duration::from_secs(1)), "gone for a TTL, of which it is too early to tell");
+    world.nodes.insert(id(1), status);
+    assert_eq!(world.waits(), Some(Duration::from_secs(60)), "healthy since it came back");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.given(), [1, 2, 3], "the next step");
+}
+
+#[test]
+fn who_restarts_in_order_long_after_the_others_answered_is_healthy_again_once_it_serves() {
+    let mut world = tried();
+    world.pass(ACK_DEADLINE + Duration::from_secs(1));
+    world.node(1).drain = Some(v1::DrainStatus { exits: true, ..Default::default() });
+    world.decide();
+    let status = v1::NodeStatus { drain: None, incarnation: "another".into(), ..world.node(1).clone() };
+    vanish(&mut world, 1);
+    world.decide();
+    world.nodes.insert(id(1), status);
+    let back = world.decide();
+    assert!(matches!(back, Decision::Wait(_)), "{back:?}");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.writes(), Phase::Progressing);
+}
+
+#[test]
 fn a_node_of_a_longer_ttl_is_waited_for_as_long() {
     let mut world = tried();
     for i in 1..=10 {

@@ -171,8 +171,8 @@ impl Watcher {
     fn canaries_were_healthy(&self, world: &World, rollout: &v1::Rollout) {
         let (to, enough) = (rollout.to.as_ref().unwrap().n, world_policy(rollout).min_healthy);
         for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
-            let pinned = world.pool.pins.iter().any(|pin| pin.node == id.as_str());
-            let asked = world.nodes.get(&id).is_some_and(is_asked) && !pinned && self.whole.contains_key(&id);
+            let asked =
+                world.nodes.get(&id).is_some_and(is_asked) && !is_pinned(world, &id) && self.whole.contains_key(&id);
             let served = self.serves_for(world, &id, to);
             assert!(!asked || served.is_some_and(|served| served >= enough), "{id} was not healthy: {served:?}");
         }
@@ -223,12 +223,17 @@ impl Watcher {
 
 /// A node that is there, and refused the rollout's revision in it.
 fn refusal<'w>(world: &'w World, rollout: &v1::Rollout) -> Option<&'w NodeId> {
-    let pinned = |id: &NodeId| world.pool.pins.iter().any(|pin| pin.node == id.as_str());
     let refuses = |(id, status): &(&'w NodeId, &v1::NodeStatus)| {
         let this = |r: &v1::Rejection| r.rollout == rollout.id && r.revision == rollout.to;
-        status.rejection.as_ref().is_some_and(this) && is_asked(status) && !pinned(id)
+        status.rejection.as_ref().is_some_and(this) && is_asked(status) && !is_pinned(world, id)
     };
     world.nodes.iter().find(refuses).map(|(id, _)| id)
+}
+
+/// Whether it is to be pinned, or is not unpinned yet.
+fn is_pinned(world: &World, id: &NodeId) -> bool {
+    let assigned = world.assignment.iter().flat_map(|a| &a.pins).map(|pin| &pin.node);
+    world.pool.pins.iter().map(|pin| &pin.node).chain(assigned).any(|node| node == id.as_str())
 }
 
 fn world_policy(rollout: &v1::Rollout) -> echo_proto::spec::RolloutPlan {

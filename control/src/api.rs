@@ -32,6 +32,7 @@ use v1::pools_server::PoolsServer;
 
 use self::diagnose::Doctor;
 pub(crate) use self::error::ApiError;
+pub(crate) use self::files::FileApplied;
 use self::watch::Watchers;
 use crate::agents::Agents;
 use crate::selector::Selector;

@@ -2,9 +2,11 @@
 //!
 //! Run by the app. The folder is looked at again and again, and not watched: a mounted ConfigMap is switched by links in
 //! a folder that may itself be replaced, and network file systems tell nobody of a change; a look costs a few reads.
-//! It must apply nothing that is half written: a change counts once two looks in a row found the same.
+//! It must apply nothing that is half written: a change counts once two looks in a row found the same. Nor may it bring
+//! back what the leader before it has seen replaced: what may be of yesterday is held, and looked at again later.
 
 mod folder;
+mod term;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -13,11 +15,13 @@ use std::time::Duration;
 use echo_proto::backoff::Backoff;
 use echo_proto::v1;
 use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use self::folder::Texts;
+use self::term::Term;
 use self::wanted::Wanted;
-use crate::api::{Api, ApiError};
+use crate::api::{Api, ApiError, FileApplied};
 use crate::event;
 use crate::plan::owned::Source;
 use crate::stop::Stop;
@@ -80,7 +84,11 @@ impl PoolFiles {
     async fn follow(&self, term: Leadership) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let (mut last, mut done): (Option<Found>, Option<Found>) = (None, None);
+        let (mut seen, mut held) = (Term::new(Instant::now()), false);
         loop {
+            if held && Instant::now() >= seen.settles() {
+                (done, held) = (None, false);
+            }
             let found = look(&self.folder).await;
             let settled = last.as_ref() == Some(&found);
             let mut wait = LOOK;
@@ -88,10 +96,10 @@ impl PoolFiles {
                 wait = SETTLE;
                 if settled {
                     let span = info_span!("pool files", echo.folder = %self.folder.display());
-                    match self.carry_out(term, &found).instrument(span).await {
-                        Ok(()) => {
+                    match self.carry_out(term, &mut seen, &found).instrument(span).await {
+                        Ok(some) => {
                             backoff.reset();
-                            (done, wait) = (Some(found.clone()), LOOK);
+                            (done, held, wait) = (Some(found.clone()), some, LOOK);
                         }
                         Err(error) => {
                             tracing::warn!(%error, "the pool files are not all applied yet");
@@ -105,23 +113,43 @@ impl PoolFiles {
         }
     }
 
-    /// Does what the files say; an error is worth another try, anything else was told.
-    async fn carry_out(&self, term: Leadership, found: &Found) -> Result<(), ApiError> {
+    /// Does what the files say, and tells whether some of it is held; an error is worth another try, anything else was
+    /// told.
+    async fn carry_out(&self, term: Leadership, seen: &mut Term, found: &Found) -> Result<bool, ApiError> {
         // Whom the files own is told by the view.
         self.api.current()?;
         let texts = match found {
             Ok(texts) => texts,
             Err(cause) => {
                 let told = format!("{}: {cause}; the pools stay as they are", self.folder.display());
-                return self.warn(term, "PoolFilesUnreadable", self.api.object(), told).await;
+                self.warn(term, "PoolFilesUnreadable", self.api.object(), told).await?;
+                return Ok(false);
             }
         };
         let wanted = Wanted::of(texts);
+        seen.see(&wanted);
+        let held = self.apply(term, seen, &wanted).await? | self.disown(term, seen, &wanted).await?;
+        self.complain(term, &wanted).await?;
+        Ok(held)
+    }
+
+    /// Applies the pools that the files want; tells whether one is held.
+    async fn apply(&self, term: Leadership, seen: &Term, wanted: &Wanted) -> Result<bool, ApiError> {
+        let mut held = false;
         for (name, pool) in &wanted.pools {
-            let source = Source { owner: self.owner.clone(), digest: pool.digest.clone() };
+            let settled = seen.is_settled(name, Instant::now());
+            let source = Source { owner: self.owner.clone(), digest: pool.digest.clone(), settled };
             match self.api.apply_file(term, name, &pool.pool, &source, &pool.place).await {
-                Ok(true) => tracing::info!(pool = %name, file = pool.place, "applied from its file"),
-                Ok(false) => {}
+                Ok(FileApplied::Now) => tracing::info!(pool = %name, file = pool.place, "applied from its file"),
+                Ok(FileApplied::Before) => {}
+                Ok(FileApplied::Held) => {
+                    held = true;
+                    let told = format!(
+                        "{} says what another text has replaced; this mount may be behind: it is applied if it stays so",
+                        self.file(&pool.place)
+                    );
+                    self.warn(term, "PoolFileHeld", event::of_pool(name), told).await?;
+                }
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => {
                     let told = format!("{} is not applied: {error}", self.file(&pool.place));
@@ -129,10 +157,26 @@ impl PoolFiles {
                 }
             }
         }
+        Ok(held)
+    }
+
+    /// Notes whose files are gone; tells whether one may only not be there yet.
+    async fn disown(&self, term: Leadership, seen: &Term, wanted: &Wanted) -> Result<bool, ApiError> {
+        let mut held = false;
         for name in self.api.owned_by(&self.owner).iter().filter(|name| !wanted.may_hold(name)) {
+            if !seen.is_settled(name, Instant::now()) {
+                held = true;
+                tracing::info!(pool = %name, "its file is not there; this mount may be behind, so it is looked at later");
+                continue;
+            }
             tracing::info!(pool = %name, "its file is gone; the pool stays");
             self.api.disown(term, name, &self.owner).await?;
         }
+        Ok(held)
+    }
+
+    /// Tells what of the files is not applied.
+    async fn complain(&self, term: Leadership, wanted: &Wanted) -> Result<(), ApiError> {
         for (name, places) in &wanted.clashes {
             let places: Vec<String> = places.iter().map(|place| self.file(place)).collect();
             let told = format!("stands in {}; none of them is applied: give it once", places.join(" and in "));

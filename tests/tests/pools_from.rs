@@ -120,20 +120,50 @@ fn a_request_is_left_alone_until_its_file_changes_and_says_so() {
     }
     assert_eq!(echoctl.run("scale pool/edge --replicas 0").stderr, "", "nothing was changed");
 
-    // Another control reads all files anew; that it has is seen by a file that is new.
+    // Another control reads all files anew; that it has is seen by a new one, whose pool
+    // comes after the other.
     cluster.control.kill();
-    mount.switch(&[("core.yml", &pool("core", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
+    mount.switch(&[("zone.yml", &pool("zone", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
     cluster.replace_control();
-    wait_limit(&echoctl, "core", 5);
+    wait_limit(&echoctl, "zone", 5);
     wait_limit(&echoctl, "edge", 101);
 
-    mount.switch(&[("core.yml", &pool("core", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    mount.switch(&[("zone.yml", &pool("zone", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
     wait_limit(&echoctl, "edge", 300);
 
     let deleted = echoctl.run("delete pool/edge");
     assert!(deleted.code == 0 && deleted.stderr.contains("makes it anew"), "{deleted:?}");
-    mount.switch(&[("core.yml", &pool("core", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    mount.switch(&[("zone.yml", &pool("zone", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
     wait_limit(&echoctl, "edge", 300);
+}
+
+#[test]
+fn a_new_leader_whose_mount_is_behind_takes_nothing_back() {
+    let edge = |limit| pool("edge", limit, "replicas: 0");
+    let (core, zone) = (pool("core", 5, "replicas: 0"), pool("zone", 5, "replicas: 0"));
+    let mut mount = Mount::of(&[("core.yaml", &core), ("edge.yaml", &edge(100))]);
+    let mut cluster = mount.cluster();
+    let echoctl = cluster.echoctl();
+    wait_limit(&echoctl, "edge", 100);
+    mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(200))]);
+    wait_limit(&echoctl, "edge", 200);
+
+    // The next one's mount has the text of before, and lacks a file; that it has looked is seen by a new pool, which
+    // comes after the others.
+    cluster.control.kill();
+    mount.switch(&[("edge.yaml", &edge(100)), ("zone.yaml", &zone)]);
+    cluster.replace_control();
+    wait_limit(&echoctl, "zone", 5);
+    let told = wait_event(&echoctl, "PoolFileHeld");
+    assert!(told.contains("edge.yaml says what another text has replaced"), "{told}");
+    wait_limit(&echoctl, "edge", 200);
+    assert_eq!(text(&found(&echoctl, "core").unwrap(), "/metadata/owner"), mount.owner());
+
+    // What it sees change is not of before, whatever it says.
+    mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(300)), ("zone.yaml", &zone)]);
+    wait_limit(&echoctl, "edge", 300);
+    mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(100)), ("zone.yaml", &zone)]);
+    wait_limit(&echoctl, "edge", 100);
 }
 
 #[test]

@@ -18,8 +18,19 @@ use crate::plan::owned::{self, Source};
 use crate::store::election::Leadership;
 use crate::store::{Change, Stored};
 
+/// What became of a pool's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileApplied {
+    /// It is applied now.
+    Now,
+    /// It was applied already.
+    Before,
+    /// It says what was applied before something else was, and may be behind.
+    Held,
+}
+
 impl Api {
-    /// Applies a pool of the file `place`, unless that was done already; tells whether it did.
+    /// Applies a pool of the file `place`, unless that was done already or is held.
     pub(crate) async fn apply_file(
         &self,
         leadership: Leadership,
@@ -27,13 +38,18 @@ impl Api {
         pool: &v1::Pool,
         source: &Source,
         place: &str,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<FileApplied, ApiError> {
         let asked = asked(&source.owner, place, false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = stored.map(|stored| &stored.value);
             Ok(owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
         };
-        Ok(self.change_pool(name, fenced(leadership), plan).await?.changed)
+        let written = self.change_pool(name, fenced(leadership), plan).await?;
+        Ok(match written.changed {
+            true => FileApplied::Now,
+            false if owned::held(&written.record, source) => FileApplied::Held,
+            false => FileApplied::Before,
+        })
     }
 
     /// Notes that a pool's file is gone.

@@ -2,7 +2,8 @@
 //! told who changes one by a request.
 //!
 //! Called by the API for the pool files of `--pools-from`. A file that was applied is not applied again over what came
-//! by a request since: only another text of it is. Pure.
+//! by a request since: only another text of it is. One that was applied before another one may come from a mount that is
+//! behind, and waits until that can't be. Pure.
 
 use std::time::SystemTime;
 
@@ -12,6 +13,9 @@ use echo_proto::v1;
 use super::change::{self, Beside, Changed, Number, Request};
 use crate::event;
 
+/// Digests that are remembered of texts that were applied before the last one.
+const EARLIER_KEPT: usize = 8;
+
 /// A pool's file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
@@ -19,9 +23,11 @@ pub struct Source {
     pub owner: String,
     /// Of what it says of the pool, as lower-case hex SHA-256.
     pub digest: String,
+    /// That it can't be the text of yesterday: it was seen to change, or stayed for longer than a mount may be behind.
+    pub settled: bool,
 }
 
-/// What is applied from a file over what is stored; `None`: it was applied already.
+/// What is applied from a file over what is stored; `None`: it was applied already, or is [held].
 pub fn apply(
     name: &PoolName,
     stored: Option<&v1::PoolRecord>,
@@ -35,7 +41,7 @@ pub fn apply(
         return Some(owned(change::create(name, pool, request, now), source, ""));
     };
     let before = owner(stored);
-    if before == source.owner && stored.file_digest == source.digest {
+    if (before == source.owner && stored.file_digest == source.digest) || held(stored, source) {
         return None;
     }
     let told = || event::normal("PoolConfigured", event::of_pool(name), "its file says what is stored already");
@@ -48,13 +54,20 @@ pub fn apply(
     Some(owned(changed, source, before))
 }
 
+/// Whether a file says what was applied before something else was, and may be behind.
+pub fn held(stored: &v1::PoolRecord, source: &Source) -> bool {
+    let earlier = stored.file_digest != source.digest && stored.earlier_file_digests.contains(&source.digest);
+    earlier && !source.settled
+}
+
 /// A pool whose file is gone: it stays, and nobody owns it.
 pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str) -> Option<Changed> {
     let before = owner(stored);
     if before != source {
         return None;
     }
-    let mut record = v1::PoolRecord { file_digest: String::new(), ..stored.clone() };
+    let mut record = stored.clone();
+    note(&mut record, "");
     record.metadata.get_or_insert_default().owner.clear();
     let message = format!("its file is gone from {before}; the pool stays, and changes by requests alone");
     let event = event::normal("PoolDisowned", event::of_pool(name), message);
@@ -99,11 +112,23 @@ pub fn warnings(name: &PoolName, before: &v1::PoolRecord, change: Change) -> Vec
 
 fn owned(mut changed: Changed, source: &Source, before: &str) -> Changed {
     changed.record.metadata.get_or_insert_default().owner.clone_from(&source.owner);
-    changed.record.file_digest.clone_from(&source.digest);
+    note(&mut changed.record, &source.digest);
     if before != source.owner {
         changed.event.message += &format!("; owned by {} from now on", source.owner);
     }
     changed
+}
+
+/// Notes the digest of what is applied, and the one before among the earlier ones.
+fn note(record: &mut v1::PoolRecord, digest: &str) {
+    let before = std::mem::replace(&mut record.file_digest, digest.to_owned());
+    let earlier = &mut record.earlier_file_digests;
+    earlier.retain(|other| other != digest && *other != before);
+    if !before.is_empty() && before != digest {
+        earlier.push(before);
+    }
+    let too_many = earlier.len().saturating_sub(EARLIER_KEPT);
+    earlier.drain(..too_many);
 }
 
 #[cfg(test)]
@@ -125,7 +150,11 @@ mod tests {
     }
 
     fn from(stored: Option<&v1::PoolRecord>, port: u32, digest: &str) -> Option<Changed> {
-        let source = Source { owner: "files:/a".into(), digest: digest.into() };
+        told(stored, port, digest, true)
+    }
+
+    fn told(stored: Option<&v1::PoolRecord>, port: u32, digest: &str, settled: bool) -> Option<Changed> {
+        let source = Source { owner: "files:/a".into(), digest: digest.into(), settled };
         apply(&name(), stored, Beside::default(), &pool(port, None), &source, &Request::default(), NOW)
     }
 
@@ -167,6 +196,23 @@ mod tests {
         let free = disown(&name(), &made, "files:/a").unwrap().record;
         assert_eq!((owner(&free), free.file_digest.as_str(), &free.spec), ("", "", &made.spec));
         assert!(from(Some(&free), 7, "one").is_some(), "back again, it is applied");
+    }
+
+    #[test]
+    fn what_was_applied_before_waits_until_it_can_not_be_of_yesterday() {
+        let first = told(None, 7, "one", false).unwrap().record;
+        let second = told(Some(&first), 8, "two", false).unwrap().record;
+        assert_eq!(second.earlier_file_digests, ["one"]);
+        assert_eq!(told(Some(&second), 7, "one", false), None);
+        let source = |digest: &str| Source { owner: "files:/a".into(), digest: digest.into(), settled: false };
+        assert!(held(&second, &source("one")) && !held(&second, &source("two")) && !held(&second, &source("three")));
+        let back = told(Some(&second), 7, "one", true).unwrap().record;
+        assert_eq!((back.file_digest.as_str(), back.earlier_file_digests.as_slice()), ("one", &["two".to_owned()][..]));
+        // One whose file is gone is not taken back by a mount that still has it.
+        let free = disown(&name(), &back, "files:/a").unwrap().record;
+        assert!(held(&free, &source("one")) && !held(&free, &source("three")));
+        let many = (0..20).fold(free, |record, n| told(Some(&record), 7, &n.to_string(), false).unwrap().record);
+        assert_eq!(many.earlier_file_digests, ["11", "12", "13", "14", "15", "16", "17", "18"]);
     }
 
     #[test]

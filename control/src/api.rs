@@ -35,6 +35,7 @@ pub(crate) use self::error::ApiError;
 pub(crate) use self::files::FileApplied;
 use self::watch::Watchers;
 use crate::agents::Agents;
+use crate::scaler::Scaler;
 use crate::selector::Selector;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -58,7 +59,7 @@ pub struct Api {
     about: Arc<About>,
 }
 
-/// What this process tells about itself.
+/// What this process tells about itself, and does beside.
 #[derive(Debug)]
 pub struct About {
     /// Its cluster.
@@ -67,8 +68,8 @@ pub struct About {
     pub instance: String,
     /// Where etcd is.
     pub etcd: Vec<String>,
-    /// As in `--scaler`.
-    pub scaler: &'static str,
+    /// Who makes nodes come and go here.
+    pub scaler: Arc<dyn Scaler>,
     /// When it started.
     pub started: SystemTime,
 }

@@ -129,7 +129,7 @@ impl Bound {
             cluster: settings.cluster.to_string(),
             instance: instance.clone(),
             etcd: settings.etcd.clone(),
-            scaler: scaler.name(),
+            scaler: scaler.clone(),
             started: SystemTime::now(),
         };
         let api = Api::new(store.clone(), view.clone(), leads.clone(), stop.clone(), about);

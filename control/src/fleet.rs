@@ -6,7 +6,7 @@
 mod kept;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -91,6 +91,11 @@ impl Node {
                 Some(v1::SyncState::Lost)
             }
         }
+    }
+
+    /// Whether it is on its way out, as its record says.
+    pub fn leaves(&self) -> bool {
+        self.status.phase() == v1::NodePhase::Draining || self.status.drain.as_ref().is_some_and(|drain| drain.exits)
     }
 
     /// Whether its record went away without a word.
@@ -234,6 +239,14 @@ impl Fleet {
     /// goes away by itself when it is dead.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.live.values()
+    }
+
+    /// How many there are that stay: of those that have a record, and of the living that may have none yet. Who saw its
+    /// pool deleted is as good as gone.
+    pub fn staying(&self, living: &BTreeSet<NodeId>) -> usize {
+        let stays = |node: &Node| !node.leaves() && node.status.phase() != v1::NodePhase::NoPool;
+        let unknown = living.iter().filter(|id| !self.live.contains_key(*id)).count();
+        unknown + self.live.values().filter(|node| stays(node)).count()
     }
 
     /// Those that have a record, then those that vanished.

@@ -5,14 +5,18 @@
 
 pub mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::v1;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 
 use crate::plan::scale::Usage;
+use crate::view::View;
 
 /// What the pools want.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +36,7 @@ const MAX_NOTICES: usize = 256;
 
 /// Something that runs nodes. One that leaves them to an orchestrator, which has its own idea of who goes first, needs no
 /// more of [`Wanted`] than the numbers.
-pub trait Scaler: Send + Sync {
+pub trait Scaler: Debug + Send + Sync {
     /// As in `--scaler`.
     fn name(&self) -> &'static str;
 
@@ -44,6 +48,21 @@ pub trait Scaler: Send + Sync {
 
     /// What the pools want from now on; `None`: hands off, another process leads. Must return at once.
     fn want(&self, wanted: Option<Wanted>);
+
+    /// The nodes of a pool that run here and were not told to go, whatever is stored, whoever leads. May read files.
+    fn living(&self, pool: &PoolName) -> BTreeSet<NodeId>;
+}
+
+/// How many nodes a pool has that stay: where nothing that is stored tells how many it wants. A record may be missing
+/// that a living process is about to write again.
+pub(crate) async fn there(scaler: &Arc<dyn Scaler>, view: &View, pool: &PoolName) -> u32 {
+    let (here, name) = (scaler.clone(), pool.clone());
+    let living = spawn_blocking(move || here.living(&name)).await;
+    let living =
+        living.inspect_err(|error| tracing::error!(%error, %pool, "who runs is not known")).unwrap_or_default();
+    view.read(|state| state.pools.get(pool).map_or(living.len(), |pool| pool.fleet.staying(&living)))
+        .try_into()
+        .unwrap_or(u32::MAX)
 }
 
 /// What a scaler can't do, by pool.
@@ -67,6 +86,10 @@ impl Scaler for NoScaler {
     }
 
     fn want(&self, _: Option<Wanted>) {}
+
+    fn living(&self, _: &PoolName) -> BTreeSet<NodeId> {
+        BTreeSet::new()
+    }
 }
 
 /// Where a scaler reports; cheap to clone.

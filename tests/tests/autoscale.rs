@@ -115,3 +115,25 @@ fn an_autoscaler_comes_and_goes_with_the_pool_file_and_nobody_scales_beside_it()
     cluster.echoctl().ok("scale pool/default --replicas 1");
     cluster.wait_nodes(1);
 }
+
+#[test]
+fn a_pool_that_is_made_anew_in_an_empty_etcd_keeps_the_nodes_that_serve() {
+    let mut cluster = Cluster::start(5);
+    let pids = |cluster: &Cluster| ["1", "2", "3", "4", "5"].map(|n| cluster.node_pid(&format!("node-{n}")));
+    let nodes = cluster.wait_nodes(5);
+    let before = pids(&cluster);
+    let mut open: Vec<TcpStream> = nodes.iter().flat_map(|node| open(node, 1)).collect();
+    let steady = RULE.replace("maxReplicas: 3", "maxReplicas: 8").replace("1s", "300s");
+    // Neither of them names a number.
+    for scaling in ["", &steady] {
+        cluster.control.kill();
+        cluster.etcd.wipe();
+        cluster.file("pool.yaml", &pool(scaling));
+        cluster.replace_control();
+        eventually("the next one leads", SETTLED, || cluster.nodes());
+        desired(&cluster, 5);
+        cluster.wait_nodes(5);
+        assert_eq!(pids(&cluster), before, "{scaling}");
+        open.iter_mut().for_each(|stream| client::echo_on(stream, b"still here").unwrap());
+    }
+}

@@ -22,7 +22,7 @@ impl Cluster for Api {
             leader: leader.instance,
             leader_address: leader.address,
             etcd_endpoints: self.about.etcd.clone(),
-            scaler: self.about.scaler.to_owned(),
+            scaler: self.about.scaler.name().to_owned(),
             start_time: Some(self.about.started.into()),
             time: Some(SystemTime::now().into()),
             unable: self.current().err().map(|error| error.to_string()).unwrap_or_default(),

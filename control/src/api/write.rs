@@ -16,6 +16,7 @@ use super::request::asked;
 use crate::plan::change::{self, Beside, Changed, Number};
 use crate::plan::owned;
 use crate::present;
+use crate::scaler;
 use crate::store::election::Leadership;
 use crate::store::{Change, MAX_PAGE, StoreError, Stored, prefix_end};
 use crate::view::check_record;
@@ -70,7 +71,7 @@ impl Api {
         self.change_pool(&name, terms, |stored, beside| {
             let now = SystemTime::now();
             Ok(match stored {
-                None => Some(change::create(&name, &pool, &asked, now)),
+                None => Some(change::create(&name, &pool, beside.there, &asked, now)),
                 Some(stored) => change::apply(&name, &stored.value, beside, &pool, &asked, now),
             })
         })
@@ -82,8 +83,9 @@ impl Api {
         let pool = request.pool.clone().unwrap_or_default();
         let name = spec::check_pool(&pool)?.name;
         let asked = asked(&request.author, &request.message, request.now)?;
-        let written = self.change_pool(&name, Terms::default(), |stored, _| {
-            Ok(stored.is_none().then(|| change::create(&name, &pool, &asked, SystemTime::now())))
+        let written = self.change_pool(&name, Terms::default(), |stored, beside| {
+            let now = SystemTime::now();
+            Ok(stored.is_none().then(|| change::create(&name, &pool, beside.there, &asked, now)))
         });
         Ok(written.await?.changed)
     }
@@ -101,8 +103,12 @@ impl Api {
             self.check_version(name, terms.expected, stored.as_ref()).await?;
             let rollout = readable(self.store.get::<v1::Rollout>(&keys.rollout(name)).await)?;
             let scale = readable(self.store.get::<v1::Scale>(&keys.scale(name)).await)?;
-            let beside =
-                Beside { rollout: rollout.as_ref().map(|r| &r.value), scale: scale.as_ref().map(|scale| &scale.value) };
+            let there = match (&stored, &scale) {
+                (Some(_), Some(_)) => 0,
+                _ => scaler::there(&self.about.scaler, &self.view, name).await,
+            };
+            let (rollout, scale) = (rollout.as_ref().map(|r| &r.value), scale.as_ref().map(|scale| &scale.value));
+            let beside = Beside { rollout, scale, there };
             let before = stored.as_ref().map(|s| s.value.clone());
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
             let Some(changed) = plan(stored.as_ref(), beside)? else {

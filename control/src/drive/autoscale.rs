@@ -17,7 +17,7 @@ use self::found::{Found, Kept, found};
 use super::Pass;
 use crate::event;
 use crate::figures::{Figures, User, Whom};
-use crate::scaler::Scaler;
+use crate::scaler::{self, Scaler};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError};
 use crate::view::View;
@@ -58,8 +58,14 @@ impl Scales {
         self.kept.retain(|name, _| has_rule(name));
         self.figures.keep(User::Autoscaler, has_rule);
         let mut again = false;
-        for pool in pools.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
-            match self.step(pool, failures.get(&pool.name)).await {
+        for mut pool in pools {
+            if self.written.contains_key(&pool.name) {
+                continue;
+            }
+            if pool.rule.is_some() && pool.scale.replicas == 0 {
+                pool.there = scaler::there(&self.scaler, view, &pool.name).await;
+            }
+            match self.step(&pool, failures.get(&pool.name)).await {
                 Ok(Pass::Done(_)) => {}
                 Ok(Pass::Again) => again = true,
                 Err(error) => {

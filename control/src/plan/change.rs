@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use echo_proto::ids::{Digest, PoolName, PoolUid, RevisionNumber};
-use echo_proto::spec::{DEFAULT_MIN_REPLICAS, DEFAULT_REPLICAS};
+use echo_proto::spec::{DEFAULT_MIN_REPLICAS, DEFAULT_REPLICAS, MAX_REPLICAS};
 use echo_proto::{API_VERSION, v1};
 
 use crate::event;
@@ -30,13 +30,15 @@ impl Request {
     }
 }
 
-/// What the leader has stored beside a pool's record, as far as it can be read.
+/// What there is beside a pool's record, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Beside<'a> {
     /// Its newest rollout.
     pub rollout: Option<&'a v1::Rollout>,
     /// How many nodes its autoscaler decided on.
     pub scale: Option<&'a v1::Scale>,
+    /// Nodes that live and stay; looked at only where nothing stored tells how many the pool wants.
+    pub there: u32,
 }
 
 /// What to store.
@@ -65,7 +67,10 @@ pub enum Number {
 }
 
 /// A new pool, from a valid one.
-pub fn create(name: &PoolName, pool: &v1::Pool, request: &Request, now: SystemTime) -> Changed {
+///
+/// Its nodes may be there already: of an etcd that lost its data. Where the file leaves their number open, it begins
+/// with those that live, since fewer would end nodes that serve.
+pub fn create(name: &PoolName, pool: &v1::Pool, there: u32, request: &Request, now: SystemTime) -> Changed {
     let given = pool.metadata.clone().unwrap_or_default();
     let metadata = v1::ObjectMeta {
         name: name.to_string(),
@@ -76,9 +81,9 @@ pub fn create(name: &PoolName, pool: &v1::Pool, request: &Request, now: SystemTi
         ..Default::default()
     };
     let mut spec = pool.spec.clone().unwrap_or_default();
-    let (number, replicas) = match spec.autoscale.as_ref().map(|rule| bounds(rule).0) {
-        Some(least) => (Number::Begins(least), least),
-        None => (Number::Stays, *spec.replicas.get_or_insert(DEFAULT_REPLICAS)),
+    let (number, replicas) = match spec.autoscale.as_ref().map(|rule| within(rule, there)) {
+        Some(begin) => (Number::Begins(begin), begin),
+        None => (Number::Stays, *spec.replicas.get_or_insert(there.clamp(DEFAULT_REPLICAS, MAX_REPLICAS))),
     };
     let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), ..Default::default() };
     let event = event::normal("PoolCreated", event::of_pool(name), format!("created with {replicas} replicas"));
@@ -99,7 +104,7 @@ pub fn apply(
 ) -> Option<Changed> {
     let labels = pool.metadata.clone().unwrap_or_default().labels;
     let mut spec = pool.spec.clone().unwrap_or_default();
-    let (before, rule) = (number(stored, beside.scale), stored.spec.as_ref().and_then(|s| s.autoscale.as_ref()));
+    let (before, rule) = (number(stored, beside), stored.spec.as_ref().and_then(|s| s.autoscale.as_ref()));
     let (number, scaled) = renumber(&mut spec, rule, before);
     let mut record = v1::PoolRecord { spec: Some(spec), ..stored.clone() };
     let metadata = record.metadata.get_or_insert_default();
@@ -121,8 +126,7 @@ fn renumber(spec: &mut v1::PoolSpec, rule: Option<&v1::Autoscale>, before: u32) 
     match (rule, &spec.autoscale) {
         (Some(_), Some(_)) => (Number::Stays, String::new()),
         (None, Some(new)) => {
-            let (least, most) = bounds(new);
-            let replicas = before.clamp(least, most.max(least));
+            let replicas = within(new, before);
             (Number::Begins(replicas), format!("; autoscaled, from {replicas} nodes on"))
         }
         (stored, None) => {
@@ -142,11 +146,17 @@ pub fn bounds(rule: &v1::Autoscale) -> (u32, u32) {
     (rule.min_replicas.unwrap_or(DEFAULT_MIN_REPLICAS), rule.max_replicas)
 }
 
+/// The number of nodes nearest to this one that a valid rule allows.
+fn within(rule: &v1::Autoscale, replicas: u32) -> u32 {
+    let (least, most) = bounds(rule);
+    replicas.clamp(least, most.max(least))
+}
+
 /// Nodes wanted by a stored pool, whoever decided it.
-pub fn number(record: &v1::PoolRecord, scale: Option<&v1::Scale>) -> u32 {
-    match record.spec.as_ref().and_then(|s| s.autoscale.as_ref()).map(bounds) {
+fn number(record: &v1::PoolRecord, beside: Beside<'_>) -> u32 {
+    match record.spec.as_ref().and_then(|s| s.autoscale.as_ref()) {
         // Of another rule until the leader has seen the new one.
-        Some((least, most)) => scale.map_or(least, |scale| scale.replicas.clamp(least, most.max(least))),
+        Some(rule) => within(rule, beside.scale.map_or(beside.there, |scale| scale.replicas)),
         None => replicas(record),
     }
 }

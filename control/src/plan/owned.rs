@@ -38,7 +38,7 @@ pub fn apply(
     now: SystemTime,
 ) -> Option<Changed> {
     let Some(stored) = stored else {
-        return Some(owned(change::create(name, pool, request, now), source, ""));
+        return Some(owned(change::create(name, pool, beside.there, request, now), source, ""));
     };
     let before = owner(stored);
     if (before == source.owner && stored.file_digest == source.digest) || held(stored, source) {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_pool_that_was_nobodys_or_anothers_is_taken_over() {
-        let mut stored = change::create(&name(), &pool(7, None), &Request::default(), NOW).record;
+        let mut stored = change::create(&name(), &pool(7, None), 0, &Request::default(), NOW).record;
         let taken = from(Some(&stored), 7, "one").unwrap();
         assert_eq!(owner(&taken.record), "files:/a");
         assert!(taken.event.message.ends_with("owned by files:/a from now on"), "{}", taken.event.message);

@@ -15,6 +15,9 @@ mod record;
 mod supervisor;
 mod worker;
 
+use std::collections::BTreeSet;
+
+use echo_proto::ids::{NodeId, PoolName};
 use tokio::sync::watch;
 
 pub use self::launch::Launcher;
@@ -27,6 +30,7 @@ use crate::figures::Figures;
 pub struct ProcessScaler {
     wanted: watch::Sender<Option<Wanted>>,
     failures: watch::Receiver<Failures>,
+    launcher: Launcher,
 }
 
 impl ProcessScaler {
@@ -34,7 +38,10 @@ impl ProcessScaler {
     pub fn new(launcher: Launcher, figures: Figures, notices: Notices) -> (Self, Supervisor) {
         let (wanted, receiver) = watch::channel(None);
         let (told, failures) = watch::channel(Failures::new());
-        (Self { wanted, failures }, Supervisor::new(launcher, receiver, figures, notices, told))
+        (
+            Self { wanted, failures, launcher: launcher.clone() },
+            Supervisor::new(launcher, receiver, figures, notices, told),
+        )
     }
 }
 
@@ -57,6 +64,10 @@ impl Scaler for ProcessScaler {
             *current = wanted;
             changed
         });
+    }
+
+    fn living(&self, pool: &PoolName) -> BTreeSet<NodeId> {
+        found::living(&self.launcher, pool)
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Found {
     pub(super) scale: v1::Scale,
     /// mod_revision of its key.
     pub(super) scale_at: i64,
+    /// How many there are; looked at only where no number is stored.
+    pub(super) there: u32,
     /// Those that stay: which life of each, and whether it serves everybody.
     nodes: Vec<(NodeId, String, bool)>,
 }
@@ -52,10 +54,9 @@ pub(super) fn found(name: &PoolName, pool: &PoolState) -> Option<Found> {
     let plan = &stored.value.plan;
     let rule = plan.autoscale.clone();
     let node = |node: &std::sync::Arc<Node>| {
-        let (status, ready) = (&node.status, v1::NodePhase::Ready);
-        let leaves = status.phase() == v1::NodePhase::Draining || status.drain.as_ref().is_some_and(|d| d.exits);
-        let serves = status.phase() == ready && status.cordoned_by.is_empty();
-        (!leaves).then(|| (node.id.clone(), status.incarnation.clone(), serves))
+        let status = &node.status;
+        let serves = status.phase() == v1::NodePhase::Ready && status.cordoned_by.is_empty();
+        (!node.leaves()).then(|| (node.id.clone(), status.incarnation.clone(), serves))
     };
     Some(Found {
         name: name.clone(),
@@ -66,6 +67,7 @@ pub(super) fn found(name: &PoolName, pool: &PoolState) -> Option<Found> {
         rule,
         scale: pool.scale.valid().map(|scale| scale.value.clone()).unwrap_or_default(),
         scale_at: pool.scale.mod_revision(),
+        there: 0,
     })
 }
 
@@ -116,8 +118,7 @@ impl Kept {
 impl Found {
     /// Nodes wanted so far: as stored, or else as many as there are.
     fn replicas(&self, rule: &AutoscalePlan) -> u32 {
-        let there = || u32::try_from(self.nodes.len()).unwrap_or(u32::MAX).clamp(rule.min, rule.max);
-        if self.scale.replicas == 0 { there() } else { self.scale.replicas }
+        if self.scale.replicas == 0 { self.there.clamp(rule.min, rule.max) } else { self.scale.replicas }
     }
 }
 

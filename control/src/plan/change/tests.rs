@@ -17,7 +17,7 @@ fn pool(port: u32, replicas: Option<u32>) -> v1::Pool {
 }
 
 fn created() -> v1::PoolRecord {
-    create(&name(), &pool(7, None), &Request::default(), NOW).record
+    create(&name(), &pool(7, None), 0, &Request::default(), NOW).record
 }
 
 fn applied(stored: &v1::PoolRecord, pool: &v1::Pool) -> Option<Changed> {
@@ -32,7 +32,7 @@ fn n(changed: &Changed) -> (u32, u32, Option<u32>) {
 
 #[test]
 fn a_new_pool_has_an_identity_and_revision_1() {
-    let changed = create(&name(), &pool(7, None), &Request::default(), NOW);
+    let changed = create(&name(), &pool(7, None), 0, &Request::default(), NOW);
     assert_eq!(n(&changed), (1, 1, Some(1)));
     assert_eq!(replicas(&changed.record), DEFAULT_REPLICAS);
     let revision = changed.revision.unwrap();
@@ -72,7 +72,7 @@ fn what_was_taken_back_can_be_tried_again() {
         apply(
             &name(),
             &stored,
-            Beside { rollout: Some(rollout), scale: None },
+            Beside { rollout: Some(rollout), ..Beside::default() },
             &pool(7, None),
             &Request::default(),
             NOW,
@@ -101,7 +101,7 @@ fn scaling_changes_the_number_and_nothing_else() {
 
 #[test]
 fn an_undo_is_a_new_revision_with_the_old_template() {
-    let first = create(&name(), &pool(7, None), &Request::default(), NOW);
+    let first = create(&name(), &pool(7, None), 0, &Request::default(), NOW);
     let second = applied(&first.record, &pool(8, None)).unwrap();
     let undone = undo(&name(), &second.record, &first.revision.clone().unwrap(), &Request::default(), NOW);
     assert_eq!(n(&undone), (3, 3, Some(3)));
@@ -123,13 +123,13 @@ fn autoscaled() -> v1::Pool {
 
 #[test]
 fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
-    let new = create(&name(), &autoscaled(), &Request::default(), NOW);
+    let new = create(&name(), &autoscaled(), 0, &Request::default(), NOW);
     assert_eq!((new.number, new.record.spec.as_ref().unwrap().replicas), (Number::Begins(2), None));
     assert!(new.event.message.starts_with("created with 2 replicas"), "{}", new.event.message);
     assert_eq!(applied(&new.record, &autoscaled()), None, "its number is no part of the file");
 
     let begun = |replicas| {
-        let stored = create(&name(), &pool(7, Some(replicas)), &Request::default(), NOW).record;
+        let stored = create(&name(), &pool(7, Some(replicas)), 0, &Request::default(), NOW).record;
         let changed = applied(&stored, &autoscaled()).unwrap();
         assert_eq!(changed.record.spec.as_ref().unwrap().replicas, None);
         changed.number
@@ -142,7 +142,7 @@ fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
         let changed = apply(
             &name(),
             &new.record,
-            Beside { rollout: None, scale: scale.as_ref() },
+            Beside { scale: scale.as_ref(), ..Beside::default() },
             &file,
             &Request::default(),
             NOW,
@@ -155,6 +155,23 @@ fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
     assert_eq!(ended(None, None).0, 2, "nobody has decided anything yet");
     let told = "changed by apply; no longer autoscaled; scaled from 5 to 1 nodes".to_owned();
     assert_eq!(ended(Some(5), Some(1)), (1, told));
+}
+
+#[test]
+fn a_new_pool_whose_nodes_are_there_already_begins_with_them() {
+    let begun = |pool: &v1::Pool, there| {
+        let new = create(&name(), pool, there, &Request::default(), NOW);
+        (new.number, new.record.spec.unwrap().replicas)
+    };
+    assert_eq!([1, 4, 9].map(|there| begun(&autoscaled(), there).0), [2, 4, 6].map(Number::Begins));
+    assert_eq!(begun(&pool(7, None), 20), (Number::Stays, Some(20)));
+    assert_eq!(begun(&pool(7, None), 1), (Number::Stays, Some(DEFAULT_REPLICAS)));
+    assert_eq!(begun(&pool(7, Some(5)), 20), (Number::Stays, Some(5)), "who names a number gets it");
+
+    let stored = create(&name(), &autoscaled(), 0, &Request::default(), NOW).record;
+    let beside = Beside { there: 5, ..Beside::default() };
+    let changed = apply(&name(), &stored, beside, &pool(7, None), &Request::default(), NOW).unwrap();
+    assert_eq!(replicas_of(&changed), 5, "an autoscaler whose number is lost leaves those that live");
 }
 
 fn replicas_of(changed: &Changed) -> u32 {

@@ -41,6 +41,6 @@ pub(super) fn shrinking(
 }
 
 /// As the launcher names the node of this index.
-fn node_id(index: u32) -> Option<NodeId> {
+pub(super) fn node_id(index: u32) -> Option<NodeId> {
     format!("node-{index}").parse().ok()
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 
+use echo_proto::ids::{NodeId, PoolName};
+
 use super::child::Handle;
+use super::count;
 use super::launch::Launcher;
 use super::record::{self, Record};
 use crate::plan::scale::MAX_PER_HOST;
@@ -44,6 +47,14 @@ pub(super) fn foreign(launcher: &Launcher) -> Option<String> {
     let (record, _) = all(launcher).into_iter().find(|(record, _)| record.cluster != launcher.cluster.as_str())?;
     let Record { index, pid, cluster, .. } = record;
     Some(format!("node-{index} (pid {pid}) of cluster {cluster} runs here; stop it, or choose another --state-dir"))
+}
+
+/// The nodes of a pool that were not told to go. Only looks: the supervisor may be at its work.
+pub(super) fn living(launcher: &Launcher, pool: &PoolName) -> BTreeSet<NodeId> {
+    let found = processes().filter_map(|pid| recognized(launcher, pid));
+    let of_pool = found.filter(|(record, _)| record.pool == *pool && launcher.agrees(record));
+    let staying = of_pool.filter(|(record, _)| !record::is_leaving(&launcher.nodes_dir(), record));
+    staying.filter_map(|(record, _)| count::node_id(record.index)).collect()
 }
 
 fn processes() -> impl Iterator<Item = u32> {

@@ -88,6 +88,12 @@ pub(super) fn read_all(directory: &Path) -> Vec<Record> {
     records
 }
 
+/// Whether a process that runs is remembered as told to go.
+pub(super) fn is_leaving(directory: &Path, process: &Record) -> bool {
+    let record = fs::read_to_string(path(directory, process.index)).ok().as_deref().and_then(Record::parse);
+    record.is_some_and(|r| r.leaving && (r.pid, r.start_time) == (process.pid, process.start_time))
+}
+
 /// Forgets a process that is gone.
 pub(super) fn remove(directory: &Path, index: u32) {
     // One that stays names a process that is gone: the next reader finds that out.

@@ -20,6 +20,7 @@ use crate::plan::scale::Usage;
 use crate::stop::{Stop, Trigger, stop};
 use crate::view::View;
 
+mod adoption;
 mod endings;
 
 /// Longest wait for any condition.
@@ -166,42 +167,6 @@ async fn starts_replaces_and_stops() {
     control.scaler.want(want(1));
     host.until(&[1]).await;
     assert!(host.directory.join("logs/node-3.log").exists());
-}
-
-#[tokio::test]
-async fn another_control_adopts_what_runs() {
-    let host = Host::new("adopt");
-    let first = host.control(&host.binary);
-    first.scaler.want(want(2));
-    let before = host.until(&[1, 2]).await;
-    first.task.abort();
-    let gone = Record { index: 9, pid: u32::MAX - 1, ..before.get(&1).unwrap().clone() };
-    gone.write(&host.nodes()).unwrap();
-    let second = host.control(&host.binary);
-    second.scaler.want(want(3));
-    let after = host.until(&[1, 2, 3]).await;
-    assert!(before.iter().all(|(index, record)| after.get(index) == Some(record)), "nobody was started again");
-}
-
-#[tokio::test]
-async fn a_node_that_nobody_remembers_is_adopted() {
-    let host = Host::new("unremembered");
-    let first = host.control(&host.binary);
-    first.scaler.want(want(3));
-    let before = host.until(&[1, 2, 3]).await;
-    first.task.abort();
-    // As if the first control had been killed between the start and the record.
-    fs::remove_file(record::path(&host.nodes(), 2)).unwrap();
-    fs::write(record::path(&host.nodes(), 3), "torn").unwrap();
-    let second = host.control(&host.binary);
-    second.scaler.want(want(3));
-    assert_eq!(host.until(&[1, 2, 3]).await, before, "nobody was started again");
-    second.scaler.want(want(1));
-    host.until(&[1]).await;
-    for index in [2, 3] {
-        let Record { pid, start_time, .. } = before[&index];
-        until(|| Handle::open(pid).is_none_or(|h| h.start_time != start_time)).await;
-    }
 }
 
 #[tokio::test]

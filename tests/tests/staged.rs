@@ -8,7 +8,7 @@ use echo_tests::cluster::{SETTLED, bound, name, pool_file, text};
 use echo_tests::ports::take_port;
 use echo_tests::process::kill_pid;
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, eventually};
+use echo_tests::{Cluster, client, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -101,15 +101,18 @@ fn a_wave_stops_at_a_refusal() {
 #[test]
 fn a_canary_that_drops_what_it_did_not_drop_before_takes_it_back() {
     let cluster = Cluster::start(2);
-    cluster.wait_nodes(2);
+    // As many as it takes to compare with.
+    for node in cluster.wait_nodes(2) {
+        (0..1_000).for_each(|_| client::udp_echo(bound(&node, "echo-udp"), b"before").unwrap());
+    }
     let limit = "    limits: {perSource: {messages: 1}}\n";
     let file = cluster.file("limited.yaml", &changed(2, PATIENT, limit));
     cluster.echoctl().ok(&format!("apply -f {file}"));
     let canary = wait_canary(&cluster);
     let SocketAddr::V4(echo) = bound(&canary, "echo-udp") else { panic!("IPv4") };
-    let client = UdpSocket::bind((*echo.ip(), 0)).unwrap();
+    let socket = UdpSocket::bind((*echo.ip(), 0)).unwrap();
     eventually("it is taken back", SETTLED, || {
-        (0..200).for_each(|_| assert_eq!(client.send_to(b"hello", echo).unwrap(), 5));
+        (0..200).for_each(|_| assert_eq!(socket.send_to(b"hello", echo).unwrap(), 5));
         let rollout = rollout(&cluster);
         ensure(text(&rollout, "/phase").ends_with("REVERTED"), || rollout.to_string())
     });

@@ -17,8 +17,8 @@ use super::Pass;
 use crate::figures::{Figures, User, Whom};
 use crate::fleet::Node;
 use crate::plan::rollout::{
-    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, lease_ttl, mass_loss, needed,
-    watched,
+    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, decide, lease_ttl, mass_loss,
+    needed, watched,
 };
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
@@ -79,10 +79,11 @@ impl Pools {
         });
         self.watching = self.watching.or_else(|| Some(Instant::now())).filter(|_| watches);
         self.written.retain(|_, at| *at > revision);
-        self.find_mass_loss(&known);
-        self.memories.retain(|name, _| known.iter().any(|k| k.name == *name));
+        let settled = self.find_mass_loss(&known);
+        let names: HashSet<&PoolName> = known.iter().map(|pool| &pool.name).collect();
+        self.memories.retain(|name, _| names.contains(name));
         self.figures.keep(User::Health, |pool| self.judged.contains(pool) && self.memories.contains_key(pool));
-        let (mut due, mut again) = (None, false);
+        let (mut due, mut again) = (settled, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
             match self.step(pool).await {
                 Ok(Pass::Done(at)) => due = [due, at].into_iter().flatten().min(),
@@ -101,9 +102,9 @@ impl Pools {
     }
 
     /// Looks whether too many nodes of a pool vanished at once, since this leader sees who comes and goes and since the
-    /// last time that it found so.
-    fn find_mass_loss(&mut self, known: &[Known]) {
-        let Some(watching) = self.watching else { return };
+    /// last time that it found so; returns when to look again, for those who are gone too short to tell.
+    fn find_mass_loss(&mut self, known: &[Known]) -> Option<Instant> {
+        let watching = self.watching?;
         let (now, last) = (Instant::now(), self.mass_loss.as_ref().map(|(at, _)| *at));
         let since = last.map_or(watching, |last| last.max(watching));
         for pool in known {
@@ -119,6 +120,8 @@ impl Pools {
                 self.mass_loss = Some((now, message));
             }
         }
+        let settles = known.iter().flat_map(|pool| &pool.vanished).map(|(_, gone)| *gone + SETTLE);
+        settles.filter(|at| *at > now).min()
     }
 
     async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {

@@ -28,7 +28,7 @@ use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
 pub use self::health::{Counted, watched};
-pub use self::mass::mass_loss;
+pub use self::mass::{SETTLE, mass_loss};
 pub use self::memory::{Absent, Memory, lease_ttl};
 
 /// Most nodes named in a rollout's problems.

@@ -10,6 +10,7 @@ use echo_proto::spec::{RolloutPlan, check_rollout};
 use echo_proto::v1;
 
 use super::health::Counted;
+use super::judge::ONE_LOSS_IN;
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
 use crate::plan::sync;
 
@@ -80,8 +81,12 @@ pub struct Since {
     pub healthy: Option<Duration>,
     /// Nodes that were given `next`, and those of them that were lost on it.
     pub next: Tally,
-    /// What those that were given `next` counted since then.
+    /// What those that were given `next` counted since then ...
     pub traffic: Counted,
+    /// ... and the same ones before.
+    pub traffic_before: Counted,
+    /// How far back a mass loss is the rollout's matter.
+    pub exposed: Duration,
     /// Nodes that run `stable`, and those of them that were lost since the rollout began.
     pub stable: Tally,
     /// The lost ones of `next` by name, and how they were lost; at most [`MAX_PROBLEMS`].
@@ -90,6 +95,8 @@ pub struct Since {
     pub undecided: usize,
     /// Those of them that are gone.
     pub gone: usize,
+    /// Nodes given `next` that are not there, however long.
+    pub absent: usize,
     /// Until more can be said.
     pub decided_in: Option<Duration>,
 }
@@ -101,6 +108,13 @@ pub struct Tally {
     pub lost: usize,
     /// Of so many.
     pub of: usize,
+}
+
+impl Since {
+    /// Whether so few of those that were given `next` are missing that a large pool need not wait to know more.
+    pub(super) fn misses_few(&self) -> bool {
+        self.undecided.saturating_mul(ONE_LOSS_IN) <= self.next.of
+    }
 }
 
 impl<'a> NodeFacts<'a> {

@@ -8,12 +8,11 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 use super::facts::Facts;
+use super::pick::MAX_NAMED;
 use crate::figures::Whom;
 
 /// Fewer messages say nothing.
 const MIN_JUDGED: u64 = 1_000;
-/// Of more nodes, all of their pool are asked for their figures.
-const MAX_NAMED: usize = 256;
 /// Drops that a peer causes by whom it is, and a node rightly makes.
 const PEERS_DROPS: [&str; 2] = ["acl", "loop_guard"];
 /// A connection that its peer gave up before it was accepted.
@@ -62,7 +61,8 @@ impl Counted {
 
     /// Whether a larger share fails than `before`, by more than `allowed`.
     fn is_worse(self, before: Self, allowed: Share) -> bool {
-        self.messages >= MIN_JUDGED && self.share() > before.share() + allowed.fraction()
+        let enough = |counted: Self| counted.messages >= MIN_JUDGED;
+        enough(self) && enough(before) && self.share() > before.share() + allowed.fraction()
     }
 }
 
@@ -85,20 +85,17 @@ impl From<&v1::FiguresBefore> for Counted {
     }
 }
 
-/// What the canaries did before they were given the revision.
-fn before(rollout: &v1::Rollout) -> Counted {
-    let counted = rollout.before.iter().map(Counted::from);
-    counted.fold(Counted::default(), Counted::plus)
-}
-
 /// What can be said of the traffic on a rollout's revision; empty where nothing is to be.
 pub(super) fn words(facts: &Facts<'_>, rollout: &v1::Rollout) -> String {
     if rollout.now {
         return "not judged: it was asked for at once".to_owned();
     }
-    let (now, before) = (facts.since.traffic, before(rollout));
+    let (now, before) = (facts.since.traffic, facts.since.traffic_before);
     if now.messages < MIN_JUDGED {
         return format!("not judged: {} messages of {MIN_JUDGED}", now.messages);
+    }
+    if before.messages < MIN_JUDGED {
+        return format!("not judged: {} messages of {MIN_JUDGED} before it", before.messages);
     }
     let Counted { messages, failures } = now;
     format!("{failures} of {messages} messages failed, {} of {} before", before.failures, before.messages)
@@ -107,8 +104,8 @@ pub(super) fn words(facts: &Facts<'_>, rollout: &v1::Rollout) -> String {
 /// Whether more of the traffic fails on a rollout's revision than may, in words.
 pub(super) fn failing(facts: &Facts<'_>, rollout: &v1::Rollout) -> Option<String> {
     let allowed = facts.policy_of(rollout).max_failures;
-    let worse = !rollout.now && facts.since.traffic.is_worse(before(rollout), allowed);
-    worse.then(|| format!("{}: more than {allowed} above", words(facts, rollout)))
+    let worse = !rollout.now && facts.since.traffic.is_worse(facts.since.traffic_before, allowed);
+    worse.then(|| format!("{}: more than maxFailures, {allowed}, above", words(facts, rollout)))
 }
 
 #[cfg(test)]
@@ -140,8 +137,9 @@ mod tests {
         let table = [
             // failures, messages, failures before, messages before, worse
             (999, 999, 0, 0, false),
-            (10, 1_000, 0, 0, false),
-            (11, 1_000, 0, 0, true),
+            (10, 1_000, 0, 1_000, false),
+            (11, 1_000, 0, 1_000, true),
+            (999, 1_000, 0, 999, false),
             (60, 1_000, 50, 1_000, false),
             (61, 1_000, 50, 1_000, true),
             (0, 1_000_000, 50, 1_000, false),

@@ -9,7 +9,7 @@ use super::{MAX_PROBLEMS, health, report};
 
 /// Nodes die without a new revision as well: up to one in so many of those that have it may be lost before they are
 /// compared with the others. Of fewer nodes, each one counts.
-const ONE_LOSS_IN: usize = 100;
+pub(super) const ONE_LOSS_IN: usize = 100;
 
 /// Why a revision should be taken back.
 #[derive(Debug, PartialEq)]

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 const AT_LEAST: usize = 3;
 /// And more than one in so many.
 const ONE_IN: usize = 5;
+/// Who is gone for less may only be starting again: its old record goes before its new one comes.
+pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// How many of how many nodes vanished within one time to live of their records, if that is a mass loss.
 ///
@@ -21,7 +23,10 @@ pub fn mass_loss(
     since: Instant,
     now: Instant,
 ) -> Option<(usize, usize)> {
-    let new = |at: &Instant| *at > since && now.saturating_duration_since(*at) < lease_ttl;
+    let new = |at: &Instant| {
+        let gone = now.saturating_duration_since(*at);
+        *at > since && gone >= SETTLE && gone < lease_ttl + SETTLE
+    };
     let lost = vanished.filter(new).count();
     let all = live.saturating_add(lost);
     (lost >= AT_LEAST && lost.saturating_mul(ONE_IN) > all).then_some((lost, all))
@@ -35,8 +40,9 @@ mod tests {
 
     #[test]
     fn a_mass_is_at_least_three_and_more_than_a_fifth_within_one_ttl() {
-        let (begun, now) = (Instant::now(), Instant::now() + TTL * 5);
-        let gone = |lost: usize, live| mass_loss(vec![now; lost].into_iter(), live, TTL, begun, now);
+        let begun = Instant::now();
+        let now = begun + TTL * 5;
+        let gone = |lost: usize, live| mass_loss(vec![now - SETTLE; lost].into_iter(), live, TTL, begun, now);
         assert_eq!(gone(2, 0), None, "too few to tell");
         assert_eq!(gone(3, 0), Some((3, 3)));
         assert_eq!(gone(3, 12), None, "a fifth is not more than a fifth");
@@ -48,8 +54,9 @@ mod tests {
         let begun = Instant::now();
         let now = begun + TTL * 5;
         let times = |ago: [u32; 3]| ago.map(|ago| now - Duration::from_secs(ago.into())).into_iter();
-        assert_eq!(mass_loss(times([0, 5, 9]), 1, TTL, begun, now), Some((3, 4)));
-        assert_eq!(mass_loss(times([0, 5, 10]), 1, TTL, begun, now), None);
-        assert_eq!(mass_loss(times([0, 5, 9]), 1, TTL, now - Duration::from_secs(9), now), None);
+        assert_eq!(mass_loss(times([1, 5, 10]), 1, TTL, begun, now), Some((3, 4)));
+        assert_eq!(mass_loss(times([0, 5, 10]), 1, TTL, begun, now), None, "one may only be starting again");
+        assert_eq!(mass_loss(times([1, 5, 11]), 1, TTL, begun, now), None);
+        assert_eq!(mass_loss(times([1, 5, 10]), 1, TTL, now - Duration::from_secs(10), now), None);
     }
 }

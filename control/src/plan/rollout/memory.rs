@@ -3,6 +3,8 @@
 //! Kept by the drive for each pool, brought up to date before each decision; time is passed in. Another leader begins
 //! anew with every timer, since no two machines' clocks are compared. It decides nothing.
 
+mod life;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -16,14 +18,12 @@ use super::facts::{Facts, NodeFacts, Since, Tally};
 use super::health::Counted;
 use crate::fleet::natural_order;
 use crate::plan::sync::reference;
+use life::{GONE, Life, RESTARTED, Stage};
 
 /// How long the record of a node outlives it, where that does not say so.
 const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 /// Most nodes that are remembered though they are gone.
 const MAX_GONE: usize = 10_000;
-/// Why a node counts as lost.
-const RESTARTED: &str = "lost: another process came up in its place";
-const GONE: &str = "lost: its record is gone";
 
 /// One pool's rollout, as one leader has seen it.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ pub struct Memory {
     stage: Stage,
     /// Since when the rollout is in it.
     since: Instant,
+    /// Since when it is on its way, or goes on by an operator's order.
+    begun: Instant,
+    resumed: bool,
     /// Since when all that were given `next` serve with it.
     healthy: Option<Instant>,
     lives: HashMap<NodeId, Life>,
@@ -39,38 +42,6 @@ pub struct Memory {
     lease_ttl: Duration,
     /// Nodes lost on `stable` since the rollout began, of the most that ran it.
     stable: Tally,
-}
-
-/// What, when it changes, begins all timers anew.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Stage {
-    rollout: u32,
-    phase: i32,
-    step: u32,
-    next: Option<u32>,
-    picked: Vec<String>,
-    cut: u64,
-    canaries: usize,
-}
-
-/// One node.
-#[derive(Debug)]
-struct Life {
-    /// When it was seen first in this stage.
-    since: Instant,
-    /// The process that was there when it was given what it is to run.
-    incarnation: String,
-    given: bool,
-    /// Whether it was lost on what it was given.
-    lost: Option<&'static str>,
-    gone: Option<Instant>,
-    /// What it had counted when it was given `next`, and what it counted until now.
-    counted: Option<(Counted, Counted)>,
-    /// It said that it drains and ends.
-    leaves: bool,
-    /// It was seen alive; a canary of an earlier leader may never have been.
-    met: bool,
-    look: u64,
 }
 
 /// What is known of a pool's nodes beside their records.
@@ -88,6 +59,8 @@ impl Memory {
         Self {
             stage: Stage::default(),
             since: now,
+            begun: now,
+            resumed: false,
             healthy: None,
             lives: HashMap::new(),
             look: 0,
@@ -133,6 +106,7 @@ impl Memory {
             // Who resumes knows of the losses until then.
             self.lives.clear();
             self.stable = Tally::default();
+            (self.begun, self.resumed) = (now, resumed);
         }
         (self.stage, self.since, self.healthy) = (stage, now, None);
         true
@@ -204,19 +178,10 @@ impl Memory {
     fn miss(&mut self, left: &HashSet<NodeId>, now: Instant) {
         let Self { lives, look, stable, lease_ttl, .. } = self;
         lives.retain(|id, life| life.look == *look || !(life.leaves || left.contains(id)));
-        let mut there = 0;
-        for life in lives.values_mut() {
-            if life.look == *look {
-                there += usize::from(!life.given);
-                continue;
-            }
-            let gone = *life.gone.get_or_insert(now);
-            if life.lost.is_none() && now.saturating_duration_since(gone) >= *lease_ttl {
-                life.lost = Some(GONE);
-                stable.lost += usize::from(!life.given);
-            }
+        for life in lives.values_mut().filter(|life| life.look != *look) {
+            stable.lost += usize::from(life.is_missed(now, *lease_ttl) && !life.given);
         }
-        stable.of = stable.of.max(there);
+        stable.of = stable.of.max(lives.values().filter(|life| life.met && !life.given).count());
         let gone = lives.values().filter(|life| life.look != *look).count();
         if gone > MAX_GONE {
             lives.retain(|_, life| life.look == *look);
@@ -225,7 +190,10 @@ impl Memory {
 
     fn tell(&self, until_decided: Duration, now: Instant) -> Since {
         let staged = now.saturating_duration_since(self.since);
-        let mut since = Since { staged, stable: self.stable, ..Since::default() };
+        // A rollout that begins just after a mass loss comes into it as well.
+        let before = if self.resumed { Duration::ZERO } else { self.lease_ttl };
+        let exposed = now.saturating_duration_since(self.begun) + before;
+        let mut since = Since { staged, exposed, stable: self.stable, ..Since::default() };
         for (id, life) in self.lives.iter().filter(|(_, life)| life.given) {
             let absent = life.gone.map(|gone| now.saturating_duration_since(gone));
             let early = self.lease_ttl.saturating_sub(absent.unwrap_or_default());
@@ -241,8 +209,10 @@ impl Memory {
             }
             if let Some((begun, until_now)) = life.counted {
                 since.traffic = since.traffic.plus(until_now.since(begun));
+                since.traffic_before = since.traffic_before.plus(begun);
             }
             since.next.of += usize::from(life.met);
+            since.absent += usize::from(life.met && absent.is_some());
             if let Some(cause) = life.lost.filter(|_| wait.is_zero() && life.met) {
                 since.next.lost += 1;
                 since.lost.push((id.to_string(), cause));
@@ -265,41 +235,6 @@ fn is_healthy(facts: &Facts<'_>) -> bool {
     let next = facts.assigned().and_then(|a| a.next.as_ref().map(|next| reference(&a.uid, next)));
     next.is_some_and(|next| {
         let (acked, behind) = facts.answers(&next);
-        !acked.is_empty() && behind.is_empty() && facts.since.undecided == 0
+        !acked.is_empty() && behind.is_empty() && facts.since.misses_few()
     })
-}
-
-impl Stage {
-    fn of(facts: &Facts<'_>) -> Self {
-        let (rollout, assignment) = (facts.rollout, facts.assigned());
-        Self {
-            rollout: rollout.map_or(0, |r| r.id),
-            phase: rollout.map_or(0, |r| r.phase),
-            step: rollout.map_or(0, |r| r.step),
-            next: assignment.and_then(|a| a.next.as_ref()).map(|next| next.n),
-            picked: assignment.map_or_else(Vec::new, |a| a.picked.clone()),
-            cut: assignment.map_or(0, |a| a.cut),
-            canaries: rollout.map_or(0, |r| r.canaries.len()),
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        Phase::try_from(self.phase).unwrap_or_default()
-    }
-}
-
-impl Life {
-    fn new(since: Instant) -> Self {
-        Self {
-            since,
-            incarnation: String::new(),
-            given: false,
-            lost: None,
-            gone: None,
-            counted: None,
-            leaves: false,
-            met: false,
-            look: 0,
-        }
-    }
 }

@@ -24,7 +24,9 @@ pub(super) fn carry_out(facts: &Facts<'_>, assignment: &v1::Assignment, rollout:
         (Kind::Pause, Phase::Progressing) => pause(facts, &rollout, Vec::new(), format!("paused by {who}")),
         (Kind::Resume, Phase::Paused) => {
             let resumed = moved(facts, &rollout, Phase::Progressing);
-            write(facts, None, v1::Rollout { problems: Vec::new(), reason: format!("resumed by {who}"), ..resumed })
+            let reason = format!("resumed by {who}");
+            // From now on nodes are compared with what they did until now: who resumes knows of that.
+            write(facts, None, v1::Rollout { problems: Vec::new(), before: Vec::new(), reason, ..resumed })
         }
         (Kind::Abort, Phase::Progressing | Phase::Paused) => {
             turn_back(facts, assignment, &rollout, Vec::new(), format!("aborted by {who}"))

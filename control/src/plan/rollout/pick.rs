@@ -12,7 +12,7 @@ use super::facts::{Facts, NodeFacts};
 use crate::fleet::natural_order;
 
 /// Largest pool whose waves are lists of names.
-const MAX_NAMED: usize = 256;
+pub(super) const MAX_NAMED: usize = 256;
 /// Most nodes that are given `next` at once: 10,000 at once expired half of the leases, and 2,000 none.
 pub(super) const MAX_UNACKNOWLEDGED: usize = 2_000;
 /// Most canaries that a rollout uses up: beyond, those that are lost are not replaced.
@@ -68,7 +68,8 @@ pub(super) fn wave(
     if last && others.len() <= MAX_UNACKNOWLEDGED {
         return (assignment.cut != u64::MAX).then(|| v1::Assignment { cut: u64::MAX, ..assignment.clone() });
     }
-    let missing = target.saturating_sub(given.len()).min(MAX_UNACKNOWLEDGED);
+    // Who is gone is not replaced: each time the step would begin anew.
+    let missing = target.saturating_sub(given.len() + facts.since.absent).min(MAX_UNACKNOWLEDGED);
     if missing == 0 {
         return None;
     }

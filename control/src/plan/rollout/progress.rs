@@ -38,7 +38,7 @@ pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: 
     if rollout.phase() == Phase::Paused {
         return paused(facts, rollout, &to);
     }
-    if let Some(lost) = facts.mass_loss.as_ref().filter(|lost| lost.ago <= facts.since.staged) {
+    if let Some(lost) = facts.mass_loss.as_ref().filter(|lost| lost.ago <= facts.since.exposed) {
         let mut rollout = rollout.clone();
         rollout.conditions.push(condition(facts, &lost.message));
         return pause(facts, &rollout, Vec::new(), format!("{MASS_LOSS}: {}", lost.message));
@@ -105,7 +105,7 @@ impl<'f> Step<'f> {
         }
         let (acked, behind) = self.facts.answers(to);
         let wait = [self.facts.until_late(&behind), self.facts.since.decided_in].into_iter().flatten().min();
-        if !behind.is_empty() || self.facts.since.gone > 0 {
+        if !behind.is_empty() || !self.facts.since.misses_few() {
             return Decision::Wait(wait);
         }
         if !canary && let Some(given) = pick::wave(self.facts, self.assignment, target, self.steps.is_last(self.at)) {
@@ -132,7 +132,14 @@ impl<'f> Step<'f> {
         if since.staged < deadline {
             return Decision::Wait(Some(deadline - since.staged));
         }
-        let reason = format!("no live node within {}; apply again once there is one", seconds(deadline));
+        let (there, pinned) = (self.facts.nodes.len(), self.facts.nodes.iter().filter(|node| node.pinned).count());
+        let who = match there {
+            0 => "no live node".to_owned(),
+            there => {
+                format!("no node that could try it ({pinned} of {there} are pinned, the others leave or are lost)")
+            }
+        };
+        let reason = format!("{who} within {}; apply again once there is one", seconds(deadline));
         turn_back(self.facts, self.assignment, self.rollout, Vec::new(), reason)
     }
 

@@ -43,7 +43,10 @@ fn more_failures_than_before_take_it_back() {
     assert!(matches!(world.decide(), Decision::Wait(_)), "2 % after 1 %");
     counted(&mut world, 1, 6_000, 71);
     assert_eq!(world.writes(), Phase::Reverting);
-    assert_eq!(world.rollout().reason, "21 of 1000 messages failed, 50 of 5000 before: more than 1% above");
+    assert_eq!(
+        world.rollout().reason,
+        "21 of 1000 messages failed, 50 of 5000 before: more than maxFailures, 1%, above"
+    );
 }
 
 #[test]
@@ -62,11 +65,11 @@ fn all_that_have_it_are_judged_since_they_have_it() {
     world.pass(MIN_HEALTHY);
     world.writes();
     assert_eq!(world.rollout().health, "0 of 2000 messages failed, 50 of 5000 before");
-    counted(&mut world, 2, 1_000_000, 900_000);
+    counted(&mut world, 2, 15_000, 150);
     world.ack_given(2);
     world.decide();
-    counted(&mut world, 2, 1_002_000, 900_081);
-    assert_eq!(world.writes(), Phase::Reverting, "what it did before does not count, but 81 of 4000 do");
+    counted(&mut world, 2, 17_000, 231);
+    assert_eq!(world.writes(), Phase::Reverting, "81 of 4000, where it had been 200 of 20000");
 }
 
 #[test]
@@ -86,4 +89,37 @@ fn a_step_over_all_at_once_is_not_judged() {
     world.ack_given(2);
     assert_eq!(world.writes(), Phase::Completed);
     assert_eq!(world.rollout().health, "not judged: it was asked for at once");
+}
+
+#[test]
+fn who_did_nothing_before_has_nothing_to_be_compared_with() {
+    let mut world = World::staged(10);
+    counted(&mut world, 1, 999, 0);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    counted(&mut world, 1, 9_999, 9_000);
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().health, "not judged: 999 messages of 1000 before it");
+}
+
+#[test]
+fn after_a_resume_nodes_are_compared_with_what_they_did_until_then() {
+    let mut world = World::staged(10);
+    world.govern(v1::RolloutPolicy { auto_revert: Some(false), ..Default::default() });
+    counted(&mut world, 1, 5_000, 50);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    counted(&mut world, 1, 6_000, 550);
+    assert_eq!(world.writes(), Phase::Paused);
+    world.order(v1::RolloutOrderKind::Resume);
+    assert_eq!(world.writes(), Phase::Progressing);
+    counted(&mut world, 1, 6_000, 550);
+    assert!(matches!(world.decide(), Decision::Wait(_)));
+    counted(&mut world, 1, 8_000, 730);
+    assert!(matches!(world.decide(), Decision::Wait(_)), "9 %, as until then");
+    counted(&mut world, 1, 9_000, 1_000);
+    assert_eq!(world.writes(), Phase::Paused, "15 %");
 }

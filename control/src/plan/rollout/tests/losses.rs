@@ -172,3 +172,52 @@ fn a_mass_loss_pauses_until_somebody_resumes() {
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!(world.rollout().canaries, ["node-1", "node-2"], "who resumes knows of the losses until then");
 }
+
+#[test]
+fn who_goes_and_comes_again_and_again_is_lost() {
+    let mut world = tried();
+    let status = world.node(1).clone();
+    for _ in 0..2 {
+        vanish(&mut world, 1);
+        world.pass(TTL / 2);
+        assert!(matches!(world.decide(), Decision::Wait(_)));
+        world.nodes.insert(id(1), status.clone());
+        world.pass(TTL);
+        assert!(matches!(world.decide(), Decision::Wait(_)));
+    }
+    vanish(&mut world, 1);
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().problems[0].cause, "lost: its record went away again and again");
+}
+
+#[test]
+fn one_that_is_away_holds_no_large_pool_up() {
+    let mut world = World::staged(200);
+    world.govern(v1::RolloutPolicy { waves: vec!["60%".into(), "100%".into()], ..Default::default() });
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    assert_eq!(world.ack_given(2).len(), 120);
+    world.decide();
+    world.pass(MIN_HEALTHY / 2);
+    vanish(&mut world, 7);
+    world.pass(MIN_HEALTHY / 2);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.given().len(), 199, "the last wave");
+}
+
+#[test]
+fn a_rollout_that_begins_just_after_a_mass_loss_pauses() {
+    let mut world = tried();
+    let lost = |ago| Some(MassLoss { ago, message: "3 of 9 nodes of pool core vanished within 10s".into() });
+    world.mass_loss = lost(TTL + Duration::from_secs(1));
+    assert!(matches!(world.decide(), Decision::Wait(_)), "before it began");
+    world.mass_loss = lost(TTL);
+    assert_eq!(world.writes(), Phase::Paused);
+    world.order(v1::RolloutOrderKind::Resume);
+    assert_eq!(world.writes(), Phase::Progressing);
+    world.pass(Duration::from_secs(1));
+    assert!(matches!(world.decide(), Decision::Wait(_)), "who resumes knows of it");
+}

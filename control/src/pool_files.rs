@@ -6,6 +6,7 @@
 //! back what the leader before it has seen replaced: what may be of yesterday is held, and looked at again later.
 
 mod folder;
+mod looker;
 mod term;
 mod wanted;
 
@@ -19,8 +20,9 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use self::folder::Texts;
+use self::looker::Looker;
 use self::term::Term;
-use self::wanted::Wanted;
+use self::wanted::{MAX_MISTAKES, Wanted};
 use crate::api::{Api, ApiError, FileApplied};
 use crate::event;
 use crate::plan::owned::Source;
@@ -85,11 +87,12 @@ impl PoolFiles {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let (mut last, mut done): (Option<Found>, Option<Found>) = (None, None);
         let (mut seen, mut held) = (Term::new(Instant::now()), false);
+        let mut looker = Looker::default();
         loop {
             if held && Instant::now() >= seen.settles() {
                 (done, held) = (None, false);
             }
-            let found = look(&self.folder).await;
+            let found = looker.look(&self.folder, folder::read).await;
             let settled = last.as_ref() == Some(&found);
             let mut wait = LOOK;
             if done.as_ref() != Some(&found) {
@@ -178,8 +181,7 @@ impl PoolFiles {
     /// Tells what of the files is not applied.
     async fn complain(&self, term: Leadership, wanted: &Wanted) -> Result<(), ApiError> {
         for (name, places) in &wanted.clashes {
-            let places: Vec<String> = places.iter().map(|place| self.file(place)).collect();
-            let told = format!("stands in {}; none of them is applied: give it once", places.join(" and in "));
+            let told = clash(&self.folder, places);
             self.warn(term, "PoolFilesClash", event::of_pool(name), told).await?;
         }
         for (file, mistakes) in &wanted.mistakes {
@@ -201,9 +203,31 @@ impl PoolFiles {
     }
 }
 
-async fn look(folder: &Path) -> Found {
-    let folder = folder.to_owned();
-    // A file system may let us wait.
-    let read = tokio::task::spawn_blocking(move || folder::read(&folder)).await;
-    read.unwrap_or_else(|error| Err(format!("was not read to its end: {error}")))
+/// Where a pool stands; not all of it, where that is in many places.
+fn clash(folder: &Path, places: &[String]) -> String {
+    let named = places.iter().take(MAX_MISTAKES).map(|place| folder.join(place).display().to_string());
+    let named = named.collect::<Vec<_>>().join(" and in ");
+    let more = match places.len().saturating_sub(MAX_MISTAKES) {
+        0 => String::new(),
+        more => format!(", and in {more} more places"),
+    };
+    format!("stands in {named}{more}; none of them is applied: give it once")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_that_stands_in_many_places_is_told_of_in_few_words() {
+        let told = |count: usize| {
+            let places: Vec<String> = (0..count).map(|n| format!("a.yaml document {n}")).collect();
+            clash(Path::new("/pools"), &places)
+        };
+        assert_eq!(
+            told(2),
+            "stands in /pools/a.yaml document 0 and in /pools/a.yaml document 1; none of them is applied: give it once"
+        );
+        assert!(told(100_000).len() < 2_000 && told(100_000).contains("document 31, and in 99968 more places; none"));
+    }
 }

@@ -12,8 +12,8 @@ use echo_proto::v1;
 use super::folder::Texts;
 use crate::documents::{self, Documents, Found};
 
-/// Most mistakes of a file that are told: an event is read by people.
-const MAX_MISTAKES: usize = 32;
+/// Most mistakes of a file, and places of a pool, that are told: an event is read by people.
+pub(super) const MAX_MISTAKES: usize = 32;
 
 /// What all files want.
 #[derive(Debug, Default)]

@@ -1,0 +1,83 @@
+//! A look at the folder that does not wait for ever: a network file system may never answer.
+//!
+//! Used by the pool files' task. There is one look at a time; one that hangs is waited for again, and has a thread of its
+//! own, so that it keeps nothing else from ending.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::oneshot::{Receiver, channel};
+
+use super::Found;
+
+/// How long a look may take until that is told.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Looks at a folder, again and again.
+#[derive(Debug, Default)]
+pub(super) struct Looker {
+    /// The look that is under way.
+    running: Option<Receiver<Found>>,
+}
+
+impl Looker {
+    /// What `read` finds in the folder.
+    pub(super) async fn look(&mut self, folder: &Path, read: fn(&Path) -> Found) -> Found {
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => begin(folder, read)?,
+        };
+        if let Ok(found) = tokio::time::timeout(DEADLINE, &mut running).await {
+            return found.unwrap_or_else(|_| Err("was not read to its end".to_owned()));
+        }
+        self.running = Some(running);
+        Err(format!("did not answer within {}s", DEADLINE.as_secs()))
+    }
+}
+
+fn begin(folder: &Path, read: fn(&Path) -> Found) -> Result<Receiver<Found>, String> {
+    let (told, running) = channel();
+    let folder = folder.to_owned();
+    let look = move || {
+        // Nobody waits any more once this process does not lead.
+        let _ = told.send(read(&folder));
+    };
+    std::thread::Builder::new().name("pool files".to_owned()).spawn(look).map_err(|e| e.to_string())?;
+    Ok(running)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::folder::Texts;
+    use super::*;
+
+    /// Held while the folder does not answer.
+    static HANGS: Mutex<()> = Mutex::new(());
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+
+    fn hanging(_: &Path) -> Found {
+        LOOKS.fetch_add(1, Ordering::SeqCst);
+        drop(HANGS.lock().unwrap());
+        Ok(Texts::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::await_holding_lock)]
+    async fn a_folder_that_hangs_is_told_and_waited_for_by_one_look() {
+        let mut looker = Looker::default();
+        let held = HANGS.lock().unwrap();
+        for _ in 0..3 {
+            let told = looker.look(Path::new("/pools"), hanging).await.unwrap_err();
+            assert_eq!(told, "did not answer within 10s");
+        }
+        drop(held);
+        while looker.look(Path::new("/pools"), hanging).await.is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(LOOKS.load(Ordering::SeqCst), 1);
+    }
+}

@@ -39,13 +39,21 @@ impl Kept {
         Err(ApiError::unmet("REVISION_PRUNED", object, text))
     }
 
-    /// The last one before the newest that differs from it.
-    pub(super) fn before(&self, name: &PoolName, pool: &v1::PoolRecord) -> Result<&v1::Revision, ApiError> {
+    /// What the nodes ran before the newest. That may be older than the last one before it, which may have been taken
+    /// back as well: `rollout` knows. Where it does not, the last one before the newest that differs from it.
+    pub(super) fn before(
+        &self,
+        name: &PoolName,
+        pool: &v1::PoolRecord,
+        rollout: Option<&v1::Rollout>,
+    ) -> Result<&v1::Revision, ApiError> {
         let newest = pool.revision.as_ref().map_or(0, |r| r.n);
         // A revision that was tried twice stands twice: going from one to the other would undo nothing.
         let undone = pool.revision.as_ref().map(|r| r.digest.as_str());
         let differs = |r: &&v1::Revision| n(r) < newest && r.revision.as_ref().map(|r| r.digest.as_str()) != undone;
-        self.of(pool).filter(differs).last().ok_or_else(|| {
+        let ran = rollout.filter(|rollout| rollout.to == pool.revision).and_then(|rollout| rollout.from.as_ref());
+        let ran = self.of(pool).filter(differs).find(|r| ran.is_some() && r.revision.as_ref() == ran);
+        ran.or_else(|| self.of(pool).filter(differs).last()).ok_or_else(|| {
             let kept = self.numbers(pool);
             let text = format!(
                 "pool/{name} has no revision before its newest that differs from it, so there is nothing to go back to; \
@@ -96,12 +104,27 @@ mod tests {
     #[test]
     fn the_one_before_is_the_last_that_differs() {
         let name: PoolName = "edge".parse().unwrap();
-        let before =
-            |revisions: &[(u32, &str)], n: u32, digest| kept(revisions).before(&name, &pool(n, digest)).map(super::n);
+        let before = |revisions: &[(u32, &str)], n: u32, digest| {
+            kept(revisions).before(&name, &pool(n, digest), None).map(super::n)
+        };
         assert_eq!(before(&[(2, "a"), (4, "b"), (5, "c")], 5, "c"), Ok(4));
         assert_eq!(before(&[(2, "a"), (4, "b"), (5, "b")], 5, "b"), Ok(2));
         let none = before(&[(4, "b"), (5, "b")], 5, "b").unwrap_err();
         assert!(none.to_string().contains("nothing to go back to; it has 4, 5"), "{none}");
+    }
+
+    #[test]
+    fn the_one_before_is_what_the_nodes_ran() {
+        let before = |from: (u32, &str), to: (u32, &str)| {
+            let (from, to) = (Some(reference(from.0, from.1)), Some(reference(to.0, to.1)));
+            let rollout = v1::Rollout { from, to, ..Default::default() };
+            let kept = kept(&[(3, "a"), (4, "b"), (5, "c")]);
+            kept.before(&"edge".parse().unwrap(), &pool(5, "c"), Some(&rollout)).map(n)
+        };
+        assert_eq!(before((3, "a"), (5, "c")), Ok(3), "4 was taken back as well");
+        assert_eq!(before((4, "b"), (5, "c")), Ok(4));
+        assert_eq!(before((3, "a"), (4, "b")), Ok(4), "of another rollout");
+        assert_eq!(before((2, "x"), (5, "c")), Ok(4), "it is not kept");
     }
 
     #[test]

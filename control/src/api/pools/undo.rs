@@ -3,6 +3,7 @@
 //! Part of the Pools service. An undo never brings an old number back: it makes a new revision with the old template,
 //! so that numbers only grow and a node can't mistake one for another.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use echo_proto::v1;
@@ -30,22 +31,20 @@ impl Api {
                 return Err(ApiError::unmet("NOTHING_TO_UNDO", event::of_pool(&name), text));
             }
             match request.to_revision {
-                0 => kept.before(&name, stored),
+                0 => kept.before(&name, stored, rollout),
                 wanted => kept.find(&name, stored, wanted),
             }
         };
+        let restored = AtomicU32::new(0);
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = &stored.ok_or_else(|| ApiError::no_pool(&name))?.value;
             let old = choose(stored, beside.rollout)?;
+            restored.store(n(old), Ordering::Relaxed);
             Ok(Some(change::undo(&name, stored, old, &asked, SystemTime::now())))
         };
         let written = self.change_pool(&name, Terms { dry_run: request.dry_run, ..Terms::default() }, plan).await?;
-        let restored = match (request.to_revision, &written.before) {
-            (0, Some(before)) => n(kept.before(&name, before)?),
-            (asked, _) => asked,
-        };
         let pool = Some(self.present(&name, &written.record, written.mod_revision));
         let warnings = written.warnings(owned::Change::Spec);
-        Ok(v1::UndoResponse { pool, revision: written.record.revision, restored, warnings })
+        Ok(v1::UndoResponse { pool, revision: written.record.revision, restored: restored.into_inner(), warnings })
     }
 }

@@ -3,7 +3,7 @@
 //! Used by the services, the view and the metrics; pure. What is computed (status, sync, acknowledgements) is computed
 //! here, from one instant of the view.
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::{API_VERSION, v1};
 
 use crate::fleet::{Node, Presence};
@@ -70,6 +70,18 @@ pub(crate) fn rollout(pool: &PoolState) -> Option<v1::Rollout> {
     let acked = |node: &&std::sync::Arc<Node>| node.status.applied.is_some() && node.status.applied == rollout.to;
     rollout.acked = pool.fleet.live().filter(asked).filter(acked).count() as u32;
     Some(rollout)
+}
+
+/// A node that refused what its pool's newest rollout gave it, and so does not try it again in this rollout.
+pub(crate) fn refusing(pool: &PoolState) -> Option<NodeId> {
+    let rollout = &pool.rollout.valid()?.value;
+    let refused = |status: &v1::NodeStatus| {
+        let of = status.rejection.as_ref();
+        of.is_some_and(|rejection| rejection.revision == rollout.to && rejection.rollout == rollout.id)
+    };
+    let asked = |node: &std::sync::Arc<Node>| sync::is_asked(&node.status) && pinned_revision(pool, node) == 0;
+    let mut live = pool.fleet.live();
+    live.find(|node| asked(node) && refused(&node.status)).map(|node| node.id.clone())
 }
 
 /// A node with its sync state, without live figures.

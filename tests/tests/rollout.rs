@@ -100,6 +100,34 @@ fn a_port_in_use_is_a_nack_and_the_old_config_serves_on() {
 }
 
 #[test]
+fn what_a_node_refused_is_aborted_and_applied_again_but_not_resumed() {
+    let cluster = Cluster::start(1);
+    let echoctl = cluster.echoctl();
+    let foreign = take_port(Ipv4Addr::LOCALHOST);
+    let taken = foreign.local_addr().unwrap().port();
+    let taken = format!("    - {{name: taken, protocol: TCP, port: {taken}, service: {{echo: {{}}}}}}\n");
+    let file = cluster.file("taken.yaml", &pool_with(&taken).replace("rollout: {", "rollout: {autoRevert: false, "));
+    echoctl.ok(&format!("apply -f {file}"));
+    eventually("the rollout is paused", SETTLED, || {
+        let status = echoctl.run("rollout status pool/default --watch=false");
+        ensure(status.stdout.contains("paused: "), || format!("{status:?}"))
+    });
+    drop(foreign);
+    let resumed = echoctl.run("rollout resume pool/default");
+    let told = "node-1 refused revision 2 of pool/default and does not try it again in this rollout";
+    assert!(resumed.code != 0 && resumed.stderr.contains(told), "{resumed:?}");
+    let doctor = echoctl.run("doctor").stdout;
+    assert!(doctor.contains("`echoctl rollout abort pool/default` takes it back; then apply"), "{doctor}");
+    echoctl.ok("rollout abort pool/default");
+    eventually("it is taken back", SETTLED, || {
+        let status = echoctl.run("rollout status pool/default");
+        ensure(status.stderr.contains("aborted by"), || format!("{status:?}"))
+    });
+    echoctl.ok(&format!("apply -f {file}"));
+    echoctl.ok("rollout status pool/default --timeout 20s");
+}
+
+#[test]
 fn a_pool_deleted_meanwhile_ends_the_wait() {
     let cluster = Cluster::start(1);
     let node = cluster.node_pid("node-1");

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 use echo_proto::telemetry::context;
 use echo_proto::v1;
 use v1::{RolloutOrderKind as Kind, RolloutPhase as Phase};
@@ -13,7 +13,8 @@ use v1::{RolloutOrderKind as Kind, RolloutPhase as Phase};
 use super::change::{Changed, Number, Request};
 use crate::event;
 
-/// What to store; `None`: the rollout is so already, or will be.
+/// What to store; `None`: the rollout is so already, or will be. `refusing` is a node that refused its revision, and so
+/// does not try it again in this rollout: to go on would only pause it again.
 ///
 /// # Errors
 /// There is nothing to pause, resume or abort; with what can be done instead.
@@ -21,6 +22,7 @@ pub fn order(
     name: &PoolName,
     stored: &v1::PoolRecord,
     rollout: Option<&v1::Rollout>,
+    refusing: Option<&NodeId>,
     kind: Kind,
     request: &Request,
     now: SystemTime,
@@ -37,7 +39,14 @@ pub fn order(
     if last.is_some_and(|last| last.kind() == kind) && kind == Kind::Abort {
         return Ok(None);
     }
-    match (kind, state(rollout, last)) {
+    let state = state(rollout, last);
+    if let (Kind::Resume, State::Paused, Some(node)) = (kind, &state, refusing) {
+        return Err(format!(
+            "{node} refused revision {newest} of pool/{name} and does not try it again in this rollout, so it can't go \
+             on; `echoctl rollout abort pool/{name}` takes it back, then apply again"
+        ));
+    }
+    match (kind, state) {
         (Kind::Pause, State::Paused) | (Kind::Resume, State::Running) | (Kind::Abort, State::Leaving) => Ok(None),
         (Kind::Pause, State::Running) | (Kind::Resume, State::Paused) => {
             Ok(Some(changed(name, stored, rollout.id, kind, request, now)))
@@ -134,7 +143,8 @@ mod tests {
         let last = last.map(|(id, kind)| v1::RolloutOrder { id, rollout: 7, kind: kind.into(), ..Default::default() });
         let stored = v1::PoolRecord { revision: at(2), order: last, ..Default::default() };
         let request = Request { author: "ann".into(), ..Default::default() };
-        let planned = order(&"edge".parse().unwrap(), &stored, Some(rollout), kind, &request, SystemTime::UNIX_EPOCH);
+        let (name, now) = ("edge".parse().unwrap(), SystemTime::UNIX_EPOCH);
+        let planned = order(&name, &stored, Some(rollout), None, kind, &request, now);
         planned.map(|changed| changed.and_then(|changed| changed.record.order))
     }
 
@@ -159,6 +169,21 @@ mod tests {
         }
         assert!(asked(&carried_out, Some((4, Kind::Pause)), Kind::Resume).unwrap().is_some());
         assert!(asked(&carried_out, Some((4, Kind::Pause)), Kind::Abort).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_a_node_refused_can_be_aborted_but_not_gone_on_with() {
+        let stored = v1::PoolRecord { revision: at(2), ..Default::default() };
+        let (name, node) = ("edge".parse().unwrap(), "node-1".parse().unwrap());
+        let asked = |phase, kind| {
+            let (rollout, request) = (rollout(phase), Request::default());
+            order(&name, &stored, Some(&rollout), Some(&node), kind, &request, SystemTime::UNIX_EPOCH)
+        };
+        let told = asked(Phase::Paused, Kind::Resume).unwrap_err();
+        assert!(told.starts_with("node-1 refused revision 2 of pool/edge and does not try it again"), "{told}");
+        assert!(told.contains("`echoctl rollout abort pool/edge` takes it back, then apply again"), "{told}");
+        assert!(asked(Phase::Paused, Kind::Abort).unwrap().is_some());
+        assert_eq!(asked(Phase::Progressing, Kind::Resume), Ok(None));
     }
 
     #[test]

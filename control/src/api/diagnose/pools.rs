@@ -51,6 +51,9 @@ fn rollout(object: &str, pool: &PoolState) -> Option<Finding> {
     let n = rollout.to.as_ref().map_or(0, |to| to.n);
     let why = if rollout.reason.is_empty() { String::new() } else { format!(": {}", rollout.reason) };
     let hint = match rollout.phase() {
+        RolloutPhase::Paused if present::refusing(pool).is_some() => {
+            format!("`echoctl rollout abort {object}` takes it back; then apply again what it can run")
+        }
         RolloutPhase::Paused => {
             format!("`echoctl rollout resume {object}` goes on, `echoctl rollout abort {object}` takes it back")
         }

@@ -34,9 +34,11 @@ impl Api {
         }
         let asked = asked(&request.author, "", false)?;
         self.begun(&name).await?;
+        let refusing = self.view.read(|state| state.pools.get(&name).and_then(present::refusing));
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = &stored.ok_or_else(|| ApiError::no_pool(&name))?.value;
-            let planned = order::order(&name, stored, beside.rollout, kind, &asked, SystemTime::now());
+            let planned =
+                order::order(&name, stored, beside.rollout, refusing.as_ref(), kind, &asked, SystemTime::now());
             planned.map_err(|text| ApiError::unmet("ROLLOUT_PHASE", event::of_pool(&name), text))
         };
         let written = self.change_pool(&name, Terms { dry_run: request.dry_run, ..Terms::default() }, plan).await?;

@@ -39,7 +39,7 @@ enum Action {
     History(history::HistoryArgs),
     /// Give the new revision to no more nodes; those that have it keep it.
     Pause(orders::OrderArgs),
-    /// Go on with a rollout that is paused.
+    /// Go on with a rollout that is paused, unless a node refused its revision: abort that.
     Resume(orders::OrderArgs),
     /// Take the new revision back from all nodes.
     Abort(orders::OrderArgs),

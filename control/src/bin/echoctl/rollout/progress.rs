@@ -74,8 +74,10 @@ impl Progress {
     pub(super) fn unfinished(&self) -> String {
         let pool = &self.pool;
         if self.last.phase() == RolloutPhase::Paused {
+            let refused = if self.last.problems.is_empty() { "" } else { ", unless a node refused it" };
             return format!(
-                "the rollout of pool/{pool} is paused; `echoctl rollout resume pool/{pool}` goes on, `abort` takes it back"
+                "the rollout of pool/{pool} is paused; `echoctl rollout resume pool/{pool}` goes on{refused}, `abort` takes \
+                 it back"
             );
         }
         format!("the rollout of pool/{pool} has not ended; leave out --watch=false to wait for it")

@@ -6,7 +6,7 @@
 
 mod found;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use echo_proto::ids::PoolName;
@@ -54,9 +54,10 @@ impl Scales {
             (state.revision, pools)
         });
         self.written.retain(|_, at| *at > revision);
-        let has_rule = |name: &PoolName| pools.iter().any(|pool| pool.name == *name && pool.rule.is_some());
-        self.kept.retain(|name, _| has_rule(name));
-        self.figures.keep(User::Autoscaler, has_rule);
+        let ruled: HashSet<PoolName> =
+            pools.iter().filter(|pool| pool.rule.is_some()).map(|pool| pool.name.clone()).collect();
+        self.kept.retain(|name, _| ruled.contains(name));
+        self.figures.keep(User::Autoscaler, |name| ruled.contains(name));
         let mut again = false;
         for mut pool in pools {
             if self.written.contains_key(&pool.name) {
@@ -91,7 +92,7 @@ impl Scales {
             seen.decide(pool, &self.figures, &mut scale, now);
             kept = Some(seen);
         }
-        let limit = kept.as_ref().and_then(Kept::limit);
+        let limit = kept.as_ref().and_then(|kept| kept.limit(now));
         let idle = kept.is_some() && !self.scaler.acts();
         scale.conditions = found::conditions(&pool.scale.conditions, limit, failure, idle);
         let written = if scale == pool.scale { Some(None) } else { self.write(pool, &scale).await?.map(Some) };

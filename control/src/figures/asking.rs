@@ -3,11 +3,11 @@
 //! Run by the app. The rounds take turns with each Agent that they ask, so that one over ten thousand nodes does not
 //! keep one over three waiting. It must never ask for whom nobody wishes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use echo_proto::ids::{NodeId, PoolName};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Figures, KEEP_FOR, PAUSE, Sample, User, Whom};
@@ -26,7 +26,7 @@ struct Round {
     /// Those that were not asked yet, with the addresses of their Agents.
     left: VecDeque<(NodeId, String)>,
     /// Those that have not answered yet.
-    out: usize,
+    out: BTreeSet<Id>,
     /// Those that were waited for in vain.
     silent: usize,
     /// Nobody who was late is waited for again soon: a few are asked each time, as somebody waits for just these.
@@ -45,8 +45,6 @@ struct Question {
 
 /// A node has answered, or was waited for long enough.
 struct Answer {
-    /// The wish.
-    id: u64,
     pool: PoolName,
     node: NodeId,
     sample: Option<Sample>,
@@ -62,16 +60,14 @@ impl Figures {
             while asked.len() < IN_FLIGHT
                 && let Some(question) = next(&mut rounds)
             {
-                asked.spawn(ask(agents.clone(), question));
+                let id = question.id;
+                let task = asked.spawn(ask(agents.clone(), question)).id();
+                rounds.iter_mut().filter(|round| round.id == id).for_each(|round| round.out.extend([task]));
             }
             rounds.retain(|round| !round.is_over() || self.end(round));
             let due = self.due();
             tokio::select! {
-                Some(answer) = asked.join_next() => {
-                    let Ok(answer) = answer else { continue };
-                    rounds.iter_mut().filter(|round| round.id == answer.id).for_each(|round| round.take(&answer));
-                    self.put(answer);
-                }
+                Some(ended) = asked.join_next_with_id() => ended_in(&mut rounds, ended).into_iter().for_each(|a| self.put(a)),
                 () = self.shared.changed.notified() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 () = stop.wait() => return,
@@ -96,7 +92,16 @@ impl Figures {
                 }
             });
             let many = wish.whom == Whom::Pool;
-            Round { id: wish.id, pool: pool.clone(), user: *user, began: now, left, out: 0, silent: 0, many }
+            Round {
+                id: wish.id,
+                pool: pool.clone(),
+                user: *user,
+                began: now,
+                left,
+                out: BTreeSet::new(),
+                silent: 0,
+                many,
+            }
         });
         begun.collect()
     }
@@ -120,7 +125,7 @@ impl Figures {
     }
 
     fn put(&self, answer: Answer) {
-        let (mut known, Answer { pool, node, sample, .. }) = (self.known(), answer);
+        let (mut known, Answer { pool, node, sample }) = (self.known(), answer);
         let is_wanted = known.wishes.keys().any(|(wanted, _)| *wanted == pool);
         if let Some(sample) = sample.filter(|_| is_wanted) {
             known.samples.entry(pool).or_default().insert(node, Arc::new(sample));
@@ -135,13 +140,29 @@ impl Figures {
 
 impl Round {
     fn is_over(&self) -> bool {
-        self.left.is_empty() && self.out == 0
+        self.left.is_empty() && self.out.is_empty()
     }
 
-    fn take(&mut self, answer: &Answer) {
-        self.out = self.out.saturating_sub(1);
-        self.silent += usize::from(answer.sample.is_none());
+    /// A task has ended, maybe one of another round.
+    fn take(&mut self, task: Id, answered: bool) {
+        if self.out.remove(&task) {
+            self.silent += usize::from(!answered);
+        }
     }
+}
+
+/// Counts a task as ended in its round, also one that panicked: the round would never be over.
+fn ended_in(rounds: &mut VecDeque<Round>, ended: Result<(Id, Answer), JoinError>) -> Option<Answer> {
+    let (task, answer) = match ended {
+        Ok((task, answer)) => (task, Some(answer)),
+        Err(error) => {
+            tracing::error!(%error, "asking a node for its figures failed");
+            (error.id(), None)
+        }
+    };
+    let answered = answer.as_ref().is_some_and(|answer| answer.sample.is_some());
+    rounds.iter_mut().for_each(|round| round.take(task, answered));
+    answer
 }
 
 fn address(node: &Arc<Node>) -> (NodeId, String) {
@@ -154,16 +175,33 @@ fn next(rounds: &mut VecDeque<Round>) -> Option<Question> {
     rounds.rotate_left(place);
     let round = rounds.front_mut()?;
     let (node, address) = round.left.pop_front()?;
-    round.out += 1;
     let question = Question { id: round.id, pool: round.pool.clone(), node, address, many: round.many };
     rounds.rotate_left(1);
     Some(question)
 }
 
 async fn ask(agents: Agents, question: Question) -> Answer {
-    let (at, Question { id, pool, node, address, many }) = (Instant::now(), question);
+    let (at, Question { pool, node, address, many, .. }) = (Instant::now(), question);
     let answer = if many { agents.ask_again(address).await } else { agents.ask(&address).await };
     let status = answer.and_then(|answer| answer.node?.status);
     let sample = status.and_then(|status| Some(Sample { at, incarnation: status.incarnation, live: status.live? }));
-    Answer { id, pool, node, sample }
+    Answer { pool, node, sample }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_ends_though_a_question_panics() {
+        let mut asked: JoinSet<Answer> = JoinSet::new();
+        let out = BTreeSet::from([asked.spawn(async { panic!("on purpose") }).id()]);
+        let (pool, left, began) = ("edge".parse().unwrap(), VecDeque::new(), Instant::now());
+        let round = Round { id: 1, pool, user: User::Autoscaler, began, left, out, silent: 0, many: true };
+        let mut rounds = VecDeque::from([round]);
+        assert!(!rounds[0].is_over());
+        assert!(ended_in(&mut rounds, asked.join_next_with_id().await.unwrap()).is_none());
+        assert_eq!((rounds[0].is_over(), rounds[0].silent), (true, 1));
+    }
 }

@@ -58,15 +58,19 @@ impl Autoscaler {
 
     /// Decides for a pool of so many nodes; `loads` are its nodes, `None` for those that don't serve or didn't tell.
     pub fn decide(&mut self, plan: &AutoscalePlan, replicas: u32, loads: &[Option<Load>], now: Instant) -> Decision {
+        let longest = plan.up.stabilization.max(plan.down.stabilization);
         let Some(wish) = Wish::of(plan, replicas, loads) else {
-            return Decision { replicas: replicas.clamp(plan.min, plan.max), reason: String::new(), limit: None };
+            let replicas = replicas.clamp(plan.min, plan.max);
+            // Else the first figures after a long silence would be all that is known of the window.
+            self.note(replicas, longest, now);
+            return Decision { replicas, reason: String::new(), limit: None };
         };
         let limit = match wish.nodes {
             nodes if nodes > plan.max => Some(Limit::Max),
             nodes if nodes < plan.min => Some(Limit::Min),
             _ => None,
         };
-        self.note(wish.nodes.clamp(plan.min, plan.max), plan.up.stabilization.max(plan.down.stabilization), now);
+        self.note(wish.nodes.clamp(plan.min, plan.max), longest, now);
         let replicas = self.step(plan, replicas, now);
         Decision { replicas, reason: wish.reason, limit }
     }

@@ -23,6 +23,8 @@ pub struct Assignment {
     /// What this node is asked to run instead, by the rollout or because it is pinned; `None` when it is not, though
     /// others may be.
     pub next: Option<Offer>,
+    /// Whether it is pinned, whatever to: that outlives rollouts.
+    pub pinned: bool,
     /// The change that wrote it.
     pub trace: Option<v1::TraceContext>,
 }
@@ -66,7 +68,9 @@ impl Assignment {
             }
             Place::Missing(n) => Some(missing(&assignment.uid, n)),
         };
-        Ok(Self { rollout: assignment.rollout, stable: offer("stable", stable), next, trace: assignment.trace })
+        let pinned = assignment.pins.iter().any(|pin| pin.node == node.as_str());
+        let stable = offer("stable", stable);
+        Ok(Self { rollout: assignment.rollout, stable, next, pinned, trace: assignment.trace })
     }
 }
 

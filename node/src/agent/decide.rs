@@ -2,11 +2,12 @@
 //!
 //! Used by the applier only. Three rules: what is applied already is never applied again; a `next` that was refused is
 //! not tried again in the same rollout, and the node runs `stable` meanwhile; `stable` is tried until it works. What a
-//! node is pinned to is its `next`. A revision that the process before this one died with was refused.
+//! node is pinned to is its `next`, whatever the rollout: one that it died with is not tried again by the next rollout. A revision that the process before this one died with was refused.
 
 use echo_proto::v1;
 
 use super::assignment::{Assignment, Offer};
+use super::trial::CRASHED;
 
 /// What the node stands on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,7 +39,7 @@ pub enum Decision<'a> {
 impl Held {
     /// What to do about `assignment`.
     pub fn decide<'a>(&self, assignment: &'a Assignment) -> Decision<'a> {
-        let next = assignment.next.as_ref().filter(|next| !self.refused(next, assignment.rollout));
+        let next = assignment.next.as_ref().filter(|next| !self.refused(next, assignment));
         let (role, offer) = match next {
             Some(next) => (Role::Next, next),
             None => (Role::Stable, &assignment.stable),
@@ -47,11 +48,13 @@ impl Held {
     }
 
     fn next_refused(&self, assignment: &Assignment) -> bool {
-        assignment.next.as_ref().is_some_and(|next| self.refused(next, assignment.rollout))
+        assignment.next.as_ref().is_some_and(|next| self.refused(next, assignment))
     }
 
-    fn refused(&self, offer: &Offer, rollout: u32) -> bool {
-        self.rejection.as_ref().is_some_and(|r| r.revision.as_ref() == Some(&offer.revision) && r.rollout == rollout)
+    fn refused(&self, offer: &Offer, assignment: &Assignment) -> bool {
+        self.rejection.as_ref().filter(|r| r.revision.as_ref() == Some(&offer.revision)).is_some_and(|refused| {
+            refused.rollout == assignment.rollout || (assignment.pinned && refused.reason == CRASHED)
+        })
     }
 
     /// Notes that `revision` is served now. A refusal of a newer revision stands, so that people can see why it failed; so

@@ -18,6 +18,10 @@ use crate::view::PoolState;
 /// time to know nothing of it.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 
+/// A limit is told for so long after it was last met: load that sits at it meets it in every other round, and each change
+/// is a write.
+const LIMITED_FOR: Duration = Duration::from_secs(60);
+
 /// One pool, at one instant.
 pub(super) struct Found {
     pub(super) name: PoolName,
@@ -44,8 +48,8 @@ pub(super) struct Kept {
     autoscaler: Autoscaler,
     /// The round that was decided by last.
     asked: Option<Instant>,
-    /// What was decided then.
-    limit: Option<Limit>,
+    /// The last limit that was met, and when.
+    limit: Option<(Limit, Instant)>,
 }
 
 /// A pool that can be read.
@@ -83,9 +87,9 @@ impl Kept {
         self.uid == pool.uid && pool.rule.as_ref() == Some(&self.rule)
     }
 
-    /// What the figures ask for, and may not be.
-    pub(super) fn limit(&self) -> Option<Limit> {
-        self.limit
+    /// What the figures ask for, or asked for lately, and may not be.
+    pub(super) fn limit(&self, now: Instant) -> Option<Limit> {
+        lately(self.limit, now)
     }
 
     /// Puts down how many nodes there should be: decided anew with each round of figures; bounds hold at once.
@@ -101,7 +105,7 @@ impl Kept {
                 };
                 let loads: Vec<Option<Load>> = pool.nodes.iter().map(load).collect();
                 let decision = self.autoscaler.decide(&self.rule, replicas, &loads, now);
-                self.limit = decision.limit;
+                self.limit = decision.limit.map(|limit| (limit, now)).or(self.limit);
                 (decision.replicas, decision.reason)
             }
             None => (replicas.clamp(self.rule.min, self.rule.max), String::new()),
@@ -113,6 +117,11 @@ impl Kept {
             scale.time = Some(SystemTime::now().into());
         }
     }
+}
+
+/// A limit that was met, for as long as it is told.
+fn lately(limit: Option<(Limit, Instant)>, now: Instant) -> Option<Limit> {
+    limit.filter(|(_, met)| now.saturating_duration_since(*met) < LIMITED_FOR).map(|(limit, _)| limit)
 }
 
 impl Found {
@@ -181,5 +190,13 @@ mod tests {
         assert_eq!((other[0].reason.as_str(), other[1].reason.as_str()), ("TooFewReplicas", "NoScaler"));
         assert!(other[0].transition_time != first[0].transition_time);
         assert_eq!(conditions(&other, None, None, false), []);
+    }
+
+    #[test]
+    fn a_limit_is_told_until_it_was_not_met_for_a_while() {
+        let met = Instant::now();
+        assert_eq!(lately(None, met), None);
+        assert_eq!(lately(Some((Limit::Max, met)), met + LIMITED_FOR / 2), Some(Limit::Max));
+        assert_eq!(lately(Some((Limit::Max, met)), met + LIMITED_FOR), None);
     }
 }

@@ -154,6 +154,16 @@ fn a_new_leader_takes_no_node_before_a_window_has_passed() {
 }
 
 #[test]
+fn the_first_figures_after_a_long_silence_take_no_node() {
+    let rule = plan(r#"{"maxReplicas": 9, "target": {"connections": 10}, "down": {"step": "9"}}"#);
+    let begin = Instant::now();
+    let mut autoscaler = Autoscaler::new(9, begin);
+    let mut at = |load, seconds| autoscaler.decide(&rule, 9, &[load; 9], begin + Duration::from_secs(seconds)).replicas;
+    assert!((0..1_000).all(|second| at(None, second) == 9));
+    assert_eq!((at(load(0), 1_000), at(load(0), 1_299), at(load(0), 1_300)), (9, 9, 1));
+}
+
+#[test]
 fn memory_is_bounded() {
     let rule = plan(r#"{"maxReplicas": 9, "target": {"connections": 10}, "down": {"stabilization": "3600s"}}"#);
     let now = Instant::now();

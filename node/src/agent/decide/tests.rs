@@ -13,7 +13,7 @@ fn offer(n: u32) -> Offer {
 }
 
 fn assignment(rollout: u32, stable: u32, next: Option<u32>) -> Assignment {
-    Assignment { rollout, stable: offer(stable), next: next.map(offer), trace: None }
+    Assignment { rollout, stable: offer(stable), next: next.map(offer), pinned: false, trace: None }
 }
 
 /// What is applied, in short: `stable 1`, `next 2`, or nothing.
@@ -50,6 +50,18 @@ fn a_refused_next_is_not_tried_again_and_stable_serves() {
     assert_eq!(decision(&held, &assignment(3, 1, Some(2))), Some((Role::Next, 2)), "a new rollout is a new try");
     held.acked(revision("u", 3), None);
     assert!(held.rejection.is_none(), "something newer serves");
+}
+
+#[test]
+fn what_a_pinned_node_died_with_is_not_tried_again_by_the_next_rollout() {
+    let pinned = |rollout| Assignment { pinned: true, ..assignment(rollout, 1, Some(2)) };
+    let mut held = Held { applied: Some(revision("u", 1)), rejection: None };
+    held.nacked(Role::Next, &pinned(2), rejection(2, 2, "port"));
+    assert_eq!(decision(&held, &pinned(3)), Some((Role::Next, 2)), "a port may be free by now");
+    let crashed = v1::Rejection { reason: CRASHED.into(), ..rejection(2, 2, "died") };
+    held.nacked(Role::Next, &pinned(2), crashed);
+    assert_eq!(decision(&held, &pinned(3)), None);
+    assert_eq!(decision(&held, &assignment(3, 1, Some(2))), Some((Role::Next, 2)), "unpinned, a rollout tries it");
 }
 
 #[test]

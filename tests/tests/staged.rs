@@ -78,6 +78,32 @@ fn a_canary_that_refuses_takes_it_back_and_no_other_node_hears_of_it() {
 }
 
 #[test]
+fn a_canary_that_dies_of_it_takes_it_back_and_serves_what_was_good() {
+    let cluster = Cluster::start(3);
+    let before = versions(&cluster.wait_nodes(3));
+    let file = cluster.file("more.yaml", &changed(3, PATIENT, &listener(0)));
+    cluster.echoctl().ok(&format!("apply -f {file}"));
+    let canary = wait_canary(&cluster);
+    kill_pid(cluster.node_pid("node-1"), Signal::SIGKILL);
+    let ended = wait_phase(&cluster, "REVERTED", SETTLED);
+    assert!(text(&ended, "/reason").starts_with("node-1: the node died within 10s of applying it"), "{ended}");
+    let back = eventually("it serves what was good", SETTLED, || {
+        let node = cluster.nodes()?.into_iter().find(|node| name(node) == "node-1").ok_or("away")?;
+        let good =
+            node.pointer("/status/applied/n") == Some(&1.into()) && text(&node, "/status/phase").ends_with("READY");
+        ensure(good, || node.to_string())?;
+        Ok::<_, String>(node)
+    });
+    assert_ne!(text(&back, "/status/incarnation"), text(&canary, "/status/incarnation"), "another process");
+    assert_eq!(text(&back, "/status/rejection/reason"), "Crashed");
+    client::udp_echo(bound(&back, "echo-udp"), b"after it").unwrap();
+    let table = cluster.echoctl().ok("get nodes");
+    assert!(table.contains("node-1: rejected revision 2: the node died within 10s of applying it"), "{table}");
+    let after = versions(&cluster.nodes().unwrap());
+    assert_eq!(before.get(1..), after.get(1..), "the others never had it");
+}
+
+#[test]
 fn a_wave_stops_at_a_refusal() {
     let cluster = Cluster::start(4);
     let before = versions(&cluster.wait_nodes(4));

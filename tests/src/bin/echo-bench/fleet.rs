@@ -111,7 +111,7 @@ fn register(place: &mut Place, nodes: usize, seen: &mut Seen) -> Result<(), Fail
     registered
         .map_err(|error| format!("{error}: {}", place.swarm().map_or_else(|e| e.to_string(), Swarm::troubles)))?;
     let took = Middle::once(began.elapsed().as_secs_f64());
-    seen.note("All agents start at once", "seconds until all are registered and serve", took, REGISTERED_WITHIN);
+    seen.note("All agents start, 256 at a time", "seconds until all are registered and serve", took, REGISTERED_WITHIN);
     wait("control knows all", || place.client.synced(nodes))?;
     println!("        control knew all after {:.1} s", began.elapsed().as_secs_f64());
     seen.cost("registering", &meter, place)
@@ -186,6 +186,7 @@ fn fail_over(place: &mut Place, seen: &mut Seen) -> Result<(), Failure> {
     place.kill_leader();
     let began = Instant::now();
     wait("another leads", || Ok(place.leader().is_some_and(|leader| Some(&leader) != before.as_ref())))?;
+    println!("        another leads after {:.1} s", began.elapsed().as_secs_f64());
     place.apply(3)?;
     wait("it drives", || Ok(place.swarm()?.running(3) > 0))?;
     let took = Middle::once(began.elapsed().as_secs_f64());

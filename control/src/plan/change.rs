@@ -282,4 +282,4 @@ fn stored_digest(record: &v1::PoolRecord) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -134,20 +134,8 @@ fn note(record: &mut v1::PoolRecord, digest: &str) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::change::tests::{NOW, name, pool};
     use super::*;
-
-    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
-
-    fn name() -> PoolName {
-        "edge".parse().unwrap()
-    }
-
-    fn pool(port: u32, replicas: Option<u32>) -> v1::Pool {
-        let listener = v1::Listener { name: "echo".into(), port, ..Default::default() };
-        let template = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
-        let spec = v1::PoolSpec { replicas, template: Some(template), ..Default::default() };
-        v1::Pool { spec: Some(spec), metadata: Some(v1::ObjectMeta::default()), ..Default::default() }
-    }
 
     fn from(stored: Option<&v1::PoolRecord>, port: u32, digest: &str) -> Option<Changed> {
         told(stored, port, digest, true)

@@ -3,13 +3,13 @@
 
 use super::*;
 
-const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+pub(in crate::plan) const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-fn name() -> PoolName {
+pub(in crate::plan) fn name() -> PoolName {
     "edge".parse().unwrap()
 }
 
-fn pool(port: u32, replicas: Option<u32>) -> v1::Pool {
+pub(in crate::plan) fn pool(port: u32, replicas: Option<u32>) -> v1::Pool {
     let listener = v1::Listener { name: "echo".into(), port, ..Default::default() };
     let template = v1::PoolTemplate { listeners: vec![listener], ..Default::default() };
     let spec = v1::PoolSpec { replicas, template: Some(template), ..Default::default() };

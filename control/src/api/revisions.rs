@@ -39,8 +39,9 @@ impl Kept {
         Err(ApiError::unmet("REVISION_PRUNED", object, text))
     }
 
-    /// What the nodes ran before the newest. That may be older than the last one before it, which may have been taken
-    /// back as well: `rollout` knows. Where it does not, the last one before the newest that differs from it.
+    /// What the nodes ran before the newest, or the last one before that which differs from the newest. Those after it
+    /// were taken back, or never tried: `rollout` tells, also where that of the newest is still to come. Where it does
+    /// not, the last one before the newest that differs from it.
     pub(super) fn before(
         &self,
         name: &PoolName,
@@ -50,14 +51,13 @@ impl Kept {
         let newest = pool.revision.as_ref().map_or(0, |r| r.n);
         // A revision that was tried twice stands twice: going from one to the other would undo nothing.
         let undone = pool.revision.as_ref().map(|r| r.digest.as_str());
-        let differs = |r: &&v1::Revision| n(r) < newest && r.revision.as_ref().map(|r| r.digest.as_str()) != undone;
-        let ran = rollout.filter(|rollout| rollout.to == pool.revision).and_then(|rollout| rollout.from.as_ref());
-        let ran = self.of(pool).filter(differs).find(|r| ran.is_some() && r.revision.as_ref() == ran);
-        ran.or_else(|| self.of(pool).filter(differs).last()).ok_or_else(|| {
+        let differs = |r: &&v1::Revision| r.revision.as_ref().map(|r| r.digest.as_str()) != undone;
+        let last = ran_before(pool, rollout).map_or(newest.saturating_sub(1), |ran| ran.n);
+        self.of(pool).filter(|r| n(r) <= last).filter(differs).last().ok_or_else(|| {
             let kept = self.numbers(pool);
             let text = format!(
-                "pool/{name} has no revision before its newest that differs from it, so there is nothing to go back to; \
-                 it has {kept}"
+                "pool/{name} has no revision that its nodes ran before its newest and that differs from it, so there is \
+                 nothing to go back to; it has {kept}"
             );
             ApiError::unmet("NO_EARLIER_REVISION", crate::event::of_pool(name), text)
         })
@@ -72,6 +72,15 @@ impl Kept {
     fn numbers(&self, pool: &v1::PoolRecord) -> String {
         self.of(pool).map(|r| n(r).to_string()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What all nodes of the pool ran when its newest revision was applied, where the newest rollout tells.
+fn ran_before<'r>(pool: &v1::PoolRecord, rollout: Option<&'r v1::Rollout>) -> Option<&'r v1::RevisionRef> {
+    let rollout = rollout?;
+    let completed = rollout.phase() == v1::RolloutPhase::Completed && rollout.to != pool.revision;
+    let ran = if completed { &rollout.to } else { &rollout.from };
+    // Of an earlier life of the pool's it tells nothing.
+    ran.as_ref().filter(|ran| pool.revision.as_ref().is_some_and(|newest| newest.uid == ran.uid && newest.n > ran.n))
 }
 
 /// The number of a revision.
@@ -113,18 +122,37 @@ mod tests {
         assert!(none.to_string().contains("nothing to go back to; it has 4, 5"), "{none}");
     }
 
+    fn rollout(from: (u32, &str), to: (u32, &str), phase: v1::RolloutPhase) -> v1::Rollout {
+        let (from, to) = (Some(reference(from.0, from.1)), Some(reference(to.0, to.1)));
+        v1::Rollout { from, to, phase: phase.into(), ..Default::default() }
+    }
+
     #[test]
     fn the_one_before_is_what_the_nodes_ran() {
-        let before = |from: (u32, &str), to: (u32, &str)| {
-            let (from, to) = (Some(reference(from.0, from.1)), Some(reference(to.0, to.1)));
-            let rollout = v1::Rollout { from, to, ..Default::default() };
-            let kept = kept(&[(3, "a"), (4, "b"), (5, "c")]);
-            kept.before(&"edge".parse().unwrap(), &pool(5, "c"), Some(&rollout)).map(n)
+        use v1::RolloutPhase::{Completed, Progressing, Reverted, Superseded};
+        let kept = kept(&[(3, "a"), (4, "b"), (5, "c")]);
+        let before = |rollout| kept.before(&"edge".parse().unwrap(), &pool(5, "c"), Some(&rollout)).map(n);
+        assert_eq!(before(rollout((3, "a"), (5, "c"), Completed)), Ok(3), "4 was taken back as well");
+        assert_eq!(before(rollout((4, "b"), (5, "c"), Reverted)), Ok(4));
+        assert_eq!(before(rollout((3, "a"), (4, "b"), Reverted)), Ok(3), "5 was not begun, and 4 is known to be bad");
+        assert_eq!(before(rollout((3, "a"), (4, "b"), Superseded)), Ok(3));
+        assert_eq!(before(rollout((3, "a"), (4, "b"), Progressing)), Ok(3), "4 gives way to 5");
+        assert_eq!(before(rollout((3, "a"), (4, "b"), Completed)), Ok(4), "5 was not begun");
+        let mut earlier = rollout((3, "a"), (4, "b"), Reverted);
+        earlier.from.as_mut().unwrap().uid = "earlier".into();
+        assert_eq!(before(earlier), Ok(4), "of an earlier life");
+        let lost = before(rollout((2, "x"), (5, "c"), Completed)).unwrap_err();
+        assert!(lost.to_string().contains("nothing to go back to"), "3 and 4 never were what the nodes ran: {lost}");
+    }
+
+    #[test]
+    fn a_good_revision_that_was_applied_again_is_not_undone_to_the_bad_one_between() {
+        let rollout = rollout((3, "a"), (5, "a"), v1::RolloutPhase::Completed);
+        let before = |revisions: &[(u32, &str)]| {
+            kept(revisions).before(&"edge".parse().unwrap(), &pool(5, "a"), Some(&rollout)).map(n)
         };
-        assert_eq!(before((3, "a"), (5, "c")), Ok(3), "4 was taken back as well");
-        assert_eq!(before((4, "b"), (5, "c")), Ok(4));
-        assert_eq!(before((3, "a"), (4, "b")), Ok(4), "of another rollout");
-        assert_eq!(before((2, "x"), (5, "c")), Ok(4), "it is not kept");
+        assert_eq!(before(&[(2, "z"), (3, "a"), (4, "b"), (5, "a")]), Ok(2));
+        assert!(before(&[(3, "a"), (4, "b"), (5, "a")]).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct UndoArgs {
     /// The pool.
     #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
     target: Vec<String>,
-    /// Number of the revision to go back to; the last one before the newest that differs unless given.
+    /// Number of the revision to go back to; what the nodes ran before the newest unless given.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = revision)]
     to_revision: Option<u32>,
     /// Change the whole pool in one step, whatever its rollout policy says.

@@ -20,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::inbox::Inbox;
 pub use self::intents::Absences;
 use self::term::Term;
 use crate::figures::{Figures, User};
 use crate::fleet::Node;
+use crate::pace;
 use crate::plan::scale::Usage;
 use crate::scaler::{Scaler, Wanted};
 use crate::stop::Stop;
@@ -35,7 +36,7 @@ use crate::store::election::Leadership;
 use crate::view::{PoolState, Slot, State, View};
 use echo_proto::v1::NodePhase;
 
-/// Between two passes that nothing but a timer calls for.
+/// Least time from the end of a pass to the next one that a timer calls for.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// The loop and what it works with.
@@ -99,11 +100,17 @@ impl Drive {
             rounds.mark_unchanged();
             failures.mark_unchanged();
             // A write that waits for etcd must not outlive the leadership, and nothing may be told after it.
+            let pass = async {
+                let began = Instant::now();
+                let wake = self.pass(&mut term).await;
+                sleep(pace::rest(began.elapsed(), Duration::ZERO)).await;
+                wake
+            };
             let wake = tokio::select! {
                 biased;
                 _ = lost.changed() => return,
                 () = stop.wait() => return,
-                wake = self.pass(&mut term) => wake,
+                wake = pass => wake,
             };
             // A deadline that has passed must not spin; without one, the view has to change first.
             let pause = sleep_until(wake.unwrap_or_else(Instant::now).max(Instant::now() + MIN_PAUSE));

@@ -17,6 +17,7 @@
 //! | [`figures`] | what the nodes do, for whoever decides by it |
 //! | [`store`] | typed etcd operations, election |
 //! | [`selector`] | `-l team=net`: which labels match |
+//! | `pace` | how soon everything is looked at again |
 //! | [`programs`] | where programs are found |
 //! | [`scaler`] | makes nodes come and go |
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod drive;
 pub mod event;
 pub mod figures;
 pub mod fleet;
+mod pace;
 pub mod plan;
 mod pool_files;
 mod present;

@@ -10,12 +10,14 @@ use std::time::Duration;
 use echo_proto::v1::WatchType;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Api;
 use super::conflict::expected_version;
 use super::error::ApiError;
+use crate::pace;
 use crate::stop::Stop;
 use crate::view::{State, View};
 
@@ -23,7 +25,7 @@ use crate::view::{State, View};
 const QUEUE: usize = 64;
 /// A watcher that takes nothing for so long is cut.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two looks at the view: a burst of changes is one look.
+/// Least time between two looks at the view: a burst of changes is one look.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Streams of this process, of all callers.
@@ -153,6 +155,7 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
     let mut complete = String::new();
     loop {
         updates.mark_unchanged();
+        let began = Instant::now();
         // One instant of the view; objects are made for what has changed only.
         let look = view.read(|state| {
             let messages = match (source.broken(state), begin) {
@@ -167,6 +170,7 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
             Ok((messages, state.revision.to_string()))
         });
         begin = false;
+        let rest = pace::rest(began.elapsed(), MIN_INTERVAL);
         match look {
             Ok((messages, version)) => {
                 if let Err(end) = send(source, messages, &complete, &version, outlet).await {
@@ -176,7 +180,7 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
             }
             Err(end) => return end,
         }
-        tokio::time::sleep(MIN_INTERVAL).await;
+        tokio::time::sleep(rest).await;
         if updates.changed().await.is_err() {
             return End::Gone;
         }

@@ -3,7 +3,7 @@
 //! Part of the drive. What was written is not planned again before the view shows it. The trace of an apply goes on
 //! here: the span of a decision is a child of the span that stored the pool, and the parent of the nodes' apply spans.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::figures::{Figures, User, Whom};
 use crate::fleet::Node;
 use crate::plan::rollout::{
     Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, decide, lease_ttl, mass_loss,
-    needed, watched,
+    needed,
 };
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
@@ -37,8 +37,8 @@ pub(super) struct Pools {
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
     figures: Figures,
-    /// Whose nodes' figures are asked for.
-    judged: HashSet<PoolName>,
+    /// Whose figures are asked for.
+    judged: HashMap<PoolName, BTreeSet<NodeId>>,
 }
 
 /// All that is known of one pool, at one instant.
@@ -68,7 +68,7 @@ impl Pools {
             mass_loss: None,
             written: HashMap::new(),
             figures,
-            judged: HashSet::new(),
+            judged: HashMap::new(),
         }
     }
 
@@ -82,7 +82,7 @@ impl Pools {
         let settled = self.find_mass_loss(&known);
         let names: HashSet<&PoolName> = known.iter().map(|pool| &pool.name).collect();
         self.memories.retain(|name, _| names.contains(name));
-        self.figures.keep(User::Health, |pool| self.judged.contains(pool) && self.memories.contains_key(pool));
+        self.figures.keep(User::Health, |pool| self.judged.contains_key(pool) && self.memories.contains_key(pool));
         let (mut due, mut again) = (settled, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
             match self.step(pool).await {
@@ -162,21 +162,27 @@ impl Pools {
         }
     }
 
-    fn node<'a>(&self, pool: &PoolName, node: &'a Node) -> NodeFacts<'a> {
-        let sample = if self.judged.contains(pool) { self.figures.sample(pool, &node.id) } else { None };
-        let same = sample.filter(|sample| sample.incarnation == node.status.incarnation);
-        let counted = same.map(|sample| Counted::of(&sample.live));
-        NodeFacts { counted, ..NodeFacts::new(&node.id, &node.status) }
+    /// What nodes count, of those whose figures are asked for.
+    fn count(&self, pool: &PoolName, nodes: &mut [NodeFacts<'_>]) {
+        for id in self.judged.get(pool).into_iter().flatten() {
+            // They are in the order of their ids.
+            let place = nodes.binary_search_by(|node| node.id.cmp(id));
+            let Some(node) = place.ok().and_then(|place| nodes.get_mut(place)) else { continue };
+            let sample = self.figures.sample(pool, id).filter(|sample| sample.incarnation == node.status.incarnation);
+            node.counted = sample.map(|sample| Counted::of(&sample.live));
+        }
     }
 
     /// Has those asked for their figures by which a rollout is judged.
-    fn judge(&mut self, pool: &PoolName, watched: Option<Whom>) {
-        if watched.is_some() {
-            self.figures.want(User::Health, pool, watched);
-            self.judged.insert(pool.clone());
-        } else if self.judged.remove(pool) {
-            self.figures.want(User::Health, pool, None);
+    fn judge(&mut self, pool: &PoolName, watched: Option<BTreeSet<NodeId>>) {
+        if watched.as_ref() == self.judged.get(pool) {
+            return;
         }
+        self.figures.want(User::Health, pool, watched.clone().map(Whom::Nodes));
+        match watched {
+            Some(watched) => self.judged.insert(pool.clone(), watched),
+            None => self.judged.remove(pool),
+        };
     }
 
     fn facts<'a>(&mut self, known: &'a Known) -> Facts<'a> {
@@ -193,16 +199,18 @@ impl Pools {
             policy: &plan.rollout,
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout: known.rollout.as_ref().map(|stored| &stored.value),
-            nodes: known.nodes.iter().map(|node| self.node(&known.name, node)).collect(),
+            nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
             recalled: Vec::new(),
             mass_loss,
             since: Since::default(),
             now: SystemTime::now(),
         };
+        self.count(&known.name, &mut facts.nodes);
         let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
         memory.look(&mut facts, Absent { left: &known.left, watched_for }, now);
-        self.judge(&known.name, watched(&facts));
+        let watched = memory.watched(&facts);
+        self.judge(&known.name, watched);
         facts
     }
 

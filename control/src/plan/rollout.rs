@@ -27,7 +27,7 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
-pub use self::health::{Counted, watched};
+pub use self::health::Counted;
 pub use self::mass::{SETTLE, mass_loss};
 pub use self::memory::{Absent, Memory, lease_ttl};
 

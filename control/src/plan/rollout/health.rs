@@ -3,16 +3,19 @@
 //! The drive counts each sample of an Agent by [`Counted::of`]; the steps ask whether more fails than may. Nothing is
 //! judged by a handful of messages, and a rollout says so.
 
+use std::collections::BTreeSet;
+
+use echo_proto::ids::{NodeId, PoolUid, rollout_hash};
 use echo_proto::spec::Share;
 use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
-use super::facts::Facts;
-use super::pick::MAX_NAMED;
-use crate::figures::Whom;
+use super::facts::{Facts, NodeFacts};
 
 /// Fewer messages say nothing.
 const MIN_JUDGED: u64 = 1_000;
+/// Most nodes that are asked what they do, beside canaries.
+const MAX_SAMPLED: usize = 256;
 /// Drops that a peer causes by whom it is, and a node rightly makes.
 const PEERS_DROPS: [&str; 2] = ["acl", "loop_guard"];
 /// A connection that its peer gave up before it was accepted.
@@ -66,17 +69,24 @@ impl Counted {
     }
 }
 
-/// Whose figures a rollout is judged by: its canaries, and all that were given `next`. Those of one that is not to wait
-/// for anything are not looked at.
-pub fn watched(facts: &Facts<'_>) -> Option<Whom> {
+/// Whose figures a rollout is judged by: its canaries and, from its beginning, so that it is known what they did before,
+/// a `sample` of the others; of a small pool all. Those of one that is not to wait for anything are not looked at.
+pub(super) fn watched(facts: &Facts<'_>, sample: &BTreeSet<NodeId>) -> Option<BTreeSet<NodeId>> {
     let rollout = facts.rollout.filter(|r| r.phase() == Phase::Progressing && !r.now)?;
-    let tries = |id: &str| rollout.canaries.iter().any(|canary| canary == id);
-    let nodes = || facts.staying().filter(|node| node.given || tries(node.id.as_str()));
-    match nodes().take(MAX_NAMED + 1).count() {
-        0 => None,
-        count if count > MAX_NAMED => Some(Whom::Pool),
-        _ => Some(Whom::Nodes(nodes().map(|node| node.id.clone()).collect())),
-    }
+    let is_small = facts.nodes.len() <= MAX_SAMPLED;
+    let tries = |node: &NodeFacts<'_>| rollout.canaries.iter().any(|canary| node.is(canary));
+    let nodes = facts.staying().filter(|node| is_small || sample.contains(node.id) || tries(node));
+    Some(nodes.map(|node| node.id.clone()).collect())
+}
+
+/// Those of a large pool that a rollout is judged by beside its canaries: the first by its hash, which are also the first
+/// that are given `next` after these. What so many do tells what all do, and asking ten thousand would take seconds.
+pub(super) fn sample(facts: &Facts<'_>) -> BTreeSet<NodeId> {
+    let Some(rollout) = facts.rollout.filter(|_| facts.nodes.len() > MAX_SAMPLED) else { return BTreeSet::new() };
+    let uid = PoolUid::from(facts.uid().to_owned());
+    let mut nodes: Vec<_> = facts.staying().map(|node| (rollout_hash(&uid, rollout.id, node.id), node.id)).collect();
+    nodes.sort_unstable();
+    nodes.into_iter().take(MAX_SAMPLED).map(|(_, id)| id.clone()).collect()
 }
 
 impl From<&v1::FiguresBefore> for Counted {

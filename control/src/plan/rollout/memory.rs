@@ -5,7 +5,7 @@
 
 mod life;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, runs_next};
@@ -13,9 +13,9 @@ use echo_proto::v1;
 use tokio::time::Instant;
 use v1::RolloutPhase as Phase;
 
-use super::MAX_PROBLEMS;
 use super::facts::{Facts, NodeFacts, Since, Tally};
 use super::health::Counted;
+use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
 use crate::plan::sync::reference;
 use life::{GONE, Life, RESTARTED, Stage};
@@ -42,6 +42,8 @@ pub struct Memory {
     lease_ttl: Duration,
     /// Nodes lost on `stable` since the rollout began, of the most that ran it.
     stable: Tally,
+    /// Those of a large pool whose figures are asked for in the rollout of this id.
+    sample: (u32, BTreeSet<NodeId>),
 }
 
 /// What is known of a pool's nodes beside their records.
@@ -66,6 +68,7 @@ impl Memory {
             look: 0,
             lease_ttl: DEFAULT_LEASE_TTL,
             stable: Tally::default(),
+            sample: (0, BTreeSet::new()),
         }
     }
 
@@ -90,10 +93,18 @@ impl Memory {
             self.expect(rollout, absent.left, now);
         }
         self.miss(absent.left, now);
+        if self.sample.0 != self.stage.rollout {
+            self.sample = (self.stage.rollout, health::sample(facts));
+        }
         facts.since = self.tell(until_decided, now);
         let healthy = is_healthy(facts);
         self.healthy = self.healthy.filter(|_| healthy).or(healthy.then_some(now));
         facts.since.healthy = self.healthy.map(|since| now.saturating_duration_since(since));
+    }
+
+    /// Whose figures are to be asked for, to judge the rollout by; `None`: nobody's.
+    pub fn watched(&self, facts: &Facts<'_>) -> Option<BTreeSet<NodeId>> {
+        health::watched(facts, &self.sample.1)
     }
 
     /// Whether the stage is new.
@@ -123,7 +134,8 @@ impl Memory {
             life.since = now;
             let given = assignment.is_some_and(|a| runs_next(a, node.id));
             if given != life.given || !life.met {
-                *life = Life { given, incarnation: status.incarnation.clone(), ..Life::new(now) };
+                let counted = life.counted.filter(|_| life.incarnation == status.incarnation);
+                *life = Life { given, incarnation: status.incarnation.clone(), counted, ..Life::new(now) };
             }
         }
         if life.leaves && life.incarnation != status.incarnation {
@@ -150,14 +162,13 @@ impl Memory {
         }
     }
 
-    /// Notes what a node counted since it was given `next`: a canary's record tells what it had counted until then, of
-    /// another node that is the first that is heard.
+    /// Notes what a node counted before it was given `next`, and since: a canary's record tells what it had counted until
+    /// then, of another node that is the last that was heard.
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
-        let (Some(counted), Some(life)) = (node.counted, self.lives.get_mut(node.id).filter(|life| life.given)) else {
-            return;
-        };
+        let (Some(counted), Some(life)) = (node.counted, self.lives.get_mut(node.id)) else { return };
         let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
         let begun = match (before, node.restarted) {
+            _ if !life.given => counted,
             (_, true) => Counted::default(),
             (Some(before), _) if before.incarnation == node.status.incarnation => before.into(),
             _ => life.counted.map_or(counted, |(begun, _)| begun),

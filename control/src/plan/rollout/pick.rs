@@ -12,7 +12,7 @@ use super::facts::{Facts, NodeFacts};
 use crate::fleet::natural_order;
 
 /// Largest pool whose waves are lists of names.
-pub(super) const MAX_NAMED: usize = 256;
+const MAX_NAMED: usize = 256;
 /// Most nodes that are given `next` at once: 10,000 at once expired half of the leases, and 2,000 none.
 pub(super) const MAX_UNACKNOWLEDGED: usize = 2_000;
 /// Most canaries that a rollout uses up: beyond, those that are lost are not replaced.

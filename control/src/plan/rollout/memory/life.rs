@@ -43,7 +43,7 @@ pub(super) struct Life {
     pub(super) gone: Option<Instant>,
     /// How often it has gone without a word.
     pub(super) gaps: u32,
-    /// What it had counted when it was given `next`, and what it counted until now.
+    /// What it had counted until it was given `next`, and what it counted until now.
     pub(super) counted: Option<(Counted, Counted)>,
     /// It said that it drains and ends.
     pub(super) leaves: bool,

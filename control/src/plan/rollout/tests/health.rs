@@ -62,10 +62,12 @@ fn a_handful_of_messages_is_not_judged_and_that_is_told() {
 fn all_that_have_it_are_judged_since_they_have_it() {
     let mut world = tried();
     counted(&mut world, 1, 7_000, 50);
+    counted(&mut world, 2, 15_000, 150);
     world.pass(MIN_HEALTHY);
     world.writes();
     assert_eq!(world.rollout().health, "0 of 2000 messages failed, 50 of 5000 before");
-    counted(&mut world, 2, 15_000, 150);
+    // It fails before it is heard again: what it did before is known.
+    counted(&mut world, 2, 16_000, 150);
     world.ack_given(2);
     world.decide();
     counted(&mut world, 2, 17_000, 231);
@@ -122,4 +124,25 @@ fn after_a_resume_nodes_are_compared_with_what_they_did_until_then() {
     assert!(matches!(world.decide(), Decision::Wait(_)), "9 %, as until then");
     counted(&mut world, 1, 9_000, 1_000);
     assert_eq!(world.writes(), Phase::Paused, "15 %");
+}
+
+#[test]
+fn of_a_large_pool_a_sample_is_asked_from_the_beginning_and_the_same_by_any_leader() {
+    let mut world = World::staged(1_000);
+    assert_eq!(world.watched(), None, "no rollout is on its way");
+    world.begin(2);
+    let watched = world.watched().unwrap();
+    assert!(watched.contains(&id(1)), "the canary");
+    assert!((256..=257).contains(&watched.len()), "{}", watched.len());
+    world.elect();
+    assert_eq!(world.watched(), Some(watched.clone()));
+    world.ack(1, 2);
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    let given = world.given();
+    let quarter = watched.iter().filter(|node| given.iter().any(|i| id(*i) == **node)).count();
+    assert!(quarter >= 249, "the first wave has them: {quarter} of {} given", given.len());
+    let mut small = World::staged(10);
+    small.begin(2);
+    assert_eq!(small.watched().unwrap().len(), 10, "of a small one all");
 }

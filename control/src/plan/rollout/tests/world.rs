@@ -1,7 +1,7 @@
 //! A pool with its nodes and its leader, for the tests: what is decided is taken over at once, and time passes when it is
 //! told to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{NodeId, PoolName, runs_next};
@@ -161,6 +161,16 @@ impl World {
 
     pub(super) fn decide(&mut self) -> Decision {
         decide(&self.facts())
+    }
+
+    /// Whose figures are asked for.
+    pub(super) fn watched(&mut self) -> Option<BTreeSet<NodeId>> {
+        // What is asked for goes by what was seen.
+        self.decide();
+        let mut memory = std::mem::replace(&mut self.memory, Memory::new(self.now));
+        let watched = memory.watched(&self.facts());
+        std::mem::swap(&mut self.memory, &mut memory);
+        watched
     }
 
     /// The stored revisions that it asks for.

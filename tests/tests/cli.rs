@@ -217,11 +217,13 @@ fn a_backup_brings_pools_back() {
     let core = cluster.file("core.yaml", &pool_called("core", 1));
     echoctl.ok(&format!("apply -f {core}"));
     let dry = echoctl.ok(&format!("restore -f {file} --dry-run=server"));
-    assert_eq!(dry, "pool/default configured (dry run)\npool/edge created (dry run)\n");
+    assert_eq!(dry, "pool/default unchanged (dry run)\npool/edge created (dry run)\n");
     assert!(!echoctl.ok("get pools -o name").contains("edge"));
     let restored = echoctl.run(&format!("restore -f {file}"));
-    assert_eq!((restored.code, restored.stdout.as_str()), (0, "pool/default configured\npool/edge created\n"));
-    assert_eq!(restored.stderr, "pool/core is not in the backup, and was left as it is\n");
+    assert_eq!((restored.code, restored.stdout.as_str()), (0, "pool/default unchanged\npool/edge created\n"));
+    let (kept, other) = restored.stderr.split_once('\n').unwrap();
+    assert!(kept.contains("pool/default keeps its 2 nodes, in place of 1;"), "{kept}");
+    assert_eq!(other, "pool/core is not in the backup, and was left as it is\n");
     assert_eq!(echoctl.ok("get pools -o name"), "pool/core\npool/default\npool/edge\n");
 }
 

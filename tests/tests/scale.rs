@@ -90,6 +90,30 @@ fn zones_stay_balanced_and_the_busy_node_of_each_stays() {
     assert_eq!(zones(&cluster.wait_nodes(4))[0], "a", "the lowest free index where all zones have one");
 }
 
+#[test]
+fn a_backup_that_is_older_than_the_fleet_takes_no_node_away() {
+    let mut cluster = Cluster::start(0);
+    let edge = pool_file(1).replace("name: default", "name: edge");
+    cluster.echoctl().ok(&format!("apply -f {}", cluster.file("edge.yaml", &edge)));
+    let backup = cluster.file("backup.yaml", "");
+    cluster.echoctl().ok(&format!("backup -o {backup}"));
+    cluster.echoctl().ok("scale pool/edge --replicas 3");
+    let nodes = cluster.wait_nodes(3);
+    let pids: Vec<u32> = nodes.iter().map(|node| cluster.node_pid(&name(node))).collect();
+
+    cluster.etcd.wipe();
+    let restored = eventually("the backup is restored", SETTLED, || {
+        let restored = cluster.echoctl().run(&format!("restore -f {backup}"));
+        ensure(restored.code == 0, || format!("{restored:?}")).map(|()| restored)
+    });
+    assert!(restored.stdout.contains("pool/edge created\n"), "{restored:?}");
+    assert!(restored.stderr.contains("pool/edge keeps its 3 nodes, in place of 1;"), "{restored:?}");
+    assert_eq!(cluster.wait_nodes(3).iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2", "node-3"]);
+    assert!(pids.into_iter().all(alive));
+    cluster.echoctl().ok("scale pool/edge --replicas 1");
+    cluster.wait_nodes(1);
+}
+
 /// A connection that its node serves.
 fn open(node: &Value) -> TcpStream {
     let mut open = client::connect(bound(node, "echo-tcp")).unwrap();

@@ -45,15 +45,21 @@ fn autoscaled(name: &PoolName, rule: &v1::Autoscale) -> ApiError {
 #[tonic::async_trait]
 impl Pools for Api {
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
-        let written = self.write_pool(&request.into_inner()).await?;
+        let request = request.into_inner();
+        let written = self.write_pool(&request).await?;
         let outcome = match (&written.before, written.changed) {
             (None, _) => v1::ApplyOutcome::Created,
             (Some(_), true) => v1::ApplyOutcome::Configured,
             (Some(_), false) => v1::ApplyOutcome::Unchanged,
         };
         let pool = Some(self.present(&written.name, &written.record, written.mod_revision));
-        let (outcome, warnings) = (outcome.into(), written.warnings(owned::Change::Spec));
-        Ok(Response::new(v1::ApplyResponse { pool, outcome, revision: written.record.revision, warnings }))
+        let mut warnings = written.warnings(owned::Change::Spec);
+        if request.keep_nodes {
+            let asked = request.pool.as_ref().and_then(|pool| pool.spec.as_ref());
+            warnings.extend(change::kept(&written.name, asked, written.record.spec.as_ref()));
+        }
+        let (outcome, revision) = (outcome.into(), written.record.revision);
+        Ok(Response::new(v1::ApplyResponse { pool, outcome, revision, warnings }))
     }
 
     async fn get(&self, request: Request<v1::PoolsGetRequest>) -> Result<Response<v1::PoolsGetResponse>, Status> {

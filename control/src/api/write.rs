@@ -69,10 +69,12 @@ impl Api {
         let asked = asked(&request.author, &request.message, request.now)?;
         let terms = Terms { dry_run: request.dry_run, expected, leader: None };
         self.change_pool(&name, terms, |stored, beside| {
-            let now = SystemTime::now();
+            let (stored, now) = (stored.map(|stored| &stored.value), SystemTime::now());
+            let keeping = request.keep_nodes.then(|| change::keeping(&pool, stored, beside));
+            let pool = keeping.as_ref().unwrap_or(&pool);
             Ok(match stored {
-                None => Some(change::create(&name, &pool, beside.there, &asked, now)),
-                Some(stored) => change::apply(&name, &stored.value, beside, &pool, &asked, now),
+                None => Some(change::create(&name, pool, beside.there, &asked, now)),
+                Some(stored) => change::apply(&name, stored, beside, pool, &asked, now),
             })
         })
         .await

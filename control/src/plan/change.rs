@@ -4,13 +4,18 @@
 //! makes a new revision; anything else does not. The template of a revision that was taken back makes a new revision
 //! when it is applied again: that is how an operator tries once more.
 
+mod size;
+
 use std::time::SystemTime;
 
 use echo_proto::ids::{Digest, PoolName, PoolUid, RevisionNumber};
-use echo_proto::spec::{DEFAULT_MIN_REPLICAS, DEFAULT_REPLICAS, MAX_REPLICAS};
+use echo_proto::spec::{DEFAULT_REPLICAS, MAX_REPLICAS};
 use echo_proto::{API_VERSION, v1};
 
+pub use self::size::{Number, bounds, keeping, kept, replicas};
+use self::size::{number, renumber, within};
 use crate::event;
+use crate::words::count;
 
 /// Who asks for a change, and how.
 #[derive(Debug, Clone, Default)]
@@ -54,18 +59,6 @@ pub struct Changed {
     pub event: v1::Event,
 }
 
-/// What becomes of the number of nodes that the autoscaler decided on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Number {
-    /// It is the leader's.
-    #[default]
-    Stays,
-    /// An autoscaler comes, and goes on from this.
-    Begins(u32),
-    /// The autoscaler goes.
-    Ends,
-}
-
 /// A new pool, from a valid one.
 ///
 /// Its nodes may be there already: of an etcd that lost its data. Where the file leaves their number open, it begins
@@ -86,7 +79,7 @@ pub fn create(name: &PoolName, pool: &v1::Pool, there: u32, request: &Request, n
         None => (Number::Stays, *spec.replicas.get_or_insert(there.clamp(DEFAULT_REPLICAS, MAX_REPLICAS))),
     };
     let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), ..Default::default() };
-    let event = event::normal("PoolCreated", event::of_pool(name), format!("created with {replicas} replicas"));
+    let event = event::normal("PoolCreated", event::of_pool(name), format!("created with {}", count(replicas, "node")));
     Changed { number, ..changed(name, record, true, request, now, event) }
 }
 
@@ -119,46 +112,6 @@ pub fn apply(
     }
     let event = event::normal("PoolConfigured", event::of_pool(name), format!("changed by apply{scaled}"));
     Some(Changed { number, ..changed(name, record, new_revision, request, now, event) })
-}
-
-/// Gives a spec its number of nodes where it names none; what becomes of the autoscaler's, and what events tell of it.
-fn renumber(spec: &mut v1::PoolSpec, rule: Option<&v1::Autoscale>, before: u32) -> (Number, String) {
-    match (rule, &spec.autoscale) {
-        (Some(_), Some(_)) => (Number::Stays, String::new()),
-        (None, Some(new)) => {
-            let replicas = within(new, before);
-            (Number::Begins(replicas), format!("; autoscaled, from {replicas} nodes on"))
-        }
-        (stored, None) => {
-            let after = *spec.replicas.get_or_insert(before);
-            let scaled = format!("; scaled from {before} to {after} nodes");
-            let scaled = if before == after { String::new() } else { scaled };
-            if stored.is_none() {
-                return (Number::Stays, scaled);
-            }
-            (Number::Ends, format!("; no longer autoscaled{scaled}"))
-        }
-    }
-}
-
-/// The fewest and the most nodes of a valid rule.
-pub fn bounds(rule: &v1::Autoscale) -> (u32, u32) {
-    (rule.min_replicas.unwrap_or(DEFAULT_MIN_REPLICAS), rule.max_replicas)
-}
-
-/// The number of nodes nearest to this one that a valid rule allows.
-fn within(rule: &v1::Autoscale, replicas: u32) -> u32 {
-    let (least, most) = bounds(rule);
-    replicas.clamp(least, most.max(least))
-}
-
-/// Nodes wanted by a stored pool, whoever decided it.
-fn number(record: &v1::PoolRecord, beside: Beside<'_>) -> u32 {
-    match record.spec.as_ref().and_then(|s| s.autoscale.as_ref()) {
-        // Of another rule until the leader has seen the new one.
-        Some(rule) => within(rule, beside.scale.map_or(beside.there, |scale| scale.replicas)),
-        None => replicas(record),
-    }
 }
 
 /// Another number of nodes; `None`: it is that already.
@@ -212,11 +165,6 @@ pub fn was_taken_back(stored: &v1::PoolRecord, rollout: Option<&v1::Rollout>) ->
         )
     };
     rollout.is_some_and(|r| ended(r) && r.to.is_some() && r.to == stored.revision)
-}
-
-/// Nodes wanted by a stored pool that has no autoscaler.
-pub fn replicas(record: &v1::PoolRecord) -> u32 {
-    record.spec.as_ref().and_then(|s| s.replicas).unwrap_or(DEFAULT_REPLICAS)
 }
 
 /// Counts changes of the spec; also what makes a rollout of an unchanged one.

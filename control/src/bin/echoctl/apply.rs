@@ -60,7 +60,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let mut applied = Vec::new();
     let mut refused = false;
     for pool in pools {
-        let how = How { dry_run: args.dry_run.any(), now: args.now, message: &args.message };
+        let how = How { dry_run: args.dry_run.any(), now: args.now, message: &args.message, keep_nodes: false };
         let answer = send(&mut control, &pool, how).await;
         let Some(response) = one_of_several(&pool.path(), answer)? else {
             refused = true;
@@ -85,6 +85,8 @@ pub(crate) struct How<'a> {
     pub(crate) dry_run: bool,
     pub(crate) now: bool,
     pub(crate) message: &'a str,
+    /// No pool gets fewer nodes than it has.
+    pub(crate) keep_nodes: bool,
 }
 
 /// Asks control to apply one pool.
@@ -98,6 +100,7 @@ pub(crate) async fn send(control: &mut Control, pool: &v1::Pool, how: How<'_>) -
         now: how.now,
         author: author(),
         message: how.message.to_owned(),
+        keep_nodes: how.keep_nodes,
     };
     let answer = control.pools.apply(request).await;
     answer.map(tonic::Response::into_inner).map_err(|status| control.explain_change(status, "pools"))

@@ -1,7 +1,7 @@
 //! `echoctl backup` and `restore`: all pools as one file, and back.
 //!
 //! Called by `main`. A backup holds what pool files hold, so that `apply` and `diff` read it too; revisions, events and
-//! nodes are not in it. Restoring never deletes.
+//! nodes are not in it. Restoring never deletes, nor takes nodes away.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -33,6 +33,8 @@ Nothing is written where a pool can't be read, so that the last whole backup sta
 const RESTORE_EXAMPLES: &str = "\
 Every pool is checked before the first is stored.
 Pools of the cluster that the file does not hold are named and left alone.
+No node is taken away: a pool that has more of them than the file says keeps those, and
+that is said; `scale` takes them away.
 
 Examples:
   echoctl restore -f pools.yaml --dry-run=server
@@ -138,7 +140,7 @@ async fn apply_all(
 ) -> Result<bool, Failure> {
     let mut whole = true;
     for pool in pools {
-        let answer = send(control, pool, How { dry_run: check, now: false, message: MESSAGE }).await;
+        let answer = send(control, pool, How { dry_run: check, now: false, message: MESSAGE, keep_nodes: true }).await;
         match one_of_several(&pool.path(), answer)? {
             Some(response) if !check || dry_run.any() => {
                 warn(&response.warnings);

@@ -76,7 +76,8 @@ async fn files_differ(global: &Global, files: &[String]) -> Result<bool, Failure
             Err(status) if status.code() == Code::NotFound => None,
             Err(status) => return Err(control.explain(status)),
         };
-        let applied = send(&mut control, &pool, How { dry_run: true, now: false, message: "" }).await?.pool;
+        let applied =
+            send(&mut control, &pool, How { dry_run: true, now: false, message: "", keep_nodes: false }).await?.pool;
         let (path, stored) = (pool.path(), text(stored.as_ref()));
         let diff =
             unified((&format!("{path} (stored)"), &stored), (&format!("{path} (applied)"), &text(applied.as_ref())));

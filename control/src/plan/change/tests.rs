@@ -38,7 +38,7 @@ fn a_new_pool_has_an_identity_and_revision_1() {
     let revision = changed.revision.unwrap();
     assert_eq!(revision.metadata.unwrap().name, "edge-1");
     assert_eq!(revision.revision.unwrap().uid, changed.record.metadata.unwrap().uid);
-    assert_eq!(changed.event.message, "created with 3 replicas; revision 1");
+    assert_eq!(changed.event.message, "created with 3 nodes; revision 1");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn autoscaled() -> v1::Pool {
 fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
     let new = create(&name(), &autoscaled(), 0, &Request::default(), NOW);
     assert_eq!((new.number, new.record.spec.as_ref().unwrap().replicas), (Number::Begins(2), None));
-    assert!(new.event.message.starts_with("created with 2 replicas"), "{}", new.event.message);
+    assert!(new.event.message.starts_with("created with 2 nodes"), "{}", new.event.message);
     assert_eq!(applied(&new.record, &autoscaled()), None, "its number is no part of the file");
 
     let begun = |replicas| {
@@ -172,6 +172,30 @@ fn a_new_pool_whose_nodes_are_there_already_begins_with_them() {
     let beside = Beside { there: 5, ..Beside::default() };
     let changed = apply(&name(), &stored, beside, &pool(7, None), &Request::default(), NOW).unwrap();
     assert_eq!(replicas_of(&changed), 5, "an autoscaler whose number is lost leaves those that live");
+}
+
+#[test]
+fn a_backup_takes_no_node_away() {
+    let kept_of = |asked: &v1::Pool, got: &v1::Pool| kept(&name(), asked.spec.as_ref(), got.spec.as_ref());
+    let beside = Beside { there: 20, ..Beside::default() };
+    let few = pool(7, Some(3));
+    let made = keeping(&few, None, beside);
+    assert_eq!(made.spec.as_ref().unwrap().replicas, Some(20));
+    let told = kept_of(&few, &made).unwrap();
+    assert!(told.starts_with("pool/edge keeps its 20 nodes, in place of 3; `echoctl scale"), "{told}");
+
+    let stored = create(&name(), &pool(7, Some(5)), 0, &Request::default(), NOW).record;
+    let over = |file: &v1::Pool| keeping(file, Some(&stored), beside).spec.unwrap().replicas;
+    assert_eq!(over(&few), Some(5), "what is wanted, and not what is there for a while");
+    assert_eq!(over(&pool(7, Some(9))), Some(9));
+    assert_eq!(over(&pool(7, None)), None);
+    assert_eq!(kept_of(&pool(7, Some(9)), &keeping(&pool(7, Some(9)), Some(&stored), beside)), None);
+
+    let ruled = keeping(&autoscaled(), None, beside);
+    assert_eq!(create(&name(), &ruled, 20, &Request::default(), NOW).number, Number::Begins(20));
+    let told = kept_of(&autoscaled(), &ruled).unwrap();
+    assert!(told.contains("maxReplicas is 20 in place of 6"), "{told}");
+    assert_eq!(keeping(&autoscaled(), Some(&stored), beside), autoscaled());
 }
 
 fn replicas_of(changed: &Changed) -> u32 {

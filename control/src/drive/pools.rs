@@ -15,7 +15,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::Pass;
 use crate::figures::{Figures, User, Whom};
-use crate::fleet::Node;
+use crate::fleet::{Node, Presence};
 use crate::plan::rollout::{
     Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, decide, lease_ttl, mass_loss,
     needed,
@@ -199,7 +199,7 @@ impl Pools {
             policy: &plan.rollout,
             assignment: known.assignment.as_ref().map(|stored| &stored.value.record),
             rollout: known.rollout.as_ref().map(|stored| &stored.value),
-            nodes: known.nodes.iter().map(|node| NodeFacts::new(&node.id, &node.status)).collect(),
+            nodes: known.nodes.iter().map(|node| node_facts(node)).collect(),
             recalled: Vec::new(),
             mass_loss,
             since: Since::default(),
@@ -242,6 +242,10 @@ impl Pools {
             None => Ok(Pass::Again),
         }
     }
+}
+
+fn node_facts(node: &Node) -> NodeFacts<'_> {
+    NodeFacts { doubtful: matches!(node.presence, Presence::Doubtful { .. }), ..NodeFacts::new(&node.id, &node.status) }
 }
 
 /// A pool whose keys can be read, save for the assignment: that can be written anew.

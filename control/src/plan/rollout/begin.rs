@@ -37,7 +37,10 @@ pub(super) fn next(
     if steps.is_canary(0) {
         // Given it once it is known what they do without it.
         rollout.canaries = pick::canaries(facts, &rollout, target);
-    } else if let Some(given) = pick::wave(facts, &assignment, target, steps.is_last(0)) {
+    } else if facts.mass_loss.is_none()
+        && let Some(given) = pick::wave(facts, &assignment, target, steps.is_last(0))
+    {
+        // After a mass loss nobody is given it before it was asked whether that is this rollout's matter.
         assignment = given;
     }
     write(facts, Some(assignment), rollout)

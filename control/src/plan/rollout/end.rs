@@ -9,7 +9,7 @@ use v1::RolloutPhase as Phase;
 use super::begin::{self, stamp};
 use super::facts::Facts;
 use super::progress::MASS_LOSS;
-use super::{Decision, write};
+use super::{Decision, MAX_PROBLEMS, write};
 use crate::plan::sync::reference;
 
 /// Every node runs it.
@@ -39,15 +39,16 @@ fn without_next(assignment: &v1::Assignment) -> v1::Assignment {
     v1::Assignment { next: None, cut: 0, picked: Vec::new(), ..assignment.clone() }
 }
 
-/// `next` was taken back.
+/// `next` was taken back: those that have it are waited for.
 pub(super) fn revert(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
     let stable = assignment.stable.as_ref().map(|r| reference(&assignment.uid, r)).unwrap_or_default();
-    let behind = facts.behind(&stable);
+    let to = rollout.to.clone().unwrap_or_default();
+    let behind = facts.to_return(&to, &stable);
     let late = facts.late(&behind);
     if !behind.is_empty() && late.is_empty() {
         return Decision::Wait(facts.until_late(&behind));
     }
-    let superseded = rollout.problems.is_empty() && facts.newest() != rollout.to.clone().unwrap_or_default();
+    let superseded = rollout.problems.is_empty() && facts.newest() != to;
     let next = if superseded {
         ended(facts, rollout, Phase::Superseded, rollout.reason.clone())
     } else if late.is_empty() {
@@ -58,6 +59,7 @@ pub(super) fn revert(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v
     write(facts, None, next)
 }
 
+/// The rollout, with those that did not go back before what was wrong with it.
 fn incomplete(
     facts: &Facts<'_>,
     rollout: &v1::Rollout,
@@ -65,7 +67,8 @@ fn incomplete(
     late: Vec<v1::RolloutProblem>,
 ) -> v1::Rollout {
     let reason = format!("{}; not back on revision {} in time", rollout.reason, stable.n);
-    v1::Rollout { problems: late, ..ended(facts, rollout, Phase::RevertIncomplete, reason) }
+    let problems = late.into_iter().chain(rollout.problems.iter().cloned()).take(MAX_PROBLEMS).collect();
+    v1::Rollout { problems, ..ended(facts, rollout, Phase::RevertIncomplete, reason) }
 }
 
 /// No rollout is on its way: is there a newer revision that was not tried yet?

@@ -52,6 +52,9 @@ pub struct NodeFacts<'a> {
     pub given: bool,
     /// Whether it runs a revision of its own, for debugging.
     pub pinned: bool,
+    /// Whether its record may be that of a dead one, which etcd keeps for longer after its own restart. It is waited for
+    /// until that is known, and proves nothing meanwhile.
+    pub doubtful: bool,
     /// Since this leader saw it first in this stage. A restart does not begin anew, so that a node that keeps restarting
     /// runs out of time like any other.
     pub asked_for: Duration,
@@ -125,6 +128,7 @@ impl<'a> NodeFacts<'a> {
             status,
             given: false,
             pinned: false,
+            doubtful: false,
             asked_for: Duration::ZERO,
             restarted: false,
             lost: false,
@@ -141,6 +145,11 @@ impl<'a> NodeFacts<'a> {
         let Counted { messages, failures } = self.counted?;
         let incarnation = self.status.incarnation.clone();
         Some(v1::FiguresBefore { node: self.id.to_string(), incarnation, messages, failures })
+    }
+
+    /// Whether it answers its clients, for sure.
+    pub(super) fn serves(&self) -> bool {
+        self.status.phase() == v1::NodePhase::Ready && !self.doubtful
     }
 
     fn runs(&self, revision: &v1::RevisionRef) -> bool {
@@ -192,6 +201,15 @@ impl<'a> Facts<'a> {
         self.asked().filter(|node| !node.runs(revision)).filter(in_time).collect()
     }
 
+    /// Those of them that have to go back from `revision`: who runs it, and who does not say what it runs, unless it
+    /// refuses to run anything. Who runs something else does so for a reason of its own.
+    pub(super) fn to_return(&self, revision: &v1::RevisionRef, stable: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
+        let silent =
+            |node: &NodeFacts<'_>| node.status.applied.is_none() && node.status.phase() != v1::NodePhase::Rejected;
+        let behind = self.behind(stable).into_iter();
+        behind.filter(|node| node.runs(revision) || silent(node)).collect()
+    }
+
     /// Those that run `revision`, whenever they joined.
     pub(super) fn on(&self, revision: &v1::RevisionRef) -> Vec<&NodeFacts<'a>> {
         self.asked().filter(|node| node.runs(revision)).collect()
@@ -200,7 +218,7 @@ impl<'a> Facts<'a> {
     /// Those that were given `next`: who serves with it, and whom the rollout waits for.
     pub(super) fn answers(&self, next: &v1::RevisionRef) -> (Vec<&NodeFacts<'a>>, Vec<&NodeFacts<'a>>) {
         let deadline = self.ack_deadline();
-        let serves = |node: &&NodeFacts<'_>| node.runs(next) && node.status.phase() == v1::NodePhase::Ready;
+        let serves = |node: &&NodeFacts<'_>| node.runs(next) && node.serves();
         let in_time = |node: &&NodeFacts<'_>| self.since.staged.saturating_sub(node.asked_for) < deadline;
         self.asked().filter(|node| node.given).filter(|node| serves(node) || in_time(node)).partition(serves)
     }
@@ -208,7 +226,7 @@ impl<'a> Facts<'a> {
     /// Those of `nodes` that had their time to answer and did not, as problems.
     pub(super) fn late(&self, nodes: &[&NodeFacts<'a>]) -> Vec<v1::RolloutProblem> {
         let deadline = self.ack_deadline();
-        let late = nodes.iter().filter(|node| node.asked_for >= deadline);
+        let late = nodes.iter().filter(|node| node.asked_for >= deadline && !node.doubtful);
         let cause = |node: &NodeFacts<'_>| {
             let restarted = if node.restarted { "; it restarted meanwhile" } else { "" };
             format!("no answer within {}{restarted}", seconds(deadline))
@@ -219,7 +237,8 @@ impl<'a> Facts<'a> {
     /// Until the next of `nodes` runs out of time.
     pub(super) fn until_late(&self, nodes: &[&NodeFacts<'a>]) -> Option<Duration> {
         let deadline = self.ack_deadline();
-        nodes.iter().map(|node| deadline.saturating_sub(node.asked_for)).min()
+        let sure = nodes.iter().filter(|node| !node.doubtful);
+        sure.map(|node| deadline.saturating_sub(node.asked_for)).min()
     }
 
     /// Nodes that refused `revision` in this rollout.

@@ -37,15 +37,21 @@ fn spread<'n, 'a>(candidates: &[&'n NodeFacts<'a>], given: &[&NodeFacts<'_>], co
     (0..count).map_while(next).collect()
 }
 
-/// Canaries that are missing: `wanted` are to be there in all, with `next` or before they are given it.
+/// Canaries that are missing: `wanted` are to be there in all, with `next` or before they are given it. First come those
+/// that serve clients now: of the others nothing can be learned but that they take it.
 pub(super) fn canaries(facts: &Facts<'_>, rollout: &v1::Rollout, wanted: usize) -> Vec<String> {
     let is_canary = |node: &NodeFacts<'_>| rollout.canaries.iter().any(|id| node.is(id));
     let (named, others): (Vec<_>, Vec<_>) = facts.staying().partition(|node| is_canary(node));
     let there: Vec<_> = named.into_iter().filter(|node| !node.lost).collect();
-    let candidates: Vec<_> = others.into_iter().filter(|node| !node.given).collect();
+    let candidates: Vec<_> = others.into_iter().filter(|node| !node.given && !node.doubtful).collect();
     let missing = wanted.saturating_sub(there.len() + facts.since.gone);
     let missing = missing.min(MAX_CANARIES_USED.saturating_sub(rollout.canaries.len()));
-    spread(&candidates, &there, missing).into_iter().map(|node| node.id.to_string()).collect()
+    let (busy, idle): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|node| node.serves() && node.status.cordoned_by.is_empty());
+    let first = spread(&busy, &there, missing);
+    let given: Vec<_> = there.into_iter().chain(first.iter().copied()).collect();
+    let then = spread(&idle, &given, missing - first.len());
+    first.into_iter().chain(then).map(|node| node.id.to_string()).collect()
 }
 
 /// Canaries that were not given `next` yet.

@@ -9,6 +9,7 @@ use self::world::{ACK_DEADLINE, MIN_HEALTHY, World, id, revision};
 use super::*;
 
 mod deadlines;
+mod doubt;
 mod health;
 mod losses;
 mod lost;

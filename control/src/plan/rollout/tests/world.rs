@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) left: HashSet<NodeId>,
     pub(super) recalled: Vec<v1::Revision>,
     pub(super) mass_loss: Option<MassLoss>,
+    /// Of whom only a record is known that may be a dead one's.
+    pub(super) doubtful: HashSet<NodeId>,
     /// What Agents say; of others they say nothing.
     pub(super) counted: BTreeMap<NodeId, Counted>,
     pub(super) memory: Memory,
@@ -66,6 +68,7 @@ impl World {
             left: HashSet::new(),
             recalled: Vec::new(),
             mass_loss: None,
+            doubtful: HashSet::new(),
             counted: BTreeMap::new(),
             memory: Memory::new(now),
             begun: now,
@@ -179,8 +182,12 @@ impl World {
     }
 
     fn facts(&mut self) -> Facts<'_> {
-        let counted = &self.counted;
-        let node = |id, status| NodeFacts { counted: counted.get(id).copied(), ..NodeFacts::new(id, status) };
+        let (counted, doubtful) = (&self.counted, &self.doubtful);
+        let node = |id, status| NodeFacts {
+            counted: counted.get(id).copied(),
+            doubtful: doubtful.contains(id),
+            ..NodeFacts::new(id, status)
+        };
         let mut facts = Facts {
             name: &self.name,
             pool: &self.pool,

@@ -1,0 +1,76 @@
+//! Who is asked first, who proves nothing, and who is blamed for nothing.
+
+use super::*;
+
+#[test]
+fn a_record_that_may_be_a_dead_ones_proves_nothing_and_is_late_for_nothing() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world.doubtful.insert(id(1));
+    world.pass(MIN_HEALTHY.max(ACK_DEADLINE));
+    assert_eq!(world.waits(), None, "until it is known whether the canary lives");
+    world.doubtful.clear();
+    assert_eq!(world.waits(), Some(MIN_HEALTHY), "it is to be healthy from now on");
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    assert_eq!((world.rollout().phase(), world.rollout().step), (Phase::Progressing, 1));
+}
+
+#[test]
+fn nobody_doubtful_is_a_canary() {
+    let mut world = World::staged(3);
+    world.doubtful.insert(id(1));
+    world.begin(2);
+    assert_eq!(world.rollout().canaries, ["node-2"]);
+}
+
+#[test]
+fn canaries_are_those_that_serve_clients_where_there_are_some() {
+    let mut world = World::staged(4);
+    world.node(1).cordoned_by = "ann".into();
+    world.node(2).set_phase(v1::NodePhase::Rejected);
+    world.govern(v1::RolloutPolicy { canary: Some(3), ..Default::default() });
+    world.begin(2);
+    assert_eq!(world.rollout().canaries, ["node-3", "node-4", "node-1"]);
+}
+
+#[test]
+fn after_a_mass_loss_a_rollout_begins_with_nobody() {
+    let mut world = World::new(2);
+    world.mass_loss = Some(MassLoss { ago: Duration::ZERO, message: "3 of 9 vanished".to_owned() });
+    world.apply(2);
+    world.writes();
+    assert_eq!(world.given(), Vec::<u32>::new());
+    assert_eq!(world.writes(), Phase::Paused);
+    assert_eq!(world.given(), Vec::<u32>::new());
+}
+
+#[test]
+fn the_way_back_waits_for_nobody_who_never_had_it() {
+    let mut world = World::new(4);
+    world.node(3).set_phase(v1::NodePhase::Rejected);
+    world.node(3).applied = None;
+    world.node(4).applied = Some(revision(9));
+    world.apply(2);
+    world.writes();
+    world.nack(2, 2);
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.writes(), Phase::Reverted, "one's port was taken before, another runs what it was pinned to");
+    assert_eq!(world.rollout().problems[0].node, "node-2");
+}
+
+#[test]
+fn who_does_not_go_back_is_told_before_who_refused() {
+    let mut world = World::new(2);
+    world.apply(2);
+    world.writes();
+    world.ack(1, 2);
+    world.nack(2, 2);
+    world.writes();
+    world.pass(ACK_DEADLINE);
+    assert_eq!(world.writes(), Phase::RevertIncomplete);
+    let told: Vec<&str> = world.rollout().problems.iter().map(|problem| problem.node.as_str()).collect();
+    assert_eq!(told, ["node-1", "node-2"]);
+}

@@ -55,8 +55,8 @@ pub struct NodeFacts<'a> {
     /// Whether its record may be that of a dead one, which etcd keeps for longer after its own restart. It is waited for
     /// until that is known, and proves nothing meanwhile.
     pub doubtful: bool,
-    /// Since this leader saw it first in this stage. A restart does not begin anew, so that a node that keeps restarting
-    /// runs out of time like any other.
+    /// Since this leader saw it first in this stage, or since it is asked anew: it drains no more, is pinned no more. A
+    /// restart does not begin anew, so that a node that keeps restarting runs out of time like any other.
     pub asked_for: Duration,
     /// Whether it has restarted since it was given what it is to run.
     pub restarted: bool,
@@ -82,6 +82,8 @@ pub struct Since {
     pub staged: Duration,
     /// How long all that were given `next` run it and are there.
     pub healthy: Option<Duration>,
+    /// How long nobody serves with `next`, and nobody is there that is waited for.
+    pub deserted: Duration,
     /// Nodes that were given `next`, and those of them that were lost on it.
     pub next: Tally,
     /// What those that were given `next` counted since then ...

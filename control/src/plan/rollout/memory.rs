@@ -17,7 +17,7 @@ use super::facts::{Facts, NodeFacts, Since, Tally};
 use super::health::Counted;
 use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
-use crate::plan::sync::reference;
+use crate::plan::sync::{is_asked, reference};
 use life::{GONE, Life, RESTARTED, Stage};
 
 /// How long the record of a node outlives it, where that does not say so.
@@ -29,6 +29,8 @@ const MAX_GONE: usize = 10_000;
 #[derive(Debug)]
 pub struct Memory {
     stage: Stage,
+    /// Counts stages, from 1.
+    stages: u64,
     /// Since when the rollout is in it.
     since: Instant,
     /// Since when it is on its way, or goes on by an operator's order.
@@ -36,6 +38,8 @@ pub struct Memory {
     resumed: bool,
     /// Since when all that were given `next` serve with it.
     healthy: Option<Instant>,
+    /// Since when nobody serves with it, nor is to.
+    deserted: Option<Instant>,
     lives: HashMap<NodeId, Life>,
     /// Counts looks: who was not seen in the last one is gone.
     look: u64,
@@ -60,10 +64,12 @@ impl Memory {
     pub fn new(now: Instant) -> Self {
         Self {
             stage: Stage::default(),
+            stages: 1,
             since: now,
             begun: now,
             resumed: false,
             healthy: None,
+            deserted: None,
             lives: HashMap::new(),
             look: 0,
             lease_ttl: DEFAULT_LEASE_TTL,
@@ -79,27 +85,26 @@ impl Memory {
         self.lease_ttl = lease_ttl(facts.nodes.iter().map(|node| node.status)).unwrap_or(self.lease_ttl);
         let until_decided = self.lease_ttl.saturating_mul(2).saturating_sub(absent.watched_for);
         let assignment = facts.assigned();
+        let pinned = pinned(facts);
         for node in &mut facts.nodes {
-            // Also who is to be pinned by what is written next.
-            node.pinned = facts.pool.pins.iter().any(|pin| node.is(&pin.node))
-                || assignment.is_some_and(|a| a.pins.iter().any(|pin| node.is(&pin.node)));
-            self.meet(node, assignment, entered, now);
+            node.pinned = pinned.contains(node.id.as_str());
+            self.meet(node, assignment, now);
             if !until_decided.is_zero() {
                 self.spare(node);
             }
             self.count(node, facts.rollout);
         }
         if let Some(rollout) = facts.rollout.filter(|r| entered && r.phase() == Phase::Progressing) {
-            self.expect(rollout, absent.left, now);
+            self.expect(rollout, |id| absent.left.contains(id) || pinned.contains(id.as_str()), now);
         }
         self.miss(absent.left, now);
         if self.sample.0 != self.stage.rollout {
             self.sample = (self.stage.rollout, health::sample(facts));
         }
         facts.since = self.tell(until_decided, now);
-        let healthy = is_healthy(facts);
-        self.healthy = self.healthy.filter(|_| healthy).or(healthy.then_some(now));
-        facts.since.healthy = self.healthy.map(|since| now.saturating_duration_since(since));
+        let (healthy, deserted) = on_next(facts);
+        facts.since.healthy = held(&mut self.healthy, healthy, now);
+        facts.since.deserted = held(&mut self.deserted, deserted, now).unwrap_or_default();
     }
 
     /// Whose figures are to be asked for, to judge the rollout by; `None`: nobody's.
@@ -119,35 +124,32 @@ impl Memory {
             self.stable = Tally::default();
             (self.begun, self.resumed) = (now, resumed);
         }
-        (self.stage, self.since, self.healthy) = (stage, now, None);
+        (self.stage, self.since, self.healthy, self.deserted) = (stage, now, None, None);
+        self.stages += 1;
         true
     }
 
-    fn meet(&mut self, node: &mut NodeFacts<'_>, assignment: Option<&v1::Assignment>, entered: bool, now: Instant) {
+    fn meet(&mut self, node: &mut NodeFacts<'_>, assignment: Option<&v1::Assignment>, now: Instant) {
         let status = node.status;
-        let (known, life) = match self.lives.get_mut(node.id) {
-            Some(life) => (true, life),
-            None => (false, self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now))),
-        };
-        // Of one that was only expected nothing is known but its name.
-        if entered || !known || !life.met {
+        let asked = is_asked(status) && !node.pinned;
+        let life = self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now));
+        let entered = life.stage != self.stages;
+        let is_given = || !node.pinned && assignment.is_some_and(|a| runs_next(a, node.id));
+        // Also one that was away when the stage began, or was not asked, has found its place by the rule.
+        let given = if entered || life.asked != asked { is_given() } else { life.given };
+        let another = life.incarnation != status.incarnation;
+        if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && !asked) {
+            let counted = life.counted.filter(|_| !another);
+            *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, ..Life::new(now) };
+        } else if entered {
             life.since = now;
-            let given = assignment.is_some_and(|a| runs_next(a, node.id));
-            if given != life.given || !life.met {
-                let counted = life.counted.filter(|_| life.incarnation == status.incarnation);
-                *life = Life { given, incarnation: status.incarnation.clone(), counted, ..Life::new(now) };
-            }
-        }
-        if life.leaves && life.incarnation != status.incarnation {
-            life.incarnation.clone_from(&status.incarnation);
         }
         node.restarted = life.incarnation != status.incarnation;
         if node.restarted && life.lost.is_none() {
             life.lost = Some(RESTARTED);
             self.stable.lost += usize::from(!life.given);
         }
-        life.leaves = status.drain.as_ref().is_some_and(|drain| drain.exits);
-        (life.met, life.gone, life.look) = (true, None, self.look);
+        (life.stage, life.gone, life.look) = (self.stages, None, self.look);
         node.given = life.given;
         node.lost = life.given && life.lost.is_some();
         node.asked_for = now.saturating_duration_since(life.since);
@@ -177,22 +179,20 @@ impl Memory {
     }
 
     /// Canaries that an earlier leader chose: this one may never have seen them alive.
-    fn expect(&mut self, rollout: &v1::Rollout, left: &HashSet<NodeId>, now: Instant) {
-        for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
-            if !left.contains(&id) {
-                self.lives.entry(id).or_insert_with(|| Life { given: true, ..Life::new(now) });
-            }
+    fn expect(&mut self, rollout: &v1::Rollout, is_excused: impl Fn(&NodeId) -> bool, now: Instant) {
+        for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()).filter(|id| !is_excused(id)) {
+            self.lives.entry(id).or_insert_with(|| Life { given: true, asked: true, ..Life::new(now) });
         }
     }
 
-    /// Notes who is not there. Who left is not lost.
+    /// Notes who is not there. Who left is not lost, nor whom the rollout was not about.
     fn miss(&mut self, left: &HashSet<NodeId>, now: Instant) {
         let Self { lives, look, stable, lease_ttl, .. } = self;
-        lives.retain(|id, life| life.look == *look || !(life.leaves || left.contains(id)));
+        lives.retain(|id, life| life.look == *look || (life.asked && !left.contains(id)));
         for life in lives.values_mut().filter(|life| life.look != *look) {
             stable.lost += usize::from(life.is_missed(now, *lease_ttl) && !life.given);
         }
-        stable.of = stable.of.max(lives.values().filter(|life| life.met && !life.given).count());
+        stable.of = stable.of.max(lives.values().filter(|life| life.is_met() && life.asked && !life.given).count());
         let gone = lives.values().filter(|life| life.look != *look).count();
         if gone > MAX_GONE {
             lives.retain(|_, life| life.look == *look);
@@ -205,7 +205,7 @@ impl Memory {
         let before = if self.resumed { Duration::ZERO } else { self.lease_ttl };
         let exposed = now.saturating_duration_since(self.begun) + before;
         let mut since = Since { staged, exposed, stable: self.stable, ..Since::default() };
-        for (id, life) in self.lives.iter().filter(|(_, life)| life.given) {
+        for (id, life) in self.lives.iter().filter(|(_, life)| life.given && life.asked) {
             let absent = life.gone.map(|gone| now.saturating_duration_since(gone));
             let early = self.lease_ttl.saturating_sub(absent.unwrap_or_default());
             let wait = match (life.lost, absent) {
@@ -222,9 +222,9 @@ impl Memory {
                 since.traffic = since.traffic.plus(until_now.since(begun));
                 since.traffic_before = since.traffic_before.plus(begun);
             }
-            since.next.of += usize::from(life.met);
-            since.absent += usize::from(life.met && absent.is_some());
-            if let Some(cause) = life.lost.filter(|_| wait.is_zero() && life.met) {
+            since.next.of += usize::from(life.is_met());
+            since.absent += usize::from(life.is_met() && absent.is_some());
+            if let Some(cause) = life.lost.filter(|_| wait.is_zero() && life.is_met()) {
                 since.next.lost += 1;
                 since.lost.push((id.to_string(), cause));
             }
@@ -241,11 +241,24 @@ pub fn lease_ttl<'a>(nodes: impl Iterator<Item = &'a v1::NodeStatus>) -> Option<
     nodes.map(|status| told(status).unwrap_or(DEFAULT_LEASE_TTL)).max()
 }
 
-/// Whether all that were given `next` serve with it, and nobody of them is missing.
-fn is_healthy(facts: &Facts<'_>) -> bool {
-    let next = facts.assigned().and_then(|a| a.next.as_ref().map(|next| reference(&a.uid, next)));
-    next.is_some_and(|next| {
-        let (acked, behind) = facts.answers(&next);
-        !acked.is_empty() && behind.is_empty() && facts.since.misses_few()
-    })
+/// Those that are pinned, and those that are to be by what is written next.
+fn pinned<'a>(facts: &Facts<'a>) -> BTreeSet<&'a str> {
+    let assigned = facts.assigned().into_iter().flat_map(|a| &a.pins).map(|pin| pin.node.as_str());
+    facts.pool.pins.iter().map(|pin| pin.node.as_str()).chain(assigned).collect()
+}
+
+/// Whether all that were given `next` serve with it and nobody of them is missing, and whether nobody serves with it, nor
+/// is waited for.
+fn on_next(facts: &Facts<'_>) -> (bool, bool) {
+    let Some((assignment, next)) = facts.assigned().and_then(|a| Some((a, a.next.as_ref()?))) else {
+        return (false, true);
+    };
+    let (acked, behind) = facts.answers(&reference(&assignment.uid, next));
+    (!acked.is_empty() && behind.is_empty() && facts.since.misses_few(), acked.is_empty() && behind.is_empty())
+}
+
+/// How long it `holds`.
+fn held(since: &mut Option<Instant>, holds: bool, now: Instant) -> Option<Duration> {
+    *since = since.filter(|_| holds).or(holds.then_some(now));
+    since.map(|since| now.saturating_duration_since(since))
 }

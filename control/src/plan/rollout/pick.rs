@@ -87,7 +87,7 @@ pub(super) fn wave(
     let uid = PoolUid::from(assignment.uid.clone());
     others.sort_by_cached_key(|node| rollout_hash(&uid, assignment.rollout, node.id));
     let cut = others.get(missing - 1).map(|node| rollout_hash(&uid, assignment.rollout, node.id))?;
-    Some(v1::Assignment { cut: cut.max(assignment.cut), ..assignment.clone() })
+    (cut > assignment.cut).then(|| v1::Assignment { cut, ..assignment.clone() })
 }
 
 #[cfg(test)]

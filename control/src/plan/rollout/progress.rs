@@ -129,8 +129,8 @@ impl<'f> Step<'f> {
             return complete(self.facts, self.assignment, self.rollout);
         }
         let deadline = self.facts.policy_of(self.rollout).ack_deadline;
-        if since.staged < deadline {
-            return Decision::Wait(Some(deadline - since.staged));
+        if since.deserted < deadline {
+            return Decision::Wait(Some(deadline - since.deserted));
         }
         let (there, pinned) = (self.facts.nodes.len(), self.facts.nodes.iter().filter(|node| node.pinned).count());
         let who = match there {
@@ -139,7 +139,7 @@ impl<'f> Step<'f> {
                 format!("no node that could try it ({pinned} of {there} are pinned, the others leave or are lost)")
             }
         };
-        let reason = format!("{who} within {}; apply again once there is one", seconds(deadline));
+        let reason = format!("{who} for {}; apply again once there is one", seconds(deadline));
         turn_back(self.facts, self.assignment, self.rollout, Vec::new(), reason)
     }
 

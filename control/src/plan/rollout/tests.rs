@@ -8,6 +8,7 @@ use v1::NodePhase::{Drained, Draining, Ready};
 use self::world::{ACK_DEADLINE, MIN_HEALTHY, World, id, revision};
 use super::*;
 
+mod away;
 mod deadlines;
 mod doubt;
 mod health;

@@ -33,11 +33,15 @@ pub(super) struct Stage {
 /// One node.
 #[derive(Debug)]
 pub(super) struct Life {
-    /// When it was seen first in this stage.
+    /// When it was seen first in this stage, or since it is asked anew.
     pub(super) since: Instant,
+    /// The number of the last stage in which it was seen; 0: a canary of an earlier leader that never was.
+    pub(super) stage: u64,
     /// The process that was there when it was given what it is to run.
     pub(super) incarnation: String,
     pub(super) given: bool,
+    /// Whether the rollout was about it when it was seen last: it neither drained nor was pinned.
+    pub(super) asked: bool,
     /// Whether it was lost on what it was given.
     pub(super) lost: Option<&'static str>,
     pub(super) gone: Option<Instant>,
@@ -45,10 +49,6 @@ pub(super) struct Life {
     pub(super) gaps: u32,
     /// What it had counted until it was given `next`, and what it counted until now.
     pub(super) counted: Option<(Counted, Counted)>,
-    /// It said that it drains and ends.
-    pub(super) leaves: bool,
-    /// It was seen alive; a canary of an earlier leader may never have been.
-    pub(super) met: bool,
     pub(super) look: u64,
 }
 
@@ -75,16 +75,20 @@ impl Life {
     pub(super) fn new(since: Instant) -> Self {
         Self {
             since,
+            stage: 0,
             incarnation: String::new(),
             given: false,
+            asked: false,
             lost: None,
             gone: None,
             gaps: 0,
             counted: None,
-            leaves: false,
-            met: false,
             look: 0,
         }
+    }
+
+    pub(super) fn is_met(&self) -> bool {
+        self.stage > 0
     }
 
     /// It is not there; whether it counts as lost for that from now on.

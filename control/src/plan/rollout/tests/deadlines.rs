@@ -79,7 +79,7 @@ fn a_step_needs_a_node_that_acknowledged() {
     world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::Reverting, "nor is it waited for a node without an end");
     assert_eq!(world.writes(), Phase::Reverted);
-    assert_eq!(world.rollout().reason, "no live node within 30s; apply again once there is one");
+    assert_eq!(world.rollout().reason, "no live node for 30s; apply again once there is one");
 }
 
 #[test]

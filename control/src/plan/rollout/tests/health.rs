@@ -75,6 +75,27 @@ fn all_that_have_it_are_judged_since_they_have_it() {
 }
 
 #[test]
+fn what_a_pinned_or_drained_node_does_is_not_the_revisions_doing() {
+    for excuse in [pinned, |world: &mut World| world.node(2).set_phase(Drained)] {
+        let mut world = tried();
+        counted(&mut world, 2, 5_000, 50);
+        world.pass(MIN_HEALTHY);
+        world.writes();
+        world.ack_given(2);
+        excuse(&mut world);
+        while let Decision::Write(next) = world.decide() {
+            world.store(*next);
+        }
+        counted(&mut world, 2, 15_000, 5_000);
+        assert!(matches!(world.decide(), Decision::Wait(_)));
+    }
+}
+
+fn pinned(world: &mut World) {
+    world.pool.pins = vec![v1::Pin { node: id(2).to_string(), revision: 1, ..Default::default() }];
+}
+
+#[test]
 fn another_leader_knows_what_the_canaries_did_before() {
     let mut world = tried();
     world.elect();

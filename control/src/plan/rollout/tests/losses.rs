@@ -17,14 +17,10 @@ fn tried() -> World {
     world
 }
 
-fn vanish(world: &mut World, i: u32) {
-    world.nodes.remove(&id(i)).unwrap();
-}
-
 #[test]
 fn a_canary_that_is_gone_for_a_ttl_takes_the_revision_back() {
     let mut world = tried();
-    vanish(&mut world, 1);
+    world.vanish(1);
     assert_eq!(world.waits(), Some(TTL));
     world.pass(TTL);
     assert_eq!(world.writes(), Phase::Reverting);
@@ -35,8 +31,7 @@ fn a_canary_that_is_gone_for_a_ttl_takes_the_revision_back() {
 #[test]
 fn who_comes_back_in_time_is_not_lost() {
     let mut world = tried();
-    let status = world.node(1).clone();
-    vanish(&mut world, 1);
+    let status = world.vanish(1);
     world.pass(TTL - Duration::from_millis(1));
     world.nodes.insert(id(1), status);
     world.pass(TTL);
@@ -54,15 +49,13 @@ fn another_process_in_its_place_is_a_loss() {
 #[test]
 fn who_left_is_not_lost_and_is_replaced() {
     let mut world = tried();
-    vanish(&mut world, 1);
+    world.vanish(1);
     world.left.insert(id(1));
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!(world.rollout().canaries, ["node-1", "node-2"]);
     let mut world = tried();
-    world.node(1).drain = Some(v1::DrainStatus { exits: true, ..Default::default() });
-    world.decide();
-    world.restart(1);
-    world.node(1).drain = None;
+    let left = world.terminate(1);
+    world.start_again(1, &left);
     assert!(matches!(world.decide(), Decision::Wait(_)), "a restart that was announced is none either");
 }
 
@@ -73,13 +66,13 @@ fn losses_that_are_no_worse_than_without_it_do_not_count_and_the_canary_is_repla
     world.begin(2);
     assert_eq!(world.ack_given(2), [1, 2, 3]);
     world.decide();
-    [1, 4, 5, 6, 7].into_iter().for_each(|i| vanish(&mut world, i));
+    [1, 4, 5, 6, 7].into_iter().for_each(|i| drop(world.vanish(i)));
     world.pass(TTL);
     assert_eq!(world.writes(), Phase::Progressing, "one of three, and four of twelve");
     assert_eq!(world.rollout().canaries, ["node-1", "node-2", "node-3", "node-8"]);
     world.writes();
     world.decide();
-    vanish(&mut world, 2);
+    world.vanish(2);
     world.pass(TTL);
     assert_eq!(world.writes(), Phase::Reverting, "two of four");
 }
@@ -99,7 +92,7 @@ fn losses_are_not_judged_before_the_leader_has_watched_for_two_ttls() {
 #[test]
 fn a_canary_that_a_leader_never_saw_is_replaced_after_a_ttl() {
     let mut world = tried();
-    vanish(&mut world, 1);
+    world.vanish(1);
     world.elect();
     assert_eq!(world.waits(), Some(TTL * 2));
     world.pass(TTL * 2);
@@ -110,8 +103,7 @@ fn a_canary_that_a_leader_never_saw_is_replaced_after_a_ttl() {
 #[test]
 fn a_canary_that_a_leader_never_saw_and_that_comes_back_as_it_was_is_not_lost() {
     let mut world = tried();
-    let status = world.node(1).clone();
-    vanish(&mut world, 1);
+    let status = world.vanish(1);
     world.elect();
     assert_eq!(world.waits(), Some(TTL * 2));
     world.pass(TTL + Duration::from_secs(1));
@@ -124,29 +116,13 @@ fn a_canary_that_a_leader_never_saw_and_that_comes_back_as_it_was_is_not_lost() 
 }
 
 #[test]
-fn who_restarts_in_order_long_after_the_others_answered_is_healthy_again_once_it_serves() {
-    let mut world = tried();
-    world.pass(ACK_DEADLINE + Duration::from_secs(1));
-    world.node(1).drain = Some(v1::DrainStatus { exits: true, ..Default::default() });
-    world.decide();
-    let status = v1::NodeStatus { drain: None, incarnation: "another".into(), ..world.node(1).clone() };
-    vanish(&mut world, 1);
-    world.decide();
-    world.nodes.insert(id(1), status);
-    let back = world.decide();
-    assert!(matches!(back, Decision::Wait(_)), "{back:?}");
-    world.pass(Duration::from_secs(60));
-    assert_eq!(world.writes(), Phase::Progressing);
-}
-
-#[test]
 fn a_node_of_a_longer_ttl_is_waited_for_as_long() {
     let mut world = tried();
     for i in 1..=10 {
         world.node(i).lease_ttl = Some(prost_types::Duration { seconds: 30, nanos: 0 });
     }
     world.decide();
-    vanish(&mut world, 1);
+    world.vanish(1);
     assert_eq!(world.waits(), Some(TTL * 3));
 }
 
@@ -159,7 +135,7 @@ fn a_mass_loss_pauses_until_somebody_resumes() {
     assert_eq!(world.writes(), Phase::Paused);
     assert_eq!(world.rollout().reason, "MassLoss: 3 of 9 nodes of pool core vanished within 10s");
     assert_eq!(world.rollout().conditions[0].r#type, "MassLoss");
-    vanish(&mut world, 1);
+    world.vanish(1);
     world.pass(TTL);
     assert_eq!(world.waits(), None, "nobody is lost during a pause");
     world.order(v1::RolloutOrderKind::Resume);
@@ -178,14 +154,14 @@ fn who_goes_and_comes_again_and_again_is_lost() {
     let mut world = tried();
     let status = world.node(1).clone();
     for _ in 0..2 {
-        vanish(&mut world, 1);
+        world.vanish(1);
         world.pass(TTL / 2);
         assert!(matches!(world.decide(), Decision::Wait(_)));
         world.nodes.insert(id(1), status.clone());
         world.pass(TTL);
         assert!(matches!(world.decide(), Decision::Wait(_)));
     }
-    vanish(&mut world, 1);
+    world.vanish(1);
     assert_eq!(world.writes(), Phase::Reverting);
     assert_eq!(world.rollout().problems[0].cause, "lost: its record went away again and again");
 }
@@ -202,7 +178,7 @@ fn one_that_is_away_holds_no_large_pool_up() {
     assert_eq!(world.ack_given(2).len(), 120);
     world.decide();
     world.pass(MIN_HEALTHY / 2);
-    vanish(&mut world, 7);
+    world.vanish(7);
     world.pass(MIN_HEALTHY / 2);
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!(world.given().len(), 199, "the last wave");

@@ -8,7 +8,7 @@ use echo_proto::ids::{NodeId, PoolName, runs_next};
 use echo_proto::spec::RolloutPlan;
 use echo_proto::v1;
 use tokio::time::Instant;
-use v1::NodePhase::Ready;
+use v1::NodePhase::{Draining, Ready};
 use v1::RolloutPhase as Phase;
 
 use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, needed};
@@ -98,6 +98,25 @@ impl World {
 
     pub(super) fn node(&mut self, i: u32) -> &mut v1::NodeStatus {
         self.nodes.get_mut(&id(i)).unwrap()
+    }
+
+    /// Its record goes away.
+    pub(super) fn vanish(&mut self, i: u32) -> v1::NodeStatus {
+        self.nodes.remove(&id(i)).unwrap()
+    }
+
+    /// It gets a SIGTERM, and goes.
+    pub(super) fn terminate(&mut self, i: u32) -> v1::NodeStatus {
+        let drain = Some(v1::DrainStatus { exits: true, ..Default::default() });
+        *self.node(i) = v1::NodeStatus { phase: Draining.into(), drain, ..self.node(i).clone() };
+        self.decide();
+        self.vanish(i)
+    }
+
+    /// Another process of one that left; it runs what that ran.
+    pub(super) fn start_again(&mut self, i: u32, left: &v1::NodeStatus) {
+        let incarnation = format!("{} again", left.incarnation);
+        self.nodes.insert(id(i), v1::NodeStatus { phase: Ready.into(), drain: None, incarnation, ..left.clone() });
     }
 
     /// The process is another one.

@@ -46,7 +46,7 @@ chaos:
 cells:
 	@.ci/setup test
 	$(CARGO) build --workspace --locked --bins
-	@$(CARGO) test -p echo-tests --locked --no-fail-fast --test partition --test survival --test survival_hosts \
+	@$(CARGO) test -p echo-tests --locked --no-fail-fast --test partition --test partition_rollout --test survival --test survival_hosts \
 		-- --nocapture >$(TARGET)/cells.log; status=$$?; grep '^cell: ' $(TARGET)/cells.log; exit $$status
 
 # Fails when a number of the project is missed, after all is measured and written.

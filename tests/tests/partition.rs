@@ -95,7 +95,7 @@ fn a_rollout_goes_on_when_its_leader_loses_etcd() {
         let net = Net::start();
         let traffic = net.traffic();
         let leader = net.leader();
-        net.begin_a_change(leader, "3s");
+        net.begin_a_change(leader, "minHealthy: 3s");
         let begun = net.rollout()["id"].clone();
         cut(&net.controls[leader].host, &net.etcd_host);
         let completed = net.wait_rollout("COMPLETED", SHOWN);
@@ -115,7 +115,7 @@ fn a_canary_that_loses_etcd_serves_on_and_the_change_is_taken_back() {
         let net = Net::start();
         let traffic = net.traffic();
         // Longer than it takes until somebody is taken for lost.
-        let canary = net.begin_a_change(net.leader(), "30s");
+        let canary = net.begin_a_change(net.leader(), "minHealthy: 30s");
         let node = &net.nodes[canary].host;
         cut(node, &net.etcd_host);
         let reverted = net.wait_rollout("REVERTED", TTL + SHOWN);

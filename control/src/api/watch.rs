@@ -1,7 +1,8 @@
 //! Streams that show the view's state as it changes.
 //!
 //! Used by the `Watch` calls. Each watcher compares the view with what it sent last, so that it needs no queue of
-//! changes: one that reads slowly gets fewer, newer states, and one that does not read at all is cut.
+//! changes: one that reads slowly gets fewer, newer states, and one that does not read at all is cut. So is everybody
+//! while etcd does not answer: what was sent grows old, and another control may know more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -158,7 +159,8 @@ async fn follow<S: Source>(source: &S, after: Option<i64>, view: &View, outlet: 
         let began = Instant::now();
         // One instant of the view; objects are made for what has changed only.
         let look = view.read(|state| {
-            let messages = match (source.broken(state), begin) {
+            let broken = state.away.clone().map(ApiError::Store).or_else(|| source.broken(state));
+            let messages = match (broken, begin) {
                 (Some(error), _) => return Err(End::Cut(error)),
                 (None, true) => {
                     let (messages, goes_on) = beginning(source, state, after, &mut sent);

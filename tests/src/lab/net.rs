@@ -1,4 +1,4 @@
-//! A cluster on separate hosts of a lab: etcd, two controls that start no nodes, two nodes, and a client.
+//! A cluster on separate hosts of a lab: etcd, two controls that start no nodes, two nodes or more, and a client.
 //!
 //! Used by the tests of links and of processes that nobody supervises. Ports are the defaults: each host is its own.
 
@@ -30,7 +30,7 @@ pub struct Net {
     pub etcd_host: Party,
     /// Two controls; the leader is found by [`Net::leader`].
     pub controls: Vec<Member>,
-    /// `node-a` and `node-b`.
+    /// `node-a`, `node-b` and so on.
     pub nodes: Vec<Member>,
     /// Where traffic and `echoctl` come from.
     pub client: Party,
@@ -65,24 +65,21 @@ impl Member {
 }
 
 impl Net {
-    /// Starts all, and waits until both nodes serve. Only within [`super::run`].
+    /// Starts all, with two nodes, and waits until they serve. Only within [`super::run`].
     pub fn start() -> Self {
+        Self::of(&["node-a", "node-b"])
+    }
+
+    /// As [`Self::start`], with these nodes.
+    pub fn of(nodes: &[&str]) -> Self {
         let (mut lab, dir) = (Lab::new(), tools::scratch("lab"));
-        std::fs::write(dir.join("pool.yaml"), pool_on(2, PORT)).expect("can write a pool file");
+        std::fs::write(dir.join("pool.yaml"), pool(nodes.len())).expect("can write a pool file");
         let etcd_host = lab.party("etcd");
         let etcd = etcd_host.within(|| Etcd::start_on(&dir, etcd_host.address));
         let controls = ["control-a", "control-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), control));
-        let nodes = ["node-a", "node-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), node));
+        let nodes = nodes.iter().map(|name| Member::start(lab.party(name), &dir, etcd.url(), node)).collect();
         let client = lab.party("client");
-        let net = Self {
-            etcd,
-            etcd_host,
-            controls: controls.into(),
-            nodes: nodes.into(),
-            client,
-            dir,
-            changes: AtomicU32::new(0),
-        };
+        let net = Self { etcd, etcd_host, controls: controls.into(), nodes, client, dir, changes: AtomicU32::new(0) };
         net.wait_synced(0);
         net
     }
@@ -99,6 +96,17 @@ impl Net {
     pub fn echoctl<T: Send>(&self, control: usize, work: impl FnOnce(&Echoctl) -> T + Send) -> T {
         let echoctl = Echoctl::new(&format!("http://{}:7400", self.controls[control].host.address));
         self.client.within(|| work(&echoctl))
+    }
+
+    /// A process of `echoctl` on the client's host that knows all controls, this one first, and goes on while the test
+    /// does other things.
+    pub fn following(&self, first: usize, line: &str) -> Process {
+        let others = self.controls.iter().enumerate().filter(|(index, _)| *index != first).map(|(_, control)| control);
+        let all = std::iter::once(&self.controls[first]).chain(others);
+        let servers = all.map(|control| format!("http://{}:7400", control.host.address)).collect::<Vec<_>>().join(",");
+        let mut command = Command::new(tools::ours("echoctl"));
+        command.env("ECHO_SERVER", servers).args(line.split_whitespace());
+        self.client.within(|| Process::start("follow", &self.dir, command))
     }
 
     /// A node's sync state as a control tells it; empty when it does not list the node.
@@ -122,12 +130,12 @@ impl Net {
         start.elapsed()
     }
 
-    /// Waits until a control tells that both nodes serve what they should; returns how long that took.
+    /// Waits until a control tells that all nodes serve what they should; returns how long that took.
     #[track_caller]
     pub fn wait_synced(&self, control: usize) -> Duration {
         let start = Instant::now();
-        for node in ["node-a", "node-b"] {
-            self.wait_sync(control, node, &["SYNCED"], READY);
+        for node in &self.nodes {
+            self.wait_sync(control, &node.host.name, &["SYNCED"], READY);
         }
         start.elapsed()
     }
@@ -152,13 +160,13 @@ impl Net {
         !self.etcd_host.within(|| self.etcd.get_prefix(&key)).is_empty()
     }
 
-    /// Traffic from the client to both nodes.
+    /// Traffic from the client to all nodes.
     pub fn traffic(&self) -> Traffic {
         let nodes = self.nodes_by(0).expect("control tells its nodes");
         Traffic::start(Some(&self.client), &Target::all(&nodes))
     }
 
-    /// Applies a change through a control, and waits until both nodes run it.
+    /// Applies a change through a control, and waits until all nodes run it.
     #[track_caller]
     pub fn apply_a_change(&self, control: usize) -> Duration {
         let start = Instant::now();
@@ -171,7 +179,7 @@ impl Net {
     /// # Errors
     /// What echoctl printed, when it fails.
     pub fn take_a_change(&self, control: usize) -> Result<(), String> {
-        let file = self.changed(&pool_on(2, PORT));
+        let file = self.changed(&pool(self.nodes.len()));
         for command in [&format!("apply -f {file} --now"), "rollout status pool/default"] {
             let done = self.echoctl(control, |echoctl| echoctl.run(command));
             ensure(done.code == 0, || format!("{command}: {}", done.stderr))?;
@@ -179,30 +187,38 @@ impl Net {
         Ok(())
     }
 
-    /// Applies a change through a control, of which a canary has to stay healthy for so long, and waits until that one
-    /// runs it; returns which node it is.
+    /// Applies a change through a control that is rolled out by this policy, and waits until a canary runs it; returns
+    /// which node that is.
     #[track_caller]
-    pub fn begin_a_change(&self, control: usize, min_healthy: &str) -> usize {
+    pub fn begin_a_change(&self, control: usize, policy: &str) -> usize {
         let before = self.rollout()["id"].as_u64();
-        let file = self.changed(&pool_on(2, PORT).replace("minHealthy: 100ms", &format!("minHealthy: {min_healthy}")));
+        let file = pool(self.nodes.len()).replace("minHealthy: 100ms", policy);
+        let file = self.changed(&file);
         let applied = self.echoctl(control, |echoctl| echoctl.run(&format!("apply -f {file}")));
         assert_eq!(applied.code, 0, "{}", applied.stderr);
         eventually("the canary runs it", READY, || {
             let rollout = self.rollout();
             let canary = text(&rollout, "/canaries/0");
-            let next = rollout.pointer("/to/n").filter(|_| rollout["id"].as_u64() != before);
-            let record = self.etcd_host.within(|| self.etcd.get_prefix(&format!("{ROOT}nodes/default/{canary}")));
-            let record: Value = record.first().and_then(|(_, it)| serde_json::from_str(it).ok()).unwrap_or_default();
-            let runs = next.is_some() && record.pointer("/status/applied/n") == next;
+            let runs = rollout["id"].as_u64() != before && self.applied(&canary) == rollout.pointer("/to/n").cloned();
             let node = self.nodes.iter().position(|node| node.host.name == canary);
-            node.filter(|_| runs).ok_or_else(|| format!("{rollout} {record}"))
+            node.filter(|_| runs).ok_or_else(|| rollout.to_string())
         })
+    }
+
+    /// The number of the revision that a node's record says it runs; `None`: there is no record, or it runs none.
+    pub fn applied(&self, node: &str) -> Option<Value> {
+        self.record(&format!("nodes/default/{node}")).pointer("/status/applied/n").cloned()
+    }
+
+    /// A record as it is stored; `null` where there is none.
+    pub fn record(&self, key: &str) -> Value {
+        let found = self.etcd_host.within(|| self.etcd.get_prefix(&format!("{ROOT}{key}")));
+        found.first().and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default()
     }
 
     /// The pool's rollout as it is stored.
     pub fn rollout(&self) -> Value {
-        let found = self.etcd_host.within(|| self.etcd.get_prefix(&format!("{ROOT}rollouts/default")));
-        found.first().and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default()
+        self.record("rollouts/default")
     }
 
     /// Waits until the pool's rollout is in this phase; returns how long that took.
@@ -235,6 +251,11 @@ impl Drop for Net {
         self.etcd.kill();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// The pool file of so many nodes.
+fn pool(nodes: usize) -> String {
+    pool_on(u32::try_from(nodes).expect("a lab is small"), PORT)
 }
 
 fn spawn(host: &Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Process {

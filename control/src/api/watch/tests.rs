@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_stream::StreamExt as _;
 
 use super::*;
-use crate::store::Update;
+use crate::store::{StoreError, Update};
 
 /// Objects 1 to `shown`.
 struct Numbers(Arc<AtomicU32>);
@@ -149,6 +149,19 @@ async fn who_watches_nothing_any_more_is_told() {
     shown.store(0, Ordering::SeqCst);
     view.apply(Update::Changes(Vec::new()), 1);
     assert_eq!(next(&mut stream).await.unwrap_err().code(), tonic::Code::NotFound);
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
+async fn what_is_old_is_not_watched() {
+    let (view, shown) = (view(), Arc::new(AtomicU32::new(1)));
+    let (_trigger, stop) = crate::stop::stop();
+    let mut stream = serve(Numbers(shown), None, view.clone(), stop, &Watchers::default()).unwrap();
+    while next(&mut stream).await.unwrap().0 != WatchType::Bookmark {}
+    let error = StoreError::Unavailable { endpoints: "http://e".into(), cause: "refused".into() };
+    view.apply(Update::Away { error, since: Instant::now() }, 1);
+    let end = next(&mut stream).await.unwrap_err();
+    assert!(end.code() == tonic::Code::Unavailable && end.message().contains("etcd at http://e"), "{end:?}");
     assert!(stream.next().await.is_none());
 }
 

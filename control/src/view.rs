@@ -114,10 +114,13 @@ impl View {
                     }
                 }
             }
+            let now = Instant::now();
             if state.away.is_none() {
                 let revision = state.revision;
-                state.outages.end(resumed, revision, Instant::now());
+                state.outages.end(resumed, revision, now);
             }
+            let follows = state.synced && state.away.is_none();
+            state.followed_since = follows.then(|| state.followed_since.unwrap_or(now));
         }
         self.shared.version.send_modify(|version| *version += 1);
     }

@@ -73,13 +73,13 @@ impl Pools {
     }
 
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
-        let (revision, watches, known) = view.read(|state| {
+        let (revision, followed, known) = view.read(|state| {
             let known: Vec<Known> = state.pools.iter().filter_map(|(name, pool)| known(name, pool)).collect();
-            (state.revision, state.synced && state.away.is_none(), known)
+            (state.revision, state.followed_since, known)
         });
-        self.watching = self.watching.or_else(|| Some(Instant::now())).filter(|_| watches);
+        self.watching = followed.map(|_| self.watching.unwrap_or_else(Instant::now));
         self.written.retain(|_, at| *at > revision);
-        let settled = self.find_mass_loss(&known);
+        let settled = followed.and_then(|followed| self.find_mass_loss(&known, followed));
         let names: HashSet<&PoolName> = known.iter().map(|pool| &pool.name).collect();
         self.memories.retain(|name, _| names.contains(name));
         self.figures.keep(User::Health, |pool| self.judged.contains_key(pool) && self.memories.contains_key(pool));
@@ -101,12 +101,11 @@ impl Pools {
         if again { Pass::Again } else { Pass::Done(due) }
     }
 
-    /// Looks whether too many nodes of a pool vanished at once, since this leader sees who comes and goes and since the
-    /// last time that it found so; returns when to look again, for those who are gone too short to tell.
-    fn find_mass_loss(&mut self, known: &[Known]) -> Option<Instant> {
-        let watching = self.watching?;
+    /// Looks whether too many nodes of a pool vanished at once, since this control sees who comes and goes, also before it
+    /// led, and since the last time that it found so; returns when to look again, for those who are gone too short to tell.
+    fn find_mass_loss(&mut self, known: &[Known], followed: Instant) -> Option<Instant> {
         let (now, last) = (Instant::now(), self.mass_loss.as_ref().map(|(at, _)| *at));
-        let since = last.map_or(watching, |last| last.max(watching));
+        let since = last.map_or(followed, |last| last.max(followed));
         for pool in known {
             if pool.vanished.is_empty() {
                 continue;

@@ -33,6 +33,8 @@ pub struct State {
     pub synced: bool,
     /// Why etcd does not answer now; what is known is old.
     pub away: Option<StoreError>,
+    /// Since when it is seen without a break who comes and goes; `None`: it is not seen now.
+    pub followed_since: Option<Instant>,
     /// All that is known of each pool.
     pub pools: BTreeMap<PoolName, PoolState>,
     /// Where the fleet answers datagrams.
@@ -129,6 +131,7 @@ impl State {
             revision: 0,
             synced: false,
             away: None,
+            followed_since: None,
             pools: BTreeMap::new(),
             guard_ports: Slot::Absent,
             leader: None,
@@ -149,7 +152,7 @@ impl State {
         self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
         self.history = History::renew(before.revision, revision);
-        self.outages = before.outages;
+        (self.outages, self.followed_since) = (before.outages, before.followed_since);
         self.synced = true;
     }
 

@@ -134,6 +134,24 @@ fn away_is_told_until_something_comes() {
 }
 
 #[test]
+fn who_comes_and_goes_is_seen_without_a_break_from_the_first_list_to_the_next_outage() {
+    let view = View::new(keys());
+    let since = || view.read(|state| state.followed_since);
+    let error = || StoreError::Unavailable { endpoints: "http://e".into(), cause: "refused".into() };
+    view.apply(Update::Away { error: error(), since: Instant::now() }, 0);
+    assert_eq!(since(), None);
+    view.apply(Update::Reset(Vec::new()), 3);
+    let first = since().unwrap();
+    view.apply(Update::Changes(Vec::new()), 4);
+    view.apply(Update::Reset(Vec::new()), 9);
+    assert_eq!(since(), Some(first), "a list that is read anew is no break");
+    view.apply(Update::Away { error: error(), since: Instant::now() }, 9);
+    assert_eq!(since(), None);
+    view.apply(Update::Changes(Vec::new()), 10);
+    assert!(since().unwrap() > first);
+}
+
+#[test]
 fn a_stream_that_breaks_makes_nobody_doubtful_but_a_new_term_of_etcd_does() {
     let view = view(Vec::new());
     view.apply(Update::Changes(vec![Delta::Put(entry("nodes/edge/node-1", &node("i"), 10))]), 10);

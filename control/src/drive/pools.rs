@@ -17,8 +17,8 @@ use super::Pass;
 use crate::figures::{Figures, User, Whom};
 use crate::fleet::{Node, Presence};
 use crate::plan::rollout::{
-    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, decide, lease_ttl, mass_loss,
-    needed,
+    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, Sizes, decide, lease_ttl,
+    mass_loss, needed,
 };
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
@@ -202,6 +202,7 @@ impl Pools {
             recalled: Vec::new(),
             mass_loss,
             since: Since::default(),
+            sizes: Sizes::default(),
             now: SystemTime::now(),
         };
         self.count(&known.name, &mut facts.nodes);

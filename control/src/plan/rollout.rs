@@ -30,6 +30,7 @@ pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
 pub use self::health::Counted;
 pub use self::mass::{SETTLE, mass_loss};
 pub use self::memory::{Absent, Memory, lease_ttl};
+pub use self::pick::Sizes;
 
 /// Most nodes named in a rollout's problems.
 pub const MAX_PROBLEMS: usize = 16;

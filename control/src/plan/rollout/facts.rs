@@ -11,6 +11,7 @@ use echo_proto::v1;
 
 use super::health::Counted;
 use super::judge::ONE_LOSS_IN;
+use super::pick::Sizes;
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
 use crate::plan::sync;
 
@@ -37,6 +38,8 @@ pub struct Facts<'a> {
     pub mass_loss: Option<MassLoss>,
     /// What this leader saw since the rollout is in its stage.
     pub since: Since,
+    /// How large a pool and a wave may be before it is rolled out in another way.
+    pub sizes: Sizes,
     /// For stamps that people read.
     pub now: SystemTime,
 }

@@ -14,9 +14,24 @@ use crate::fleet::natural_order;
 /// Largest pool whose waves are lists of names.
 const MAX_NAMED: usize = 256;
 /// Most nodes that are given `next` at once: 10,000 at once expired half of the leases, and 2,000 none.
-pub(super) const MAX_UNACKNOWLEDGED: usize = 2_000;
+const MAX_UNACKNOWLEDGED: usize = 2_000;
 /// Most canaries that a rollout uses up: beyond, those that are lost are not replaced.
 const MAX_CANARIES_USED: usize = 256;
+
+/// What depends on how large a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Largest pool whose waves are lists of names.
+    pub named: usize,
+    /// Most nodes that are given `next` at once.
+    pub unacknowledged: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { named: MAX_NAMED, unacknowledged: MAX_UNACKNOWLEDGED }
+    }
+}
 
 /// Nodes to add to those that are `given` in each zone, so that zones have alike many; the first by name of each zone.
 fn spread<'n, 'a>(candidates: &[&'n NodeFacts<'a>], given: &[&NodeFacts<'_>], count: usize) -> Vec<&'n NodeFacts<'a>> {
@@ -63,7 +78,7 @@ pub(super) fn waiting<'f, 'a>(
 }
 
 /// The assignment with so many nodes given `next` that `target` have it, or as many as may be at once; `None`: they have
-/// it already. In the `last` step all have it, whoever joins.
+/// it already, or nobody is there. In the `last` step all have it, whoever joins.
 pub(super) fn wave(
     facts: &Facts<'_>,
     assignment: &v1::Assignment,
@@ -71,15 +86,16 @@ pub(super) fn wave(
     last: bool,
 ) -> Option<v1::Assignment> {
     let (given, mut others): (Vec<_>, Vec<_>) = facts.staying().partition(|node| node.given);
-    if last && others.len() <= MAX_UNACKNOWLEDGED {
+    if last && !(given.is_empty() && others.is_empty()) && others.len() <= facts.sizes.unacknowledged {
         return (assignment.cut != u64::MAX).then(|| v1::Assignment { cut: u64::MAX, ..assignment.clone() });
     }
-    // Who is gone is not replaced: each time the step would begin anew.
-    let missing = target.saturating_sub(given.len() + facts.since.absent).min(MAX_UNACKNOWLEDGED);
+    // Who is gone is not replaced, as each time the step would begin anew: in the last one all are given it anyway.
+    let gone = if last { 0 } else { facts.since.absent };
+    let missing = target.saturating_sub(given.len() + gone).min(facts.sizes.unacknowledged);
     if missing == 0 {
         return None;
     }
-    if given.len() + others.len() <= MAX_NAMED {
+    if given.len() + others.len() <= facts.sizes.named {
         let names = spread(&others, &given, missing).into_iter().map(|node| node.id.to_string());
         let picked = assignment.picked.iter().cloned().chain(names).collect();
         return Some(v1::Assignment { picked, ..assignment.clone() });

@@ -122,10 +122,11 @@ impl<'f> Step<'f> {
     }
 
     /// Nobody is there to try `next`: a revision that nobody acknowledged must not become stable, nor be waited for
-    /// without an end. A pool that is to have no nodes has nobody to ask.
+    /// without an end. A pool that is to have no nodes has nobody to ask, unless somebody was asked and is gone.
     fn alone(&self) -> Decision {
         let Facts { replicas, ref since, .. } = *self.facts;
-        if replicas == 0 && self.nodes == 0 {
+        let nobody_was_asked = self.assignment.picked.is_empty() && self.assignment.cut == 0;
+        if replicas == 0 && self.nodes == 0 && nobody_was_asked {
             return complete(self.facts, self.assignment, self.rollout);
         }
         let deadline = self.facts.policy_of(self.rollout).ack_deadline;

@@ -73,13 +73,41 @@ fn a_step_needs_a_node_that_acknowledged() {
     world.apply(2);
     world.writes();
     assert_eq!(world.waits(), Some(ACK_DEADLINE));
-    world.replicas = 0;
-    assert!(matches!(world.decide(), Decision::Write(_)), "a pool of none has nobody to ask");
-    world.replicas = 1;
     world.pass(ACK_DEADLINE);
     assert_eq!(world.writes(), Phase::Reverting, "nor is it waited for a node without an end");
     assert_eq!(world.writes(), Phase::Reverted);
     assert_eq!(world.rollout().reason, "no live node for 30s; apply again once there is one");
+}
+
+#[test]
+fn a_pool_of_none_has_nobody_to_ask() {
+    for mut world in [World::new(1), World::staged(1)] {
+        world.nodes.clear();
+        world.apply(2);
+        world.writes();
+        world.waits();
+        world.replicas = 0;
+        assert_eq!(world.writes(), Phase::Completed);
+        assert_eq!(world.rollout().reason, "0 of 0 nodes run revision 2");
+    }
+}
+
+#[test]
+fn a_pool_that_is_scaled_to_none_before_anybody_answered_does_not_keep_what_it_tried() {
+    for mut world in [World::new(3), World::staged(3)] {
+        world.apply(2);
+        while world.given().is_empty() {
+            world.writes();
+        }
+        world.replicas = 0;
+        for i in 1..=3 {
+            world.terminate(i);
+        }
+        assert_eq!(world.waits(), Some(ACK_DEADLINE));
+        world.pass(ACK_DEADLINE);
+        assert_eq!(world.writes(), Phase::Reverting);
+        assert_eq!((world.writes(), world.stable()), (Phase::Reverted, 1));
+    }
 }
 
 #[test]

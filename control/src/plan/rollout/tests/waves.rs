@@ -133,6 +133,29 @@ fn a_large_pool_moves_its_cut_by_at_most_2000_nodes_that_have_not_answered() {
 }
 
 #[test]
+fn in_the_last_step_those_that_are_gone_count_for_nobody() {
+    let mut world = World::new(20);
+    world.sizes = Sizes { named: 4, unacknowledged: 2 };
+    world.apply(2);
+    for given in [2, 4, 6, 8, 10, 12] {
+        world.writes();
+        assert_eq!(world.ack_given(2).len(), given);
+    }
+    world.decide();
+    // Not more of those that have it are lost than of the others.
+    let given = world.given();
+    let others: Vec<u32> = (1..=20).filter(|i| !given.contains(i)).collect();
+    given[..3].iter().chain(&others[..5]).for_each(|i| drop(world.vanish(*i)));
+    world.pass(Duration::from_secs(10));
+    for given in [11, 12] {
+        assert_eq!(world.writes(), Phase::Progressing, "as many are still to be given it as are gone");
+        assert_eq!(world.ack_given(2).len(), given);
+    }
+    assert_eq!(world.writes(), Phase::Completed);
+    assert_eq!(world.rollout().reason, "12 of 12 nodes run revision 2");
+}
+
+#[test]
 fn now_waits_for_answers_only() {
     let mut world = World::new(4_500);
     world.apply(2);

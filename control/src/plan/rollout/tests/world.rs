@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use v1::NodePhase::{Draining, Ready};
 use v1::RolloutPhase as Phase;
 
-use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, decide, needed};
+use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, Sizes, decide, needed};
 
 /// A pool with its nodes; what `decide` writes becomes its state.
 pub(super) struct World {
     pub(super) name: PoolName,
     pub(super) pool: v1::PoolRecord,
     pub(super) policy: RolloutPlan,
+    pub(super) sizes: Sizes,
     pub(super) replicas: u32,
     pub(super) assignment: Option<v1::Assignment>,
     pub(super) rollout: Option<v1::Rollout>,
@@ -61,6 +62,7 @@ impl World {
             name: "edge".parse().unwrap(),
             pool,
             policy: RolloutPlan::default(),
+            sizes: Sizes::default(),
             replicas: nodes,
             assignment: None,
             rollout: None,
@@ -218,6 +220,7 @@ impl World {
             recalled: self.recalled.clone(),
             mass_loss: self.mass_loss.clone(),
             since: Since::default(),
+            sizes: self.sizes,
             now: SystemTime::UNIX_EPOCH,
         };
         let absent = Absent { left: &self.left, watched_for: self.now - self.begun };

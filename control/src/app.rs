@@ -70,8 +70,8 @@ pub struct Addresses {
 /// The first file or port that can't be had, by its name.
 pub async fn build(settings: Settings, instance: String, metrics: Metrics) -> Result<Bound, AppError> {
     let bootstrap = settings.bootstrap.as_ref().map(bootstrap::read).transpose()?;
-    if let Some(path) = &settings.pools_from {
-        std::fs::read_dir(path).map_err(|cause| AppError::Folder { path: path.clone(), cause })?;
+    if let Some(from) = &settings.pools_from {
+        std::fs::read_dir(&from.folder).map_err(|cause| AppError::Folder { path: from.folder.clone(), cause })?;
     }
     let lock = |path| StateDir::lock(path, &settings.cluster);
     let state_dir = settings.state_dir.as_deref().map(lock).transpose()?;
@@ -167,8 +167,8 @@ impl Bound {
         if let Some(request) = self.bootstrap {
             spawn("the bootstrap", Box::pin(bootstrap::run(api.clone(), request, stop.clone())));
         }
-        if let Some(folder) = settings.pools_from {
-            let files = PoolFiles::new(api.clone(), folder, followed);
+        if let Some(from) = settings.pools_from {
+            let files = PoolFiles::new(api.clone(), from, followed);
             spawn("the pool files", Box::pin(files.run(stop.clone())));
         }
         spawn("the gRPC server", Box::pin(serve::grpc(self.grpc, api, stop.clone())));

@@ -3,10 +3,12 @@
 //! Run by the app. The folder is looked at again and again, and not watched: a mounted ConfigMap is switched by links in
 //! a folder that may itself be replaced, and network file systems tell nobody of a change; a look costs a few reads.
 //! It must apply nothing that is half written: a change counts once two looks in a row found the same. Nor may it bring
-//! back what the leader before it has seen replaced: what may be of yesterday is held, and looked at again later.
+//! back what the leader before it has seen replaced: what may be of yesterday is held, and looked at again later. And a
+//! folder that is empty for a while is no wish.
 
 mod folder;
 mod looker;
+mod looks;
 mod term;
 mod wanted;
 
@@ -21,18 +23,17 @@ use tracing::{Instrument as _, info_span};
 
 use self::folder::Texts;
 use self::looker::Looker;
+use self::looks::Looks;
 use self::term::Term;
 use self::wanted::{MAX_MISTAKES, Wanted};
 use crate::api::{Api, ApiError, FileApplied};
 use crate::event;
 use crate::plan::owned::Source;
+use crate::settings::PoolsFrom;
 use crate::stop::Stop;
 use crate::store::election::Leadership;
+use crate::words;
 
-/// Between two looks at the folder.
-const LOOK: Duration = Duration::from_secs(1);
-/// Between a look that found a change and the next one: longer than a file takes to be written.
-const SETTLE: Duration = Duration::from_millis(500);
 /// Waits while etcd is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -45,13 +46,19 @@ pub(crate) struct PoolFiles {
     folder: PathBuf,
     /// `files:/etc/echo/pools`
     owner: String,
+    /// How far another control's folder may be behind this one, or this one behind it.
+    behind: Duration,
     leadership: Receiver<Option<Leadership>>,
+    /// Of all terms: one look that hangs is enough.
+    looker: Looker,
 }
 
 impl PoolFiles {
-    /// The task for an absolute path.
-    pub(crate) fn new(api: Api, folder: PathBuf, leadership: Receiver<Option<Leadership>>) -> Self {
-        Self { api, owner: format!("files:{}", folder.display()), folder, leadership }
+    /// The task for a folder, by its absolute path.
+    pub(crate) fn new(api: Api, from: PoolsFrom, leadership: Receiver<Option<Leadership>>) -> Self {
+        let PoolsFrom { folder, behind } = from;
+        let owner = format!("files:{}", folder.display());
+        Self { api, owner, folder, behind, leadership, looker: Looker::default() }
     }
 
     /// Runs until `stop`.
@@ -83,42 +90,34 @@ impl PoolFiles {
     }
 
     /// Follows the folder for one term.
-    async fn follow(&self, term: Leadership) {
+    async fn follow(&mut self, term: Leadership) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let (mut last, mut done): (Option<Found>, Option<Found>) = (None, None);
-        let (mut seen, mut held) = (Term::new(Instant::now()), false);
-        let mut looker = Looker::default();
+        let (mut seen, mut looks) = (Term::new(Instant::now(), self.behind), Looks::default());
         loop {
-            if held && Instant::now() >= seen.settles() {
-                (done, held) = (None, false);
-            }
-            let found = looker.look(&self.folder, folder::read).await;
-            let settled = last.as_ref() == Some(&found);
-            let mut wait = LOOK;
-            if done.as_ref() != Some(&found) {
-                wait = SETTLE;
-                if settled {
-                    let span = info_span!("pool files", echo.folder = %self.folder.display());
-                    match self.carry_out(term, &mut seen, &found).instrument(span).await {
-                        Ok(some) => {
-                            backoff.reset();
-                            (done, held, wait) = (Some(found.clone()), some, LOOK);
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "the pool files are not all applied yet");
-                            wait = backoff.next_wait();
-                        }
+            let found = self.looker.look(&self.folder, folder::read).await;
+            let act = looks.take(&found, Instant::now());
+            let mut wait = looks.rest();
+            if act {
+                let span = info_span!("pool files", echo.folder = %self.folder.display());
+                match self.carry_out(term, &mut seen, &found).instrument(span).await {
+                    Ok(again) => {
+                        backoff.reset();
+                        looks.acted(again);
+                        wait = looks.rest();
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the pool files are not all applied yet");
+                        wait = backoff.next_wait();
                     }
                 }
             }
-            last = Some(found);
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Does what the files say, and tells whether some of it is held; an error is worth another try, anything else was
-    /// told.
-    async fn carry_out(&self, term: Leadership, seen: &mut Term, found: &Found) -> Result<bool, ApiError> {
+    /// Does what the files say, and tells when what is held of it is looked at again; an error is worth another try,
+    /// anything else was told.
+    async fn carry_out(&self, term: Leadership, seen: &mut Term, found: &Found) -> Result<Option<Instant>, ApiError> {
         // Whom the files own is told by the view.
         self.api.current()?;
         let texts = match found {
@@ -126,30 +125,35 @@ impl PoolFiles {
             Err(cause) => {
                 let told = format!("{}: {cause}; the pools stay as they are", self.folder.display());
                 self.warn(term, "PoolFilesUnreadable", self.api.object(), told).await?;
-                return Ok(false);
+                return Ok(None);
             }
         };
         let wanted = Wanted::of(texts);
-        seen.see(&wanted);
+        seen.see(&wanted, self.api.knows_files(), Instant::now());
         let held = self.apply(term, seen, &wanted).await? | self.disown(term, seen, &wanted).await?;
         self.complain(term, &wanted).await?;
-        Ok(held)
+        Ok(held.then(|| seen.settles()))
     }
 
     /// Applies the pools that the files want; tells whether one is held.
-    async fn apply(&self, term: Leadership, seen: &Term, wanted: &Wanted) -> Result<bool, ApiError> {
+    async fn apply(&self, term: Leadership, seen: &mut Term, wanted: &Wanted) -> Result<bool, ApiError> {
         let mut held = false;
         for (name, pool) in &wanted.pools {
             let settled = seen.is_settled(name, Instant::now());
             let source = Source { owner: self.owner.clone(), digest: pool.digest.clone(), settled };
             match self.api.apply_file(term, name, &pool.pool, &source, &pool.place).await {
-                Ok(FileApplied::Now) => tracing::info!(pool = %name, file = pool.place, "applied from its file"),
-                Ok(FileApplied::Before) => {}
+                Ok(FileApplied::Now) => {
+                    seen.confirm(name);
+                    tracing::info!(pool = %name, file = pool.place, "taken from its file");
+                }
+                Ok(FileApplied::Before) => seen.confirm(name),
                 Ok(FileApplied::Held) => {
                     held = true;
                     let told = format!(
-                        "{} says what another text has replaced; this mount may be behind: it is applied if it stays so",
-                        self.file(&pool.place)
+                        "{} is not what was applied last, and this folder may be behind that: it is applied when it \
+                         changes, or stays so for {}s",
+                        self.file(&pool.place),
+                        self.behind.as_secs()
                     );
                     self.warn(term, "PoolFileHeld", event::of_pool(name), told).await?;
                 }
@@ -165,17 +169,26 @@ impl PoolFiles {
 
     /// Notes whose files are gone; tells whether one may only not be there yet.
     async fn disown(&self, term: Leadership, seen: &Term, wanted: &Wanted) -> Result<bool, ApiError> {
-        let mut held = false;
-        for name in self.api.owned_by(&self.owner).iter().filter(|name| !wanted.may_hold(name)) {
-            if !seen.is_settled(name, Instant::now()) {
-                held = true;
-                tracing::info!(pool = %name, "its file is not there; this mount may be behind, so it is looked at later");
-                continue;
-            }
+        let missing = self.api.owned_by(&self.owner).into_iter().filter(|name| !wanted.may_hold(name));
+        let (gone, late): (Vec<_>, Vec<_>) = missing.partition(|name| seen.is_gone(name, Instant::now()));
+        for name in gone {
             tracing::info!(pool = %name, "its file is gone; the pool stays");
-            self.api.disown(term, name, &self.owner).await?;
+            self.api.disown(term, &name, &self.owner).await?;
         }
-        Ok(held)
+        if wanted.is_empty() && !late.is_empty() {
+            let (pools, left) = (words::count(late.len(), "pool"), term::EMPTY.as_secs());
+            let told = format!(
+                "{} has no pool file any more, and owns {pools}: they stay as they are, and nobody's once it was empty \
+                 for {left}s",
+                self.folder.display()
+            );
+            self.warn(term, "PoolFilesMissing", self.api.object(), told).await?;
+        } else {
+            for name in &late {
+                tracing::info!(pool = %name, "its file is not there; this folder may be behind, so it is looked at later");
+            }
+        }
+        Ok(!late.is_empty())
     }
 
     /// Tells what of the files is not applied.

@@ -37,6 +37,10 @@ pub struct Flags {
     /// and each again when what it says changes. --bootstrap-pool, in contrast, only makes a pool that is not there yet
     #[arg(long, env = "ECHO_POOLS_FROM", value_name = "DIR")]
     pools_from: Option<PathBuf>,
+    /// How far this folder may be behind that of the control that led before: for so long a control that begins to lead
+    /// takes nothing from a file that it did not see change. 0s where all read the same files, as on one host
+    #[arg(long, env = "ECHO_POOLS_BEHIND", default_value = "3m")]
+    pools_behind: String,
     /// Pool file that is applied once, where no pool of its name exists; later changes of the file are not looked at
     #[arg(long, env = "ECHO_BOOTSTRAP_POOL")]
     bootstrap_pool: Option<PathBuf>,
@@ -89,8 +93,8 @@ pub struct Settings {
     pub scaler: ScalerSettings,
     /// Applied where no pool of its name exists.
     pub bootstrap: Option<Bootstrap>,
-    /// Folder of the files that own their pools, as an absolute path.
-    pub pools_from: Option<PathBuf>,
+    /// Of the files that own their pools.
+    pub pools_from: Option<PoolsFrom>,
     /// Exit when standard input ends.
     pub lifeline: bool,
     /// Of the leader's lease; whole seconds.
@@ -104,6 +108,15 @@ pub struct Bootstrap {
     pub file: PathBuf,
     /// In place of the file's replicas.
     pub replicas: Option<u32>,
+}
+
+/// Where the files are that own their pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolsFrom {
+    /// Their folder, as an absolute path.
+    pub folder: PathBuf,
+    /// How far it may be behind that of another control.
+    pub behind: Duration,
 }
 
 /// Who starts nodes.

@@ -44,7 +44,12 @@ impl Mount {
     }
 
     fn cluster(&self) -> Cluster {
-        Cluster::start_with(&pool_file(0), &[("ECHO_POOLS_FROM", &self.folder.display().to_string())])
+        self.cluster_behind("3m")
+    }
+
+    fn cluster_behind(&self, behind: &str) -> Cluster {
+        let env = [("ECHO_POOLS_FROM", &*self.folder.display().to_string()), ("ECHO_POOLS_BEHIND", behind)];
+        Cluster::start_with(&pool_file(0), &env)
     }
 
     fn owner(&self) -> String {
@@ -76,14 +81,16 @@ fn wait_limit(echoctl: &Echoctl, name: &str, limit: u64) -> Value {
     })
 }
 
+/// The messages of the events with this reason.
+fn events(echoctl: &Echoctl, reason: &str) -> Result<Vec<String>, String> {
+    let events = echoctl.items("get events")?.into_iter().filter(|event| text(event, "/reason") == reason);
+    Ok(events.map(|event| text(&event, "/message")).collect())
+}
+
 /// Waits for an event with this reason, and returns its message.
 #[track_caller]
 fn wait_event(echoctl: &Echoctl, reason: &str) -> String {
-    eventually(reason, SETTLED, || {
-        let events = echoctl.items("get events")?;
-        let event = events.iter().find(|event| text(event, "/reason") == reason);
-        event.map(|event| text(event, "/message")).ok_or_else(|| format!("{events:?}"))
-    })
+    eventually(reason, SETTLED, || events(echoctl, reason)?.pop().ok_or_else(|| format!("no {reason}")))
 }
 
 #[test]
@@ -108,7 +115,7 @@ fn files_are_applied_at_the_start_and_when_their_folder_is_switched() {
 #[test]
 fn a_request_is_left_alone_until_its_file_changes_and_says_so() {
     let mut mount = Mount::of(&[("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
-    let mut cluster = mount.cluster();
+    let mut cluster = mount.cluster_behind("0s");
     let echoctl = cluster.echoctl();
     wait_limit(&echoctl, "edge", 100);
     let file = cluster.file("by-hand.yaml", &pool("edge", 101, ""));
@@ -128,12 +135,21 @@ fn a_request_is_left_alone_until_its_file_changes_and_says_so() {
     wait_limit(&echoctl, "zone", 5);
     wait_limit(&echoctl, "edge", 101);
 
-    mount.switch(&[("zone.yml", &pool("zone", 5, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    // So is it where the folder is mounted anew, and empty meanwhile.
+    mount.switch(&[]);
+    let told = wait_event(&echoctl, "PoolFilesMissing");
+    assert!(told.contains("has no pool file any more, and owns 2 pools"), "{told}");
+    mount.switch(&[("zone.yml", &pool("zone", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 100, "replicas: 0"))]);
+    wait_limit(&echoctl, "zone", 6);
+    let edge = wait_limit(&echoctl, "edge", 101);
+    assert_eq!(text(&edge, "/metadata/owner"), mount.owner());
+
+    mount.switch(&[("zone.yml", &pool("zone", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
     wait_limit(&echoctl, "edge", 300);
 
     let deleted = echoctl.run("delete pool/edge");
     assert!(deleted.code == 0 && deleted.stderr.contains("makes it anew"), "{deleted:?}");
-    mount.switch(&[("zone.yml", &pool("zone", 6, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
+    mount.switch(&[("zone.yml", &pool("zone", 7, "replicas: 0")), ("edge.yaml", &pool("edge", 300, "replicas: 0"))]);
     wait_limit(&echoctl, "edge", 300);
 }
 
@@ -148,16 +164,19 @@ fn a_new_leader_whose_mount_is_behind_takes_nothing_back() {
     mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(200))]);
     wait_limit(&echoctl, "edge", 200);
 
-    // The next one's mount has the text of before, and lacks a file; that it has looked is seen by a new pool, which
-    // comes after the others.
+    // The next one's mount has the text of before, lacks a file, and has one of a pool that is not there. That it has
+    // looked at all of it is seen by a clash, which is told last.
     cluster.control.kill();
-    mount.switch(&[("edge.yaml", &edge(100)), ("zone.yaml", &zone)]);
+    let both = pool("both", 1, "replicas: 0");
+    mount.switch(&[("edge.yaml", &edge(100)), ("one.yaml", &both), ("two.yaml", &both), ("zone.yaml", &zone)]);
     cluster.replace_control();
-    wait_limit(&echoctl, "zone", 5);
-    let told = wait_event(&echoctl, "PoolFileHeld");
-    assert!(told.contains("edge.yaml says what another text has replaced"), "{told}");
+    wait_event(&echoctl, "PoolFilesClash");
+    let held = events(&echoctl, "PoolFileHeld").unwrap();
+    let told = |file: &str| held.iter().any(|told| told.contains(&format!("{file} is not what was applied last")));
+    assert!(held.len() == 2 && told("edge.yaml") && told("zone.yaml"), "{held:?}");
     wait_limit(&echoctl, "edge", 200);
     assert_eq!(text(&found(&echoctl, "core").unwrap(), "/metadata/owner"), mount.owner());
+    assert!(found(&echoctl, "zone").is_err(), "it may have been deleted");
 
     // What it sees change is not of before, whatever it says.
     mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(300)), ("zone.yaml", &zone)]);

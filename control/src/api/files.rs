@@ -14,9 +14,10 @@ use super::request::asked;
 use super::write::Terms;
 use crate::event;
 use crate::plan::change::Beside;
-use crate::plan::owned::{self, Source};
+use crate::plan::owned::{self, Due, Source};
 use crate::store::election::Leadership;
 use crate::store::{Change, Stored};
+use crate::view::PoolState;
 
 /// What became of a pool's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) enum FileApplied {
     Now,
     /// It was applied already.
     Before,
-    /// It says what was applied before something else was, and may be behind.
+    /// It may be behind.
     Held,
 }
 
@@ -45,10 +46,10 @@ impl Api {
             Ok(owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
         };
         let written = self.change_pool(name, fenced(leadership), plan).await?;
-        Ok(match written.changed {
-            true => FileApplied::Now,
-            false if owned::held(&written.record, source) => FileApplied::Held,
-            false => FileApplied::Before,
+        Ok(match owned::due(written.before.as_ref(), source) {
+            Due::Text | Due::Ownership => FileApplied::Now,
+            Due::Nothing => FileApplied::Before,
+            Due::Later => FileApplied::Held,
         })
     }
 
@@ -68,6 +69,12 @@ impl Api {
             });
             owned.map(|(name, _)| name.clone()).collect()
         })
+    }
+
+    /// Whether pools are there that files made or changed, as the view has them.
+    pub(crate) fn knows_files(&self) -> bool {
+        let applied = |pool: &PoolState| pool.pool.valid().is_some_and(|s| !s.value.record.file_digest.is_empty());
+        self.view.read(|state| state.pools.values().any(applied))
     }
 
     /// The cluster, for events that are about none of its objects.

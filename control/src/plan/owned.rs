@@ -1,9 +1,9 @@
 //! Pools that files own: what a file makes of its pool, what becomes of one whose file is gone, and what an operator is
 //! told who changes one by a request.
 //!
-//! Called by the API for the pool files of `--pools-from`. A file that was applied is not applied again over what came
-//! by a request since: only another text of it is. One that was applied before another one may come from a mount that is
-//! behind, and waits until that can't be. Pure.
+//! Called by the API for the pool files of `--pools-from`. What was applied last is not applied again over what came by a
+//! request since, whoever reads it from wherever: only another text is. And that one waits for as long as it may come from
+//! a mount that is behind. Pure.
 
 use std::time::SystemTime;
 
@@ -12,9 +12,6 @@ use echo_proto::v1;
 
 use super::change::{self, Beside, Changed, Number, Request};
 use crate::event;
-
-/// Digests that are remembered of texts that were applied before the last one.
-const EARLIER_KEPT: usize = 8;
 
 /// A pool's file.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +24,32 @@ pub struct Source {
     pub settled: bool,
 }
 
-/// What is applied from a file over what is stored; `None`: it was applied already, or is [held].
+/// What is to be done with a pool's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: it was applied.
+    Nothing,
+    /// It was applied, and owns the pool from now on.
+    Ownership,
+    /// It is to be applied.
+    Text,
+    /// It may be behind, and is looked at later.
+    Later,
+}
+
+/// What is to be done with the file of a pool that is stored like this, or not at all.
+pub fn due(stored: Option<&v1::PoolRecord>, source: &Source) -> Due {
+    let (owner, applied) = stored.map_or(("", ""), |stored| (owner(stored), stored.file_digest.as_str()));
+    match applied == source.digest {
+        true if owner == source.owner => Due::Nothing,
+        // One that was removed may still lie in a mount that is behind; one that others own does lie somewhere.
+        true if source.settled || !owner.is_empty() => Due::Ownership,
+        false if source.settled => Due::Text,
+        _ => Due::Later,
+    }
+}
+
+/// What is stored for the sake of a file, where something is [`due`].
 pub fn apply(
     name: &PoolName,
     stored: Option<&v1::PoolRecord>,
@@ -37,27 +59,18 @@ pub fn apply(
     request: &Request,
     now: SystemTime,
 ) -> Option<Changed> {
-    let Some(stored) = stored else {
-        return Some(owned(change::create(name, pool, beside.there, request, now), source, ""));
+    let noted = |stored: &v1::PoolRecord, told| {
+        let event = event::normal("PoolConfigured", event::of_pool(name), told);
+        only_noted(stored.clone(), v1::Event { actor: request.who().to_owned(), ..event })
     };
-    let before = owner(stored);
-    if (before == source.owner && stored.file_digest == source.digest) || held(stored, source) {
-        return None;
-    }
-    let told = || event::normal("PoolConfigured", event::of_pool(name), "its file says what is stored already");
-    let changed = change::apply(name, stored, beside, pool, request, now).unwrap_or_else(|| Changed {
-        record: stored.clone(),
-        revision: None,
-        number: Number::Stays,
-        event: v1::Event { actor: request.who().to_owned(), ..told() },
-    });
-    Some(owned(changed, source, before))
-}
-
-/// Whether a file says what was applied before something else was, and may be behind.
-pub fn held(stored: &v1::PoolRecord, source: &Source) -> bool {
-    let earlier = stored.file_digest != source.digest && stored.earlier_file_digests.contains(&source.digest);
-    earlier && !source.settled
+    let changed = match (due(stored, source), stored) {
+        (Due::Nothing | Due::Later, _) => return None,
+        (Due::Ownership, stored) => noted(stored?, "its file says what was applied last, so nothing changes"),
+        (Due::Text, None) => change::create(name, pool, beside.there, request, now),
+        (Due::Text, Some(stored)) => change::apply(name, stored, beside, pool, request, now)
+            .unwrap_or_else(|| noted(stored, "its file says what is stored already")),
+    };
+    Some(owned(changed, source, stored.map_or("", owner)))
 }
 
 /// A pool whose file is gone: it stays, and nobody owns it.
@@ -67,12 +80,12 @@ pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str) -> Option<
         return None;
     }
     let mut record = stored.clone();
-    note(&mut record, "");
+    // What it said stays noted: the same file does not come back over what came by requests meanwhile.
     record.metadata.get_or_insert_default().owner.clear();
     let message = format!("its file is gone from {before}; the pool stays, and changes by requests alone");
     let event = event::normal("PoolDisowned", event::of_pool(name), message);
     let event = v1::Event { actor: before.to_owned(), from: before.to_owned(), ..event };
-    Some(Changed { record, revision: None, number: Number::Stays, event })
+    Some(only_noted(record, event))
 }
 
 /// Who owns a pool; empty: nobody.
@@ -110,25 +123,24 @@ pub fn warnings(name: &PoolName, before: &v1::PoolRecord, change: Change) -> Vec
     vec![format!("pool/{name} is owned by {owner}: {then}")]
 }
 
-fn owned(mut changed: Changed, source: &Source, before: &str) -> Changed {
-    changed.record.metadata.get_or_insert_default().owner.clone_from(&source.owner);
-    note(&mut changed.record, &source.digest);
-    if before != source.owner {
-        changed.event.message += &format!("; owned by {} from now on", source.owner);
-    }
-    changed
+fn only_noted(record: v1::PoolRecord, event: v1::Event) -> Changed {
+    Changed { record, revision: None, number: Number::Stays, event }
 }
 
-/// Notes the digest of what is applied, and the one before among the earlier ones.
-fn note(record: &mut v1::PoolRecord, digest: &str) {
-    let before = std::mem::replace(&mut record.file_digest, digest.to_owned());
-    let earlier = &mut record.earlier_file_digests;
-    earlier.retain(|other| other != digest && *other != before);
-    if !before.is_empty() && before != digest {
-        earlier.push(before);
+fn owned(mut changed: Changed, source: &Source, before: &str) -> Changed {
+    changed.record.metadata.get_or_insert_default().owner.clone_from(&source.owner);
+    changed.record.file_digest.clone_from(&source.digest);
+    if before != source.owner {
+        changed.event.message += &format!("; owned by {} from now on", source.owner);
+        if !before.is_empty() {
+            changed.event.message += &format!(
+                ", and by {before} until now: where controls read two folders, the one that leads has the word; give \
+                 them one"
+            );
+            changed.event.set_type(v1::EventType::Warning);
+        }
     }
-    let too_many = earlier.len().saturating_sub(EARLIER_KEPT);
-    earlier.drain(..too_many);
+    changed
 }
 
 #[cfg(test)]
@@ -138,12 +150,20 @@ mod tests {
     use super::*;
 
     fn from(stored: Option<&v1::PoolRecord>, port: u32, digest: &str) -> Option<Changed> {
-        told(stored, port, digest, true)
+        told(stored, port, &source("files:/a", digest, true))
     }
 
-    fn told(stored: Option<&v1::PoolRecord>, port: u32, digest: &str, settled: bool) -> Option<Changed> {
-        let source = Source { owner: "files:/a".into(), digest: digest.into(), settled };
-        apply(&name(), stored, Beside::default(), &pool(port, None), &source, &Request::default(), NOW)
+    fn source(owner: &str, digest: &str, settled: bool) -> Source {
+        Source { owner: owner.into(), digest: digest.into(), settled }
+    }
+
+    fn told(stored: Option<&v1::PoolRecord>, port: u32, source: &Source) -> Option<Changed> {
+        apply(&name(), stored, Beside::default(), &pool(port, None), source, &Request::default(), NOW)
+    }
+
+    fn by_request(stored: &v1::PoolRecord, port: u32, replicas: u32) -> v1::PoolRecord {
+        let pool = pool(port, Some(replicas));
+        change::apply(&name(), stored, Beside::default(), &pool, &Request::default(), NOW).unwrap().record
     }
 
     #[test]
@@ -152,9 +172,7 @@ mod tests {
         assert_eq!((owner(&made), made.file_digest.as_str()), ("files:/a", "one"));
         assert_eq!(from(Some(&made), 7, "one"), None);
         // A request since then is left alone ...
-        let changed = change::apply(&name(), &made, Beside::default(), &pool(8, Some(5)), &Request::default(), NOW)
-            .unwrap()
-            .record;
+        let changed = by_request(&made, 8, 5);
         assert_eq!(owner(&changed), "files:/a", "it still is the file's");
         assert_eq!(from(Some(&changed), 7, "one"), None);
         // ... until the file changes.
@@ -168,39 +186,62 @@ mod tests {
 
     #[test]
     fn a_pool_that_was_nobodys_or_anothers_is_taken_over() {
-        let mut stored = change::create(&name(), &pool(7, None), 0, &Request::default(), NOW).record;
-        let taken = from(Some(&stored), 7, "one").unwrap();
-        assert_eq!(owner(&taken.record), "files:/a");
+        let stored = change::create(&name(), &pool(7, None), 0, &Request::default(), NOW).record;
+        let taken = from(Some(&stored), 8, "one").unwrap();
+        assert_eq!((owner(&taken.record), taken.event.r#type()), ("files:/a", v1::EventType::Normal));
         assert!(taken.event.message.ends_with("owned by files:/a from now on"), "{}", taken.event.message);
-        stored.metadata.get_or_insert_default().owner = "files:/b".into();
-        stored.file_digest = "one".into();
-        assert_eq!(owner(&from(Some(&stored), 7, "one").unwrap().record), "files:/a");
+        let another = told(Some(&taken.record), 9, &source("files:/b", "two", true)).unwrap();
+        assert_eq!((owner(&another.record), another.event.r#type()), ("files:/b", v1::EventType::Warning));
+        assert!(another.event.message.contains("by files:/a until now"), "{}", another.event.message);
     }
 
     #[test]
-    fn a_pool_without_its_file_stays_and_is_nobodys() {
-        let made = from(None, 7, "one").unwrap().record;
+    fn the_same_text_in_another_folder_takes_the_pool_and_nothing_that_was_done_since() {
+        let made = by_request(&from(None, 7, "one").unwrap().record, 8, 5);
+        for settled in [true, false] {
+            let taken = told(Some(&made), 7, &source("files:/b", "one", settled)).unwrap();
+            assert_eq!((taken.revision, owner(&taken.record)), (None, "files:/b"));
+            assert_eq!(taken.record.spec, made.spec);
+            assert_eq!(taken.event.r#type(), v1::EventType::Warning, "two folders claim it");
+        }
+        // Nor does it try again what the fleet took back.
+        let mut rollout = v1::Rollout { to: made.revision.clone(), ..Default::default() };
+        rollout.set_phase(v1::RolloutPhase::Reverted);
+        let beside = Beside { rollout: Some(&rollout), ..Beside::default() };
+        let other = source("files:/b", "one", true);
+        let taken = apply(&name(), Some(&made), beside, &pool(8, None), &other, &Request::default(), NOW).unwrap();
+        assert_eq!((taken.revision, taken.record.revision), (None, made.revision));
+    }
+
+    #[test]
+    fn a_file_that_goes_and_comes_back_takes_nothing_back() {
+        let made = by_request(&from(None, 7, "one").unwrap().record, 8, 5);
         assert_eq!(disown(&name(), &made, "files:/b"), None);
         let free = disown(&name(), &made, "files:/a").unwrap().record;
-        assert_eq!((owner(&free), free.file_digest.as_str(), &free.spec), ("", "", &made.spec));
-        assert!(from(Some(&free), 7, "one").is_some(), "back again, it is applied");
+        assert_eq!((owner(&free), &free.spec), ("", &made.spec));
+        let back = from(Some(&free), 7, "one").unwrap();
+        assert_eq!((back.revision, owner(&back.record)), (None, "files:/a"));
+        assert_eq!(back.record, made);
+        assert_eq!(from(Some(&free), 9, "two").unwrap().record.revision.unwrap().n, 3, "another text is applied");
     }
 
     #[test]
-    fn what_was_applied_before_waits_until_it_can_not_be_of_yesterday() {
-        let first = told(None, 7, "one", false).unwrap().record;
-        let second = told(Some(&first), 8, "two", false).unwrap().record;
-        assert_eq!(second.earlier_file_digests, ["one"]);
-        assert_eq!(told(Some(&second), 7, "one", false), None);
-        let source = |digest: &str| Source { owner: "files:/a".into(), digest: digest.into(), settled: false };
-        assert!(held(&second, &source("one")) && !held(&second, &source("two")) && !held(&second, &source("three")));
-        let back = told(Some(&second), 7, "one", true).unwrap().record;
-        assert_eq!((back.file_digest.as_str(), back.earlier_file_digests.as_slice()), ("one", &["two".to_owned()][..]));
+    fn what_may_be_of_yesterday_waits() {
+        let unsettled = |digest: &str| source("files:/a", digest, false);
+        assert_eq!(told(None, 7, &unsettled("one")), None, "its pool may have been deleted");
+        let made = from(None, 7, "one").unwrap().record;
+        assert_eq!(due(Some(&made), &unsettled("one")), Due::Nothing);
+        // Applied before, or never, as what came between two looks of the one that led.
+        let second = from(Some(&made), 8, "two").unwrap().record;
+        for digest in ["one", "never seen"] {
+            assert_eq!(due(Some(&second), &unsettled(digest)), Due::Later);
+            assert_eq!(told(Some(&second), 7, &unsettled(digest)), None);
+            assert_eq!(due(Some(&second), &source("files:/a", digest, true)), Due::Text);
+        }
         // One whose file is gone is not taken back by a mount that still has it.
-        let free = disown(&name(), &back, "files:/a").unwrap().record;
-        assert!(held(&free, &source("one")) && !held(&free, &source("three")));
-        let many = (0..20).fold(free, |record, n| told(Some(&record), 7, &n.to_string(), false).unwrap().record);
-        assert_eq!(many.earlier_file_digests, ["11", "12", "13", "14", "15", "16", "17", "18"]);
+        let free = disown(&name(), &second, "files:/a").unwrap().record;
+        assert_eq!(due(Some(&free), &unsettled("two")), Due::Later);
+        assert_eq!(due(Some(&free), &source("files:/a", "two", true)), Due::Ownership);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A look at the folder that does not wait for ever: a network file system may never answer.
 //!
-//! Used by the pool files' task. There is one look at a time; one that hangs is waited for again, and has a thread of its
-//! own, so that it keeps nothing else from ending.
+//! Used by the pool files' task. There is one look at a time, however many terms begin meanwhile; one that hangs is waited
+//! for again, and has a thread of its own, so that it keeps nothing else from ending.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,17 +21,17 @@ pub(super) struct Looker {
 }
 
 impl Looker {
-    /// What `read` finds in the folder.
+    /// What `read` finds in the folder; may be dropped while it waits, as at the end of a term.
     pub(super) async fn look(&mut self, folder: &Path, read: fn(&Path) -> Found) -> Found {
-        let mut running = match self.running.take() {
+        let running = match &mut self.running {
             Some(running) => running,
-            None => begin(folder, read)?,
+            none => none.insert(begin(folder, read)?),
         };
-        if let Ok(found) = tokio::time::timeout(DEADLINE, &mut running).await {
-            return found.unwrap_or_else(|_| Err("was not read to its end".to_owned()));
-        }
-        self.running = Some(running);
-        Err(format!("did not answer within {}s", DEADLINE.as_secs()))
+        let Ok(found) = tokio::time::timeout(DEADLINE, running).await else {
+            return Err(format!("did not answer within {}s", DEADLINE.as_secs()));
+        };
+        self.running = None;
+        found.unwrap_or_else(|_| Err("was not read to its end".to_owned()))
     }
 }
 
@@ -39,7 +39,7 @@ fn begin(folder: &Path, read: fn(&Path) -> Found) -> Result<Receiver<Found>, Str
     let (told, running) = channel();
     let folder = folder.to_owned();
     let look = move || {
-        // Nobody waits any more once this process does not lead.
+        // Nobody waits any more once this process ends.
         let _ = told.send(read(&folder));
     };
     std::thread::Builder::new().name("pool files".to_owned()).spawn(look).map_err(|e| e.to_string())?;
@@ -74,6 +74,9 @@ mod tests {
             let told = looker.look(Path::new("/pools"), hanging).await.unwrap_err();
             assert_eq!(told, "did not answer within 10s");
         }
+        // A term ends while it waits.
+        let short = DEADLINE / 2;
+        assert!(tokio::time::timeout(short, looker.look(Path::new("/pools"), hanging)).await.is_err());
         drop(held);
         while looker.look(Path::new("/pools"), hanging).await.is_err() {
             std::thread::yield_now();

@@ -59,6 +59,11 @@ impl Wanted {
         wanted
     }
 
+    /// Whether there is nothing, not even a mistake: no pool file at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pools.is_empty() && self.clashes.is_empty() && self.mistakes.is_empty()
+    }
+
     /// Whether `name` may stand in a file that can't be read.
     pub(super) fn may_hold(&self, name: &PoolName) -> bool {
         !self.mistakes.is_empty() || self.pools.contains_key(name) || self.clashes.contains_key(name)

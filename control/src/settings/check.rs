@@ -3,7 +3,6 @@
 //! Called by [`Flags::check`] only.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::programs;
@@ -11,12 +10,14 @@ use echo_proto::codec::parse_duration;
 use echo_proto::ids::ClusterName;
 use echo_proto::spec::MAX_LABEL_BYTES;
 
-use super::{Bootstrap, Flags, ScalerSettings, Settings, SettingsError};
+use super::{Bootstrap, Flags, PoolsFrom, ScalerSettings, Settings, SettingsError};
 
 /// Shortest lease: etcd grants none below its election timeout.
 const MIN_TTL: Duration = Duration::from_secs(1);
 /// Longest path of the pool files' folder.
 const MAX_FOLDER_BYTES: usize = 200;
+/// Most that the folders of two controls may be apart.
+const MAX_BEHIND: Duration = Duration::from_secs(3600);
 /// Longest lease.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
@@ -40,7 +41,7 @@ impl Flags {
         let leader_ttl = check.ttl("leader-ttl", &self.leader_ttl);
         let scaler = check.scaler(&self);
         let bootstrap = check.bootstrap(&self);
-        let pools_from = self.pools_from.as_deref().and_then(|folder| check.folder(folder));
+        let pools_from = check.pools_from(&self);
         match (cluster, grpc, http, leader_ttl, scaler) {
             (Some(cluster), Some(grpc), Some(http), Some(leader_ttl), Some(scaler)) if check.errors.is_empty() => {
                 let (state_dir, lifeline) = (self.state_dir, self.lifeline);
@@ -152,10 +153,16 @@ impl Check {
         })
     }
 
-    /// A folder by the path that every replica knows it by, whatever it was started in.
-    fn folder(&mut self, folder: &Path) -> Option<PathBuf> {
-        match std::path::absolute(folder) {
-            Ok(folder) if folder.as_os_str().len() <= MAX_FOLDER_BYTES => return Some(folder),
+    /// The folder by the path that every replica knows it by, whatever it was started in.
+    fn pools_from(&mut self, flags: &Flags) -> Option<PoolsFrom> {
+        let behind = self.duration("pools-behind", &flags.pools_behind);
+        if behind.is_some_and(|behind| behind > MAX_BEHIND) {
+            self.fail("pools-behind", &format!("at most {}s", MAX_BEHIND.as_secs()));
+        }
+        match std::path::absolute(flags.pools_from.as_deref()?) {
+            Ok(folder) if folder.as_os_str().len() <= MAX_FOLDER_BYTES => {
+                return Some(PoolsFrom { folder, behind: behind? });
+            }
             Ok(_) => self.fail("pools-from", &format!("at most {MAX_FOLDER_BYTES} bytes: it is named in every pool")),
             Err(cause) => self.fail("pools-from", &cause.to_string()),
         }
@@ -197,15 +204,23 @@ mod tests {
             "--scaler=kubernetes",
             "--bootstrap-replicas=3",
             "--node-zones=a,,b",
+            "--pools-behind=2h",
         ])
         .unwrap_err();
-        let starts =
-            ["--cluster", "--http", "--node-zones", "--grpc: 0.0.0.0:7400", "--etcd: \"https://b:2\"", "--leader-ttl"];
+        let starts = [
+            "--cluster",
+            "--http",
+            "--node-zones",
+            "--grpc: 0.0.0.0:7400",
+            "--etcd: \"https://b:2\"",
+            "--leader-ttl",
+            "--pools-behind: at most 3600s",
+        ];
         for start in starts {
             assert!(errors.iter().any(|e| e.starts_with(start)), "{start}: {errors:?}");
         }
         assert!(errors.contains(&"--scaler: kubernetes is not supported by this version".to_owned()));
-        assert_eq!(errors.len(), 8, "{errors:?}");
+        assert_eq!(errors.len(), 9, "{errors:?}");
     }
 
     #[test]

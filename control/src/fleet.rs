@@ -119,7 +119,6 @@ impl Fleet {
             }
         };
         self.vanished.remove(&id);
-        self.left.remove(&id);
         let presence = if sure { Presence::Sure } else { Presence::Doubtful { since: Instant::now(), silent: false } };
         self.live.insert(id.clone(), Arc::new(Node { id, record, status, presence }));
         Ok(())
@@ -157,7 +156,7 @@ impl Fleet {
         {
             self.vanished.insert(since, node);
         }
-        for (since, node) in before.left.into_entries().filter(|(_, node)| !known(self, &node.id)).collect::<Vec<_>>() {
+        for (since, node) in before.left.into_entries() {
             self.left.insert(since, node);
         }
         for (id, node) in before.live {
@@ -262,12 +261,12 @@ impl Fleet {
         })
     }
 
-    /// Those that drained and went lately.
-    pub fn leavers(&self) -> impl Iterator<Item = &NodeId> {
-        self.left.iter().map(|node| &node.id)
+    /// Those that drained and went lately, as the process that they were; another one may be there again.
+    pub fn leavers(&self) -> impl Iterator<Item = (&NodeId, &str)> {
+        self.left.iter().map(|node| (&node.id, node.status.incarnation.as_str()))
     }
 
-    /// One that drained and went lately.
+    /// One that drained and went lately; another process may be there again.
     pub fn left(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.left.get(id)
     }

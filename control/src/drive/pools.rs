@@ -51,8 +51,8 @@ struct Known {
     assignment_at: i64,
     rollout: Option<Arc<Stored<v1::Rollout>>>,
     nodes: Vec<Arc<Node>>,
-    /// Nodes that drained and went lately.
-    left: HashSet<NodeId>,
+    /// Nodes that drained and went lately, as the processes that they were.
+    left: HashMap<NodeId, String>,
     /// Those that vanished, and when.
     vanished: Vec<(Arc<Node>, Instant)>,
 }
@@ -259,7 +259,7 @@ fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
         assignment_at: state.assignment.mod_revision(),
         rollout: state.rollout.valid().cloned(),
         nodes: state.fleet.live().cloned().collect(),
-        left: state.fleet.leavers().cloned().collect(),
+        left: state.fleet.leavers().map(|(id, incarnation)| (id.clone(), incarnation.to_owned())).collect(),
         vanished: state.fleet.vanished().map(|(node, since)| (Arc::clone(node), since)).collect(),
     })
 }

@@ -107,6 +107,10 @@ pub struct Since {
     pub absent: usize,
     /// Until more can be said.
     pub decided_in: Option<Duration>,
+    /// Nodes without `next` that went without a word so short ago that more may be about to.
+    pub vanished: usize,
+    /// Until none of them counts any more.
+    pub settled_in: Option<Duration>,
 }
 
 /// Nodes, and those of them that were lost.

@@ -5,7 +5,7 @@
 
 mod life;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, runs_next};
@@ -15,6 +15,7 @@ use v1::RolloutPhase as Phase;
 
 use super::facts::{Facts, NodeFacts, Since, Tally};
 use super::health::Counted;
+use super::mass::SETTLE;
 use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
 use crate::plan::sync::{is_asked, reference};
@@ -53,8 +54,8 @@ pub struct Memory {
 /// What is known of a pool's nodes beside their records.
 #[derive(Debug, Clone, Copy)]
 pub struct Absent<'a> {
-    /// Those that drained and went lately.
-    pub left: &'a HashSet<NodeId>,
+    /// Those that drained and went lately, and as which process: another one may be there again.
+    pub left: &'a HashMap<NodeId, String>,
     /// How long this leader has seen without a break who comes and goes.
     pub watched_for: Duration,
 }
@@ -88,14 +89,14 @@ impl Memory {
         let pinned = pinned(facts);
         for node in &mut facts.nodes {
             node.pinned = pinned.contains(node.id.as_str());
-            self.meet(node, assignment, now);
+            self.meet(node, assignment, absent.left, now);
             if !until_decided.is_zero() {
                 self.spare(node);
             }
             self.count(node, facts.rollout);
         }
         if let Some(rollout) = facts.rollout.filter(|r| entered && r.phase() == Phase::Progressing) {
-            self.expect(rollout, |id| absent.left.contains(id) || pinned.contains(id.as_str()), now);
+            self.expect(rollout, |id| absent.left.contains_key(id) || pinned.contains(id.as_str()), now);
         }
         self.miss(absent.left, now);
         if self.sample.0 != self.stage.rollout {
@@ -129,7 +130,13 @@ impl Memory {
         true
     }
 
-    fn meet(&mut self, node: &mut NodeFacts<'_>, assignment: Option<&v1::Assignment>, now: Instant) {
+    fn meet(
+        &mut self,
+        node: &mut NodeFacts<'_>,
+        assignment: Option<&v1::Assignment>,
+        left: &HashMap<NodeId, String>,
+        now: Instant,
+    ) {
         let status = node.status;
         let asked = is_asked(status) && !node.pinned;
         let life = self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now));
@@ -138,7 +145,9 @@ impl Memory {
         // Also one that was away when the stage began, or was not asked, has found its place by the rule.
         let given = if entered || life.asked != asked { is_given() } else { life.given };
         let another = life.incarnation != status.incarnation;
-        if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && !asked) {
+        // One that drained and came back between two looks was not seen to drain.
+        let excused = !asked || left.get(node.id) == Some(&life.incarnation);
+        if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && excused) {
             let counted = life.counted.filter(|_| !another);
             *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, ..Life::new(now) };
         } else if entered {
@@ -165,17 +174,18 @@ impl Memory {
     }
 
     /// Notes what a node counted before it was given `next`, and since: a canary's record tells what it had counted until
-    /// then, of another node that is the last that was heard.
+    /// then, of another node that is the last that was heard. One that this leader met with `next` has nothing that it
+    /// could be compared with, but for what it did until an operator resumed the rollout, who knows of that.
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
         let (Some(counted), Some(life)) = (node.counted, self.lives.get_mut(node.id)) else { return };
         let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
         let begun = match (before, node.restarted) {
-            _ if !life.given => counted,
-            (_, true) => Counted::default(),
-            (Some(before), _) if before.incarnation == node.status.incarnation => before.into(),
-            _ => life.counted.map_or(counted, |(begun, _)| begun),
+            _ if !life.given => Some(counted),
+            (_, true) => Some(Counted::default()),
+            (Some(before), _) if before.incarnation == node.status.incarnation => Some(before.into()),
+            _ => life.counted.map(|(begun, _)| begun).or(self.resumed.then_some(counted)),
         };
-        life.counted = Some((begun, counted));
+        life.counted = begun.map(|begun| (begun, counted));
     }
 
     /// Canaries that an earlier leader chose: this one may never have seen them alive.
@@ -186,9 +196,13 @@ impl Memory {
     }
 
     /// Notes who is not there. Who left is not lost, nor whom the rollout was not about.
-    fn miss(&mut self, left: &HashSet<NodeId>, now: Instant) {
+    fn miss(&mut self, left: &HashMap<NodeId, String>, now: Instant) {
         let Self { lives, look, stable, lease_ttl, .. } = self;
-        lives.retain(|id, life| life.look == *look || (life.asked && !left.contains(id)));
+        let has_left = |id: &NodeId, life: &Life| match left.get(id) {
+            Some(incarnation) => !life.is_met() || *incarnation == life.incarnation,
+            None => false,
+        };
+        lives.retain(|id, life| life.look == *look || (life.asked && !has_left(id, life)));
         for life in lives.values_mut().filter(|life| life.look != *look) {
             stable.lost += usize::from(life.is_missed(now, *lease_ttl) && !life.given);
         }
@@ -231,6 +245,10 @@ impl Memory {
         }
         since.lost.sort_unstable_by(|(a, _), (b, _)| natural_order(a, b));
         since.lost.truncate(MAX_PROBLEMS);
+        let fresh = self.lives.values().filter(|life| life.is_met() && life.asked && !life.given);
+        let fresh = fresh.filter_map(|life| (life.gone? + self.lease_ttl + SETTLE).checked_duration_since(now));
+        let fresh: Vec<Duration> = fresh.filter(|left| !left.is_zero()).collect();
+        (since.vanished, since.settled_in) = (fresh.len(), fresh.into_iter().max());
         since
     }
 }

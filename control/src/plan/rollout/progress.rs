@@ -168,8 +168,13 @@ impl<'f> Step<'f> {
         Some(write(self.facts, Some(assignment), v1::Rollout { before, ..self.rollout.clone() }))
     }
 
-    /// The step is done: the next one in which somebody is given `next`, or the end.
+    /// The step is done: the next one in which somebody is given `next`, or the end. Not while others are missing that were
+    /// there just now: they are no reason to be done sooner, and may be the first of many.
     fn pass(&self) -> Decision {
+        let vanished = self.facts.since.vanished;
+        if vanished.saturating_mul(judge::ONE_LOSS_IN) > self.nodes + vanished {
+            return Decision::Wait(self.facts.since.settled_in);
+        }
         let rollout = &v1::Rollout { health: health::words(self.facts, self.rollout), ..self.rollout.clone() };
         let given = self.facts.staying().filter(|node| node.given).count();
         if self.steps.is_last(self.at) || given == self.nodes {

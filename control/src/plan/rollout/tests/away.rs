@@ -88,6 +88,8 @@ fn who_was_away_when_the_last_step_began_is_waited_for() {
     let mut world = tried(10);
     world.pass(MINUTE);
     let status = world.vanish(7);
+    // Until it is no part of a mass loss.
+    world.pass(Duration::from_secs(11));
     for step in 1..3 {
         world.writes();
         assert_eq!(world.rollout().step, step);

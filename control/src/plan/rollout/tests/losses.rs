@@ -49,14 +49,31 @@ fn another_process_in_its_place_is_a_loss() {
 #[test]
 fn who_left_is_not_lost_and_is_replaced() {
     let mut world = tried();
-    world.vanish(1);
-    world.left.insert(id(1));
+    world.leave(1);
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!(world.rollout().canaries, ["node-1", "node-2"]);
     let mut world = tried();
     let left = world.terminate(1);
     world.start_again(1, &left);
     assert!(matches!(world.decide(), Decision::Wait(_)), "a restart that was announced is none either");
+    let mut world = tried();
+    let left = world.leave(1);
+    world.start_again(1, &left);
+    assert!(matches!(world.decide(), Decision::Wait(_)), "also where nobody saw it drain");
+    world.vanish(1);
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Reverting, "it is the one before that had left");
+}
+
+#[test]
+fn a_step_is_not_done_while_others_just_vanished() {
+    let mut world = tried();
+    world.pass(Duration::from_secs(59));
+    (2..=10).for_each(|i| drop(world.vanish(i)));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.waits(), Some(TTL), "the only node that is there has it, but there may be a mass loss");
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Completed, "they are gone for good");
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Model {
                 self.world.restart(i);
                 self.world.node(i).applied = None;
             }
-            Op::Leave(i) if self.world.nodes.remove(&id(i)).is_some() => drop(self.world.left.insert(id(i))),
+            Op::Leave(i) if there(&self.world, i) => drop(self.world.leave(i)),
             Op::Drain(i) if there(&self.world, i) => self.world.node(i).set_phase(Drained),
             Op::Serve(i) if there(&self.world, i) => self.world.node(i).set_phase(Ready),
             Op::Fail(i) => {

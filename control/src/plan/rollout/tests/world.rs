@@ -1,7 +1,7 @@
 //! A pool with its nodes and its leader, for the tests: what is decided is taken over at once, and time passes when it is
 //! told to.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{NodeId, PoolName, runs_next};
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) assignment: Option<v1::Assignment>,
     pub(super) rollout: Option<v1::Rollout>,
     pub(super) nodes: BTreeMap<NodeId, v1::NodeStatus>,
-    pub(super) left: HashSet<NodeId>,
+    pub(super) left: HashMap<NodeId, String>,
     pub(super) recalled: Vec<v1::Revision>,
     pub(super) mass_loss: Option<MassLoss>,
     /// Of whom only a record is known that may be a dead one's.
@@ -67,7 +67,7 @@ impl World {
             assignment: None,
             rollout: None,
             nodes: BTreeMap::new(),
-            left: HashSet::new(),
+            left: HashMap::new(),
             recalled: Vec::new(),
             mass_loss: None,
             doubtful: HashSet::new(),
@@ -105,6 +105,13 @@ impl World {
     /// Its record goes away.
     pub(super) fn vanish(&mut self, i: u32) -> v1::NodeStatus {
         self.nodes.remove(&id(i)).unwrap()
+    }
+
+    /// It drains and goes, which only its last record tells.
+    pub(super) fn leave(&mut self, i: u32) -> v1::NodeStatus {
+        let status = self.vanish(i);
+        self.left.insert(id(i), status.incarnation.clone());
+        status
     }
 
     /// It gets a SIGTERM, and goes.

@@ -25,6 +25,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 pub use self::inbox::Inbox;
 pub use self::intents::Absences;
 use self::term::Term;
+use echo_proto::ids::PoolName;
+
 use crate::figures::{Figures, User};
 use crate::fleet::Node;
 use crate::pace;
@@ -128,21 +130,22 @@ impl Drive {
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
     async fn pass(&mut self, term: &mut Term) -> Option<Instant> {
-        let wanted = self.view.read(wanted)?;
+        let wanted = self.view.read(|state| wanted(state, |name, pool| term.stands(name, pool)))?;
         self.scaler.want(Some(wanted));
         Some(term.pass(&self.view, &mut self.inbox, &mut self.absences).await)
     }
 }
 
-/// What each readable pool wants; `None` while what is known is old.
-fn wanted(state: &State) -> Option<Wanted> {
+/// What each readable pool wants, as far as it `stands`; `None` while what is known is old.
+fn wanted(state: &State, stands: impl Fn(&PoolName, &PoolState) -> bool) -> Option<Wanted> {
     if !state.synced || state.away.is_some() {
         return None;
     }
     let mut wanted = Wanted::default();
     for (name, pool) in &state.pools {
         if let Some(entry) = pool.pool.valid() {
-            wanted.replicas.extend(pool.desired().map(|replicas| (name.clone(), replicas)));
+            let replicas = pool.desired().filter(|_| stands(name, pool));
+            wanted.replicas.extend(replicas.map(|replicas| (name.clone(), replicas)));
             let assigned = pool.assignment.valid().map_or(Duration::ZERO, |assignment| assignment.value.longest_drain);
             // Nodes may still run what was assigned before.
             wanted.drains.insert(name.clone(), assigned.max(entry.value.plan.template.drain.longest()));
@@ -173,6 +176,18 @@ mod tests {
     use super::*;
     use crate::store::{Entry, Update};
 
+    #[test]
+    fn a_number_that_a_leader_has_yet_to_look_at_is_not_told() {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let value = br#"{"metadata":{"name":"edge","uid":"u"},"revision":{"uid":"u","n":1},"spec":{"template":{
+            "listeners":[{"name":"l","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}}}"#;
+        let entry = Entry { key: b"/echo/v1/test/pools/edge".to_vec(), value: value.to_vec(), ..Entry::default() };
+        view.apply(Update::Reset(vec![entry]), 3);
+        let told = |stands| view.read(|state| wanted(state, |_, _| stands)).unwrap();
+        assert_eq!(told(true).replicas.into_values().collect::<Vec<_>>(), [3]);
+        assert_eq!((told(false).replicas.len(), told(false).drains.len()), (0, 1));
+    }
+
     /// What is wanted of a pool that has no key, with nodes in these phases.
     fn of_phases(phases: &[&str]) -> Option<u32> {
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
@@ -183,7 +198,7 @@ mod tests {
             ..Entry::default()
         };
         view.apply(Update::Reset(phases.iter().enumerate().map(entry).collect()), 3);
-        view.read(wanted).unwrap().replicas.get(&"edge".parse().unwrap()).copied()
+        view.read(|state| wanted(state, |_, _| true)).unwrap().replicas.get(&"edge".parse().unwrap()).copied()
     }
 
     #[test]
@@ -201,6 +216,6 @@ mod tests {
         let entry = Entry { key: b"/echo/v1/test/nodes/edge/n".to_vec(), value, ..Entry::default() };
         view.apply(Update::Reset(vec![entry]), 3);
         let key = ("edge".parse().unwrap(), "n".parse().unwrap());
-        assert_eq!(view.read(wanted).unwrap().idle, [(key, Usage::Cordoned)].into());
+        assert_eq!(view.read(|state| wanted(state, |_, _| true)).unwrap().idle, [(key, Usage::Cordoned)].into());
     }
 }

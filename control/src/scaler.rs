@@ -56,13 +56,17 @@ pub trait Scaler: Debug + Send + Sync {
 /// How many nodes a pool has that stay: where nothing that is stored tells how many it wants. A record may be missing
 /// that a living process is about to write again.
 pub(crate) async fn there(scaler: &Arc<dyn Scaler>, view: &View, pool: &PoolName) -> u32 {
-    let (here, name) = (scaler.clone(), pool.clone());
-    let living = spawn_blocking(move || here.living(&name)).await;
-    let living =
-        living.inspect_err(|error| tracing::error!(%error, %pool, "who runs is not known")).unwrap_or_default();
+    let living = living(scaler, pool).await;
     view.read(|state| state.pools.get(pool).map_or(living.len(), |pool| pool.fleet.staying(&living)))
         .try_into()
         .unwrap_or(u32::MAX)
+}
+
+/// As [`Scaler::living`], on a thread of its own.
+pub(crate) async fn living(scaler: &Arc<dyn Scaler>, pool: &PoolName) -> BTreeSet<NodeId> {
+    let (here, name) = (scaler.clone(), pool.clone());
+    let living = spawn_blocking(move || here.living(&name)).await;
+    living.inspect_err(|error| tracing::error!(%error, %pool, "who runs is not known")).unwrap_or_default()
 }
 
 /// What a scaler can't do, by pool.

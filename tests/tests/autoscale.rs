@@ -2,11 +2,14 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::cluster::{SETTLED, bound, pool_file, text};
 use echo_tests::wait::{ensure, throughout};
-use echo_tests::{Cluster, client, eventually};
+use echo_tests::{Cluster, Process, client, eventually, tools};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Four connections a node, and a change with every round of figures.
@@ -116,10 +119,65 @@ fn an_autoscaler_comes_and_goes_with_the_pool_file_and_nobody_scales_beside_it()
     cluster.wait_nodes(1);
 }
 
+/// The processes of a cluster of five nodes.
+fn pids(cluster: &Cluster) -> [u32; 5] {
+    ["1", "2", "3", "4", "5"].map(|n| cluster.node_pid(&format!("node-{n}")))
+}
+
+#[test]
+fn a_snapshot_that_is_older_than_the_fleet_takes_no_node_away() {
+    let steady = RULE.replace("maxReplicas: 3", "maxReplicas: 8").replace("1s", "300s");
+    let mut cluster = Cluster::start_with(&pool(&steady), &[]);
+    cluster.wait_nodes(1);
+    let snapshot = cluster.etcd.save();
+    let more = cluster.file("more.yaml", &pool(&steady.replace("minReplicas: 1", "minReplicas: 5")));
+    cluster.echoctl().ok(&format!("apply -f {more}"));
+    let nodes = cluster.wait_nodes(5);
+    let before = pids(&cluster);
+    let mut open: Vec<TcpStream> = nodes.iter().flat_map(|node| open(node, 1)).collect();
+    // The leader lives on, or another one follows.
+    for killed in [false, true] {
+        if killed {
+            cluster.control.kill();
+        }
+        cluster.etcd.restore(&snapshot);
+        if killed {
+            cluster.replace_control();
+        }
+        let stored =
+            || cluster.etcd.get_prefix("/echo/v1/default/scales/").iter().any(|(_, v)| v.contains("5 run already"));
+        eventually("the number is raised", SETTLED, || ensure(stored(), || format!("{:?}", cluster.nodes())));
+        desired(&cluster, 5);
+        cluster.wait_nodes(5);
+        assert_eq!(pids(&cluster), before, "killed: {killed}");
+        open.iter_mut().for_each(|stream| client::echo_on(stream, b"still here").unwrap());
+    }
+}
+
+#[test]
+fn a_pool_that_a_control_without_nodes_makes_anew_keeps_those_that_run() {
+    let mut cluster = Cluster::start(5);
+    cluster.wait_nodes(5);
+    let before = pids(&cluster);
+    let signal = |signal| before.iter().for_each(|pid| kill(Pid::from_raw(*pid as i32), signal).unwrap());
+    // None of them can put its record back.
+    signal(Signal::SIGSTOP);
+    cluster.etcd.wipe();
+    let leads = || ensure(!cluster.etcd.get_prefix("/echo/v1/default/leader").is_empty(), || "nobody does".to_owned());
+    eventually("the one that runs the nodes leads", SETTLED, leads);
+    let mut other = Command::new(tools::ours("echo-control"));
+    other.args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--etcd", cluster.etcd.url(), "--lifeline"]);
+    other.args(["--bootstrap-pool", &cluster.file("open.yaml", &pool(""))]);
+    let _other = Process::start("other", cluster.dir(), other);
+    desired(&cluster, 5);
+    signal(Signal::SIGCONT);
+    cluster.wait_nodes(5);
+    assert_eq!(pids(&cluster), before);
+}
+
 #[test]
 fn a_pool_that_is_made_anew_in_an_empty_etcd_keeps_the_nodes_that_serve() {
     let mut cluster = Cluster::start(5);
-    let pids = |cluster: &Cluster| ["1", "2", "3", "4", "5"].map(|n| cluster.node_pid(&format!("node-{n}")));
     let nodes = cluster.wait_nodes(5);
     let before = pids(&cluster);
     let mut open: Vec<TcpStream> = nodes.iter().flat_map(|node| open(node, 1)).collect();

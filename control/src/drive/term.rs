@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::backoff::Backoff;
+use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ use crate::figures::Figures;
 use crate::scaler::Scaler;
 use crate::store::election::Leadership;
 use crate::store::{Store, StoreError, Stored};
-use crate::view::View;
+use crate::view::{PoolState, View};
 
 /// Waits after a write that failed, or that lost against another.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -65,6 +66,11 @@ impl Term {
         let journal = Journal::new(store, leadership);
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         Self { leadership, pools, guarded, scales, journal, told: None, backoff, prune: Instant::now() }
+    }
+
+    /// Whether a pool may get the nodes that it wants; see [`Scales::stands`].
+    pub(super) fn stands(&self, name: &PoolName, pool: &PoolState) -> bool {
+        self.scales.stands(name, pool)
     }
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.

@@ -78,7 +78,8 @@ pub fn create(name: &PoolName, pool: &v1::Pool, there: u32, request: &Request, n
         Some(begin) => (Number::Begins(begin), begin),
         None => (Number::Stays, *spec.replicas.get_or_insert(there.clamp(DEFAULT_REPLICAS, MAX_REPLICAS))),
     };
-    let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), ..Default::default() };
+    let replicas_open = is_open(pool);
+    let record = v1::PoolRecord { metadata: Some(metadata), spec: Some(spec), replicas_open, ..Default::default() };
     let event = event::normal("PoolCreated", event::of_pool(name), format!("created with {}", count(replicas, "node")));
     Changed { number, ..changed(name, record, true, request, now, event) }
 }
@@ -99,7 +100,9 @@ pub fn apply(
     let mut spec = pool.spec.clone().unwrap_or_default();
     let (before, rule) = (number(stored, beside), stored.spec.as_ref().and_then(|s| s.autoscale.as_ref()));
     let (number, scaled) = renumber(&mut spec, rule, before);
-    let mut record = v1::PoolRecord { spec: Some(spec), ..stored.clone() };
+    // Nor is it open any more where an autoscaler comes, or went.
+    let replicas_open = stored.replicas_open && is_open(pool);
+    let mut record = v1::PoolRecord { spec: Some(spec), replicas_open, ..stored.clone() };
     let metadata = record.metadata.get_or_insert_default();
     let relabelled = metadata.labels != labels;
     metadata.labels = labels;
@@ -112,6 +115,11 @@ pub fn apply(
     }
     let event = event::normal("PoolConfigured", event::of_pool(name), format!("changed by apply{scaled}"));
     Some(Changed { number, ..changed(name, record, new_revision, request, now, event) })
+}
+
+/// Whether a pool file leaves the number of nodes to control.
+fn is_open(pool: &v1::Pool) -> bool {
+    pool.spec.as_ref().is_none_or(|spec| spec.replicas.is_none() && spec.autoscale.is_none())
 }
 
 /// Another number of nodes; `None`: it is that already.
@@ -128,6 +136,7 @@ pub fn scale(
     }
     let mut record = stored.clone();
     record.spec.get_or_insert_default().replicas = Some(wanted);
+    record.replicas_open = false;
     next_generation(&mut record);
     let event = event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {wanted} nodes"));
     let event = v1::Event { from: before.to_string(), to: wanted.to_string(), ..event };

@@ -2,6 +2,7 @@
 //!
 //! Used by the drive's part that writes pools' sizes. No I/O; time is passed in.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::{NodeId, PoolName};
@@ -9,10 +10,12 @@ use echo_proto::spec::AutoscalePlan;
 use echo_proto::v1;
 use tokio::time::Instant;
 
+use super::standing::Standing;
 use crate::figures::{Figures, Sample, User};
 use crate::fleet::Node;
 use crate::plan::autoscale::{Autoscaler, Limit, Load};
-use crate::view::PoolState;
+use crate::store::Stored;
+use crate::view::{PoolEntry, PoolState};
 
 /// What a node said so short a time before a round counts in it: an Agent is late where its host is busy, which is no
 /// time to know nothing of it.
@@ -25,17 +28,17 @@ const LIMITED_FOR: Duration = Duration::from_secs(60);
 /// One pool, at one instant.
 pub(super) struct Found {
     pub(super) name: PoolName,
-    /// Of its record.
-    pub(super) mod_revision: i64,
-    uid: String,
+    pub(super) pool: Arc<Stored<PoolEntry>>,
+    /// `None`: somebody named its number.
+    pub(super) standing: Option<Standing>,
     /// `None`: it has no autoscaler.
     pub(super) rule: Option<AutoscalePlan>,
     /// As stored; of one that can't be read, nothing.
     pub(super) scale: v1::Scale,
     /// mod_revision of its key.
     pub(super) scale_at: i64,
-    /// How many there are; looked at only where no number is stored.
-    pub(super) there: u32,
+    /// How many run, none of which may end at once; `None`: this leader goes on from what it knows.
+    pub(super) there: Option<u32>,
     /// Those that stay: which life of each, and whether it serves everybody.
     nodes: Vec<(NodeId, String, bool)>,
 }
@@ -43,7 +46,6 @@ pub(super) struct Found {
 /// What one leader saw of a pool.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    uid: String,
     rule: AutoscalePlan,
     autoscaler: Autoscaler,
     /// The round that was decided by last.
@@ -57,34 +59,29 @@ pub(super) fn found(name: &PoolName, pool: &PoolState) -> Option<Found> {
     let stored = pool.pool.valid()?;
     let plan = &stored.value.plan;
     let rule = plan.autoscale.clone();
-    let node = |node: &std::sync::Arc<Node>| {
+    let node = |node: &Arc<Node>| {
         let status = &node.status;
         let serves = status.phase() == v1::NodePhase::Ready && status.cordoned_by.is_empty();
         (!node.leaves()).then(|| (node.id.clone(), status.incarnation.clone(), serves))
     };
     Some(Found {
         name: name.clone(),
-        mod_revision: stored.mod_revision,
-        uid: stored.value.record.metadata.as_ref().map_or_else(String::new, |m| m.uid.clone()),
+        standing: Standing::of(pool),
         // Of other pools nobody counts the nodes.
         nodes: rule.iter().flat_map(|_| pool.fleet.live().filter_map(node)).collect(),
         rule,
         scale: pool.scale.valid().map(|scale| scale.value.clone()).unwrap_or_default(),
         scale_at: pool.scale.mod_revision(),
-        there: 0,
+        pool: stored.clone(),
+        there: None,
     })
 }
 
 impl Kept {
-    /// Knows what is stored, or else how many nodes there are.
+    /// Knows what is stored, and how many nodes there are.
     pub(super) fn new(pool: &Found, rule: AutoscalePlan, now: Instant) -> Self {
         let autoscaler = Autoscaler::new(pool.replicas(&rule), now);
-        Self { uid: pool.uid.clone(), rule, autoscaler, asked: None, limit: None }
-    }
-
-    /// Whether it is about this life of the pool, and this rule: another one begins anew.
-    pub(super) fn is_of(&self, pool: &Found) -> bool {
-        self.uid == pool.uid && pool.rule.as_ref() == Some(&self.rule)
+        Self { rule, autoscaler, asked: None, limit: None }
     }
 
     /// What the figures ask for, or asked for lately, and may not be.
@@ -95,8 +92,8 @@ impl Kept {
     /// Puts down how many nodes there should be: decided anew with each round of figures; bounds hold at once.
     pub(super) fn decide(&mut self, pool: &Found, figures: &Figures, scale: &mut v1::Scale, now: Instant) {
         let replicas = pool.replicas(&self.rule);
-        let asked = figures.asked(User::Autoscaler, &pool.name).filter(|asked| self.asked.is_none_or(|at| at < *asked));
-        let (decided, reason) = match asked {
+        let asked = figures.asked(User::Autoscaler, &pool.name).filter(|_| pool.there.is_none());
+        let (decided, reason) = match asked.filter(|asked| self.asked.is_none_or(|at| at < *asked)) {
             Some(asked) => {
                 self.asked = Some(asked);
                 let load = |(node, incarnation, serves): &(NodeId, String, bool)| {
@@ -111,7 +108,10 @@ impl Kept {
             None => (replicas.clamp(self.rule.min, self.rule.max), String::new()),
         };
         if decided != scale.replicas {
-            let given = || format!("within {} to {}", self.rule.min, self.rule.max);
+            let given = || match pool.there {
+                Some(there) if there > scale.replicas => format!("{there} run already, and go step by step"),
+                _ => format!("within {} to {}", self.rule.min, self.rule.max),
+            };
             scale.reason = if reason.is_empty() { given() } else { reason };
             scale.replicas = decided;
             scale.time = Some(SystemTime::now().into());
@@ -125,9 +125,9 @@ fn lately(limit: Option<(Limit, Instant)>, now: Instant) -> Option<Limit> {
 }
 
 impl Found {
-    /// Nodes wanted so far: as stored, or else as many as there are.
+    /// Nodes wanted so far: as stored, or as many as there are, where those are more.
     fn replicas(&self, rule: &AutoscalePlan) -> u32 {
-        if self.scale.replicas == 0 { self.there.clamp(rule.min, rule.max) } else { self.scale.replicas }
+        self.scale.replicas.max(self.there.map_or(0, |there| there.clamp(rule.min, rule.max)))
     }
 }
 
@@ -175,9 +175,46 @@ pub(super) fn conditions(
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::store::{Entry, Update};
+    use crate::view::View;
+
+    /// A pool of 1 to 8 nodes, of which so many are stored and run.
+    fn pool_of(stored: u32, there: Option<u32>) -> Found {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let pool = r#"{"metadata":{"name":"edge","uid":"u"},"revision":{"uid":"u","n":1},"spec":{
+            "autoscale":{"minReplicas":1,"maxReplicas":8,"target":{"connections":4}},"template":{"listeners":[
+            {"name":"l","protocol":"PROTOCOL_TCP","port":7007,"service":{"echo":{}}}]}}}"#;
+        let scale = format!(r#"{{"replicas":{stored}}}"#);
+        let entry = |(key, value): (&str, &str)| Entry {
+            key: format!("/echo/v1/test/{key}").into_bytes(),
+            value: value.into(),
+            mod_revision: 3,
+            ..Entry::default()
+        };
+        view.apply(Update::Reset([("pools/edge", pool), ("scales/edge", &scale)].map(entry).into()), 3);
+        let name = "edge".parse().unwrap();
+        let found = view.read(|state| found(&name, &state.pools[&name])).unwrap();
+        Found { there, ..found }
+    }
+
+    #[test]
+    fn a_leader_begins_with_the_nodes_that_run_where_fewer_are_stored() {
+        let begun = |stored, there| {
+            let pool = pool_of(stored, Some(there));
+            let mut scale = pool.scale.clone();
+            let now = Instant::now();
+            Kept::new(&pool, pool.rule.clone().unwrap(), now).decide(&pool, &Figures::default(), &mut scale, now);
+            (scale.replicas, scale.reason)
+        };
+        assert_eq!(begun(2, 5), (5, "5 run already, and go step by step".to_owned()));
+        assert_eq!(begun(2, 20).0, 8, "within the bounds");
+        assert_eq!(begun(5, 2), (5, String::new()), "some have yet to be started");
+        assert_eq!(begun(0, 0), (1, "within 1 to 8".to_owned()));
+        assert_eq!(begun(9, 0).0, 8);
+    }
 
     #[test]
     fn a_condition_keeps_the_time_since_which_it_holds() {

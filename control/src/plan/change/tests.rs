@@ -175,6 +175,19 @@ fn a_new_pool_whose_nodes_are_there_already_begins_with_them() {
 }
 
 #[test]
+fn a_number_is_open_until_somebody_names_one() {
+    let new = |pool: &v1::Pool| create(&name(), pool, 0, &Request::default(), NOW).record;
+    assert_eq!(
+        [pool(7, None), pool(7, Some(3)), autoscaled()].map(|pool| new(&pool).replicas_open),
+        [true, false, false]
+    );
+    let open = new(&pool(7, None));
+    let after = |file: &v1::Pool| applied(&open, file).unwrap().record.replicas_open;
+    assert_eq!([pool(8, None), pool(8, Some(3)), autoscaled()].map(|file| after(&file)), [true, false, false]);
+    assert!(!scale(&name(), &open, 4, &Request::default(), NOW).unwrap().record.replicas_open);
+}
+
+#[test]
 fn a_backup_takes_no_node_away() {
     let kept_of = |asked: &v1::Pool, got: &v1::Pool| kept(&name(), asked.spec.as_ref(), got.spec.as_ref());
     let beside = Beside { there: 20, ..Beside::default() };

@@ -67,6 +67,8 @@ pub struct NodeFacts<'a> {
     pub lost: bool,
     /// What this process of it counted until now, if its Agent said so lately.
     pub counted: Option<Counted>,
+    /// Whether its Agent was asked, and did not answer the last time.
+    pub silent: bool,
 }
 
 /// So many nodes of a pool vanished at once that it is not their config's doing.
@@ -107,6 +109,8 @@ pub struct Since {
     pub absent: usize,
     /// Until more can be said.
     pub decided_in: Option<Duration>,
+    /// Nodes given `next` whose Agents answered before, and do not any more.
+    pub hanging: Vec<String>,
     /// Nodes without `next` that went without a word so short ago that more may be about to.
     pub vanished: usize,
     /// Until none of them counts any more.
@@ -123,6 +127,11 @@ pub struct Tally {
 }
 
 impl Since {
+    /// Whether more of those that were given `next` hang than a large pool has at any time.
+    pub(super) fn hangs(&self) -> bool {
+        self.hanging.len().saturating_mul(ONE_LOSS_IN) > self.next.of
+    }
+
     /// Whether so few of those that were given `next` are missing that a large pool need not wait to know more.
     pub(super) fn misses_few(&self) -> bool {
         self.undecided.saturating_mul(ONE_LOSS_IN) <= self.next.of
@@ -142,6 +151,7 @@ impl<'a> NodeFacts<'a> {
             restarted: false,
             lost: false,
             counted: None,
+            silent: false,
         }
     }
 

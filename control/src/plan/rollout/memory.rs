@@ -148,8 +148,8 @@ impl Memory {
         // One that drained and came back between two looks was not seen to drain.
         let excused = !asked || left.get(node.id) == Some(&life.incarnation);
         if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && excused) {
-            let counted = life.counted.filter(|_| !another);
-            *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, ..Life::new(now) };
+            let (counted, heard) = (life.counted.filter(|_| !another), life.heard && !another);
+            *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, heard, ..Life::new(now) };
         } else if entered {
             life.since = now;
         }
@@ -177,7 +177,10 @@ impl Memory {
     /// then, of another node that is the last that was heard. One that this leader met with `next` has nothing that it
     /// could be compared with, but for what it did until an operator resumed the rollout, who knows of that.
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
-        let (Some(counted), Some(life)) = (node.counted, self.lives.get_mut(node.id)) else { return };
+        let Some(life) = self.lives.get_mut(node.id) else { return };
+        life.silent = node.silent;
+        let Some(counted) = node.counted else { return };
+        life.heard = true;
         let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
         let begun = match (before, node.restarted) {
             _ if !life.given => Some(counted),
@@ -249,6 +252,8 @@ impl Memory {
         let fresh = fresh.filter_map(|life| (life.gone? + self.lease_ttl + SETTLE).checked_duration_since(now));
         let fresh: Vec<Duration> = fresh.filter(|left| !left.is_zero()).collect();
         (since.vanished, since.settled_in) = (fresh.len(), fresh.into_iter().max());
+        since.hanging = self.lives.iter().filter(|(_, life)| life.hangs()).map(|(id, _)| id.to_string()).collect();
+        since.hanging.sort_unstable_by(|a, b| natural_order(a, b));
         since
     }
 }
@@ -272,7 +277,8 @@ fn on_next(facts: &Facts<'_>) -> (bool, bool) {
         return (false, true);
     };
     let (acked, behind) = facts.answers(&reference(&assignment.uid, next));
-    (!acked.is_empty() && behind.is_empty() && facts.since.misses_few(), acked.is_empty() && behind.is_empty())
+    let healthy = behind.is_empty() && facts.since.misses_few() && !facts.since.hangs();
+    (!acked.is_empty() && healthy, acked.is_empty() && behind.is_empty())
 }
 
 /// How long it `holds`.

@@ -12,7 +12,7 @@ use super::end::{complete, turn_back};
 use super::facts::{Facts, seconds};
 use super::order::{self, pause};
 use super::steps::Steps;
-use super::{Decision, health, judge, pick, write};
+use super::{Decision, MAX_PROBLEMS, health, judge, pick, write};
 use crate::plan::sync::reference;
 
 /// Type of the condition, and what the reason begins with.
@@ -114,11 +114,24 @@ impl<'f> Step<'f> {
         if acked.is_empty() {
             return self.alone();
         }
+        if self.facts.since.hangs() {
+            return self.hung(wait);
+        }
         match self.facts.since.healthy {
             Some(healthy) if healthy >= self.min_healthy => self.pass(),
             Some(healthy) => Decision::Wait([wait, Some(self.min_healthy - healthy)].into_iter().flatten().min()),
             None => Decision::Wait(wait),
         }
+    }
+
+    /// Nodes that serve with `next` by their records do not answer: whether they are lost is known when those run out.
+    fn hung(&self, wait: Option<Duration>) -> Decision {
+        let names: Vec<&str> = self.facts.since.hanging.iter().map(String::as_str).take(MAX_PROBLEMS).collect();
+        let health = format!("not healthy: the Agent of {} does not answer", names.join(", "));
+        if self.rollout.health == health {
+            return Decision::Wait(wait);
+        }
+        write(self.facts, None, v1::Rollout { health, ..self.rollout.clone() })
     }
 
     /// Nobody is there to try `next`: a revision that nobody acknowledged must not become stable, nor be waited for

@@ -49,6 +49,9 @@ pub(super) struct Life {
     pub(super) gaps: u32,
     /// What it had counted until it was given `next`, and what it counted until now.
     pub(super) counted: Option<(Counted, Counted)>,
+    /// This process has said what it does, when it was asked; and whether it did not, the last time.
+    pub(super) heard: bool,
+    pub(super) silent: bool,
     pub(super) look: u64,
 }
 
@@ -83,12 +86,19 @@ impl Life {
             gone: None,
             gaps: 0,
             counted: None,
+            heard: false,
+            silent: false,
             look: 0,
         }
     }
 
     pub(super) fn is_met(&self) -> bool {
         self.stage > 0
+    }
+
+    /// It runs `next`, and stopped to say what it does: its record tells nothing of that before its time to live is over.
+    pub(super) fn hangs(&self) -> bool {
+        self.given && self.asked && self.heard && self.silent && self.gone.is_none()
     }
 
     /// It is not there; whether it counts as lost for that from now on.

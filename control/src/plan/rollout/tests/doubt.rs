@@ -74,3 +74,35 @@ fn who_does_not_go_back_is_told_before_who_refused() {
     let told: Vec<&str> = world.rollout().problems.iter().map(|problem| problem.node.as_str()).collect();
     assert_eq!(told, ["node-1", "node-2"]);
 }
+
+#[test]
+fn a_canary_that_stops_to_answer_is_not_healthy_and_that_is_told() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.ack(1, 2);
+    world.pass(MIN_HEALTHY / 2);
+    world.silent.insert(id(1));
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().health, "not healthy: the Agent of node-1 does not answer");
+    world.pass(MIN_HEALTHY * 2);
+    assert_eq!((world.waits(), world.rollout().step), (None, 0), "its record goes when it is dead");
+    world.silent.clear();
+    assert_eq!(world.waits(), Some(MIN_HEALTHY));
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    assert_eq!((world.rollout().step, world.rollout().health.as_str()), (1, "not judged: 0 messages of 1000"));
+}
+
+#[test]
+fn agents_that_never_answered_hold_nothing_up() {
+    let mut world = World::staged(10);
+    world.counted.clear();
+    world.silent.extend((1..=10).map(id));
+    world.apply(2);
+    world.writes();
+    world.pass(Duration::from_secs(1));
+    world.writes();
+    world.ack(1, 2);
+    assert_eq!(world.waits(), Some(MIN_HEALTHY), "they can't be reached from here");
+}

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) mass_loss: Option<MassLoss>,
     /// Of whom only a record is known that may be a dead one's.
     pub(super) doubtful: HashSet<NodeId>,
+    /// Whose Agents do not answer any more.
+    pub(super) silent: HashSet<NodeId>,
     /// What Agents say; of others they say nothing.
     pub(super) counted: BTreeMap<NodeId, Counted>,
     pub(super) memory: Memory,
@@ -71,6 +73,7 @@ impl World {
             recalled: Vec::new(),
             mass_loss: None,
             doubtful: HashSet::new(),
+            silent: HashSet::new(),
             counted: BTreeMap::new(),
             memory: Memory::new(now),
             begun: now,
@@ -210,10 +213,11 @@ impl World {
     }
 
     fn facts(&mut self) -> Facts<'_> {
-        let (counted, doubtful) = (&self.counted, &self.doubtful);
+        let (counted, doubtful, silent) = (&self.counted, &self.doubtful, &self.silent);
         let node = |id, status| NodeFacts {
             counted: counted.get(id).copied(),
             doubtful: doubtful.contains(id),
+            silent: silent.contains(id),
             ..NodeFacts::new(id, status)
         };
         let mut facts = Facts {

@@ -26,6 +26,7 @@ pub mod stamped;
 pub mod swarm;
 pub mod tools;
 pub mod traffic;
+pub mod up;
 pub mod wait;
 
 pub use cluster::Cluster;

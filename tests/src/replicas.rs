@@ -4,7 +4,6 @@
 //! control that is frozen answers nobody.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use crate::cluster::{READY, text};
 use crate::ports::{free_port, own_loopback_address};
+use crate::tools::Scratch;
 use crate::wait::{ensure, eventually, pause};
 use crate::{Echoctl, Etcd, Process, node, tools};
 
@@ -22,19 +22,22 @@ const ROOT: &str = "/echo/v1/default/";
 const LEADER_TTL: &str = "1s";
 /// Of the nodes': a node that is frozen for a while must not be lost.
 const NODE_TTL: &str = "60s";
+/// How long a change may take that is driven by a new leader.
+pub const DRIVEN: Duration = Duration::from_secs(30);
 /// Looks within which nothing may be written, for etcd to count as quiet.
 const QUIET_LOOKS: u32 = 25;
 
 /// The running cluster; everything ends with it.
 #[derive(Debug)]
 pub struct Replicas {
-    /// Its etcd.
-    pub etcd: Etcd,
-    /// The controls.
-    pub controls: Vec<Control>,
+    // In the order in which they end.
     /// `node-1` and so on.
     pub nodes: Vec<Process>,
-    dir: PathBuf,
+    /// The controls.
+    pub controls: Vec<Control>,
+    /// Its etcd.
+    pub etcd: Etcd,
+    dir: Scratch,
 }
 
 /// One control.
@@ -51,12 +54,12 @@ impl Replicas {
     /// # Panics
     /// When they do not.
     pub fn start(pool: &str, controls: usize, nodes: usize) -> Self {
-        let dir = tools::scratch("replicas");
+        let dir = Scratch::new("replicas");
         std::fs::write(dir.join("bootstrap.yaml"), pool).expect("can write a pool file");
         let etcd = Etcd::start(&dir);
         let ip = own_loopback_address();
         let addresses = std::iter::repeat_with(|| SocketAddr::from((ip, free_port(ip)))).take(controls);
-        let mut replicas = Self { etcd, controls: Vec::new(), nodes: Vec::new(), dir };
+        let mut replicas = Self { nodes: Vec::new(), controls: Vec::new(), etcd, dir };
         replicas.controls = addresses
             .enumerate()
             .map(|(index, address)| Control { process: replicas.spawn(index, address), address })
@@ -173,18 +176,3 @@ impl Replicas {
         status["header"]["revision"].as_i64().expect("etcd tells its revision")
     }
 }
-
-impl Drop for Replicas {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        self.nodes.clear();
-        self.controls.clear();
-        self.etcd.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// How long a change may take that is driven by a new leader.
-pub const DRIVEN: Duration = Duration::from_secs(30);

@@ -1,5 +1,6 @@
 //! Where the programs are that the tests run: ours beside the test binary, foreign ones in PATH or `target/tools`.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -62,6 +63,34 @@ pub fn scratch(name: &str) -> PathBuf {
     let dir = target_dir().join("scratch").join(format!("{name}-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("can make a folder in target/");
     dir
+}
+
+/// A [`scratch`] folder that goes with whoever owns it: as its last field, after all that writes there has ended. Kept when
+/// the test fails.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A fresh one.
+    pub fn new(name: &str) -> Self {
+        Self(scratch(name))
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 fn first_with_prefix(dir: &Path, prefix: &str) -> Option<PathBuf> {

@@ -26,6 +26,7 @@ use crate::scaler::{self, Scaler};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError};
 use crate::view::{PoolState, View};
+use crate::words::count;
 
 /// Reason of the event of a pool that got another number of nodes.
 const SCALED: &str = "PoolScaled";
@@ -182,7 +183,7 @@ impl Scales {
         let (from, to) = (pool.scale.replicas, scale.replicas);
         // What it begins with is no change.
         if from != to && from != 0 {
-            let text = format!("scaled from {from} to {to} nodes: {}", scale.reason);
+            let text = format!("scaled from {from} to {}: {}", count(to, "node"), scale.reason);
             tracing::info!(pool = %name, "{text}");
             let (event, actor) = (event::normal(SCALED, event::of_pool(name), text), ACTOR.to_owned());
             change = change.event(keys, v1::Event { actor, from: from.to_string(), to: to.to_string(), ..event });

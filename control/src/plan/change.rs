@@ -138,7 +138,8 @@ pub fn scale(
     record.spec.get_or_insert_default().replicas = Some(wanted);
     record.replicas_open = false;
     next_generation(&mut record);
-    let event = event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {wanted} nodes"));
+    let event =
+        event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {}", count(wanted, "node")));
     let event = v1::Event { from: before.to_string(), to: wanted.to_string(), ..event };
     // Who last applied the revision, and how, stays in the record.
     let request = Request { author: request.author.clone(), message: stored.message.clone(), now: stored.now };

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Lab, Party};
 use crate::cluster::{READY, name, pool_on, text};
+use crate::tools::Scratch;
 use crate::traffic::{Target, Traffic};
 use crate::wait::{ensure, eventually};
 use crate::{Echoctl, Etcd, Process, tools};
@@ -24,17 +25,18 @@ const ROOT: &str = "/echo/v1/default/";
 /// The running cluster.
 #[derive(Debug)]
 pub struct Net {
+    // In the order in which they end.
+    /// `node-a`, `node-b` and so on.
+    pub nodes: Vec<Member>,
+    /// Two controls; the leader is found by [`Net::leader`].
+    pub controls: Vec<Member>,
     /// Its etcd, on `etcd_host`.
     pub etcd: Etcd,
     /// Where etcd runs.
     pub etcd_host: Party,
-    /// Two controls; the leader is found by [`Net::leader`].
-    pub controls: Vec<Member>,
-    /// `node-a`, `node-b` and so on.
-    pub nodes: Vec<Member>,
     /// Where traffic and `echoctl` come from.
     pub client: Party,
-    dir: PathBuf,
+    dir: Scratch,
     changes: AtomicU32,
 }
 
@@ -72,7 +74,7 @@ impl Net {
 
     /// As [`Self::start`], with these nodes.
     pub fn of(nodes: &[&str]) -> Self {
-        let (mut lab, dir) = (Lab::new(), tools::scratch("lab"));
+        let (mut lab, dir) = (Lab::new(), Scratch::new("lab"));
         std::fs::write(dir.join("pool.yaml"), pool(nodes.len())).expect("can write a pool file");
         let etcd_host = lab.party("etcd");
         let etcd = etcd_host.within(|| Etcd::start_on(&dir, etcd_host.address));
@@ -238,18 +240,6 @@ impl Net {
         let file = self.dir.join("changed.yaml");
         std::fs::write(&file, format!("{pool}    limits: {{maxConnections: {limit}}}\n")).expect("can write a file");
         file.display().to_string()
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        self.nodes.clear();
-        self.controls.clear();
-        self.etcd.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

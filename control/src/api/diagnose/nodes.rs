@@ -71,7 +71,10 @@ pub(super) fn judge(seen: &[Seen], known: usize) -> Vec<Finding> {
     let mut findings = complaints(seen);
     findings.extend(seen.iter().flat_map(of_one));
     if findings.is_empty() && !seen.is_empty() {
-        let text = format!("{} nodes answer; their clocks, files and versions are in order", seen.len());
+        let text = match seen.len() {
+            1 => "the one node answers; its clock, files and version are in order".to_owned(),
+            all => format!("all {all} nodes answer; their clocks, files and versions are in order"),
+        };
         findings.push(ok("Nodes", "cluster", text));
     }
     if seen.len() < known {

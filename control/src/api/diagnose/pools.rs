@@ -3,8 +3,10 @@
 //!
 //! Part of the diagnosis. It repeats nothing that a node's own finding says. Pure.
 
+use std::collections::BTreeMap;
+
 use echo_proto::ids::PoolName;
-use echo_proto::v1::{self, Finding, RolloutPhase};
+use echo_proto::v1::{self, Finding, NodePhase, RolloutPhase};
 
 use super::finding::{error, ok, warning};
 use super::named;
@@ -15,6 +17,9 @@ use crate::present;
 use crate::view::{PoolState, State};
 use crate::words::count;
 
+/// Type of the condition of a pool whose nodes could not all be started.
+const SCALER_FAILED: &str = "ScalerFailed";
+
 /// What there is to say of each pool.
 pub(super) fn judge(state: &State) -> Vec<Finding> {
     state.pools.iter().flat_map(|(name, pool)| of_one(name, pool)).collect()
@@ -24,17 +29,49 @@ fn of_one(name: &PoolName, pool: &PoolState) -> Vec<Finding> {
     // One that can't be read is told as such, and of one that is deleted only nodes are left.
     let Some(entry) = pool.pool.valid() else { return Vec::new() };
     let object = of_pool(name);
-    let ready = ready(&object, pool.desired().unwrap_or(entry.value.plan.replicas), present::status(pool).ready);
+    let (wanted, status) = (pool.desired().unwrap_or(entry.value.plan.replicas), present::status(pool));
+    let ready = ready(&object, wanted, status.ready, &lack(pool, wanted, &status.conditions));
     [Some(ready), rollout(&object, pool), out_of_service(&object, pool)].into_iter().flatten().collect()
 }
 
-fn ready(object: &str, wanted: u32, ready: u32) -> Finding {
-    let text = format!("{ready} of {} ready", count(wanted, "node"));
+fn ready(object: &str, wanted: u32, ready: u32, lack: &str) -> Finding {
+    let why = if ready < wanted && !lack.is_empty() { format!(": {lack}") } else { String::new() };
+    let text = format!("{ready} of {} ready{why}", count(wanted, "node"));
     let hint = format!("see who is missing, and why: `echoctl describe {object}`");
     match ready {
         0 if wanted > 0 => error("PoolReady", object, text, hint),
         _ if ready < wanted => warning("PoolReady", object, text, hint),
         _ => ok("PoolReady", object, text),
+    }
+}
+
+/// `2 not there, 1 cordoned; 2 nodes not started: ...`: why a pool has fewer nodes that take clients than it wants.
+fn lack(pool: &PoolState, wanted: u32, conditions: &[v1::PoolCondition]) -> String {
+    let mut why: BTreeMap<&str, usize> = BTreeMap::new();
+    pool.fleet.live().filter_map(|node| unready(node)).for_each(|reason| *why.entry(reason).or_default() += 1);
+    let absent = (wanted as usize).saturating_sub(pool.fleet.live().count());
+    let vanished = pool.fleet.vanished().count().min(absent);
+    for (reason, nodes) in [("vanished", vanished), ("not there", absent - vanished)] {
+        if nodes > 0 {
+            why.insert(reason, nodes);
+        }
+    }
+    let told = why.into_iter().map(|(reason, nodes)| format!("{nodes} {reason}")).collect::<Vec<_>>().join(", ");
+    let failures = conditions.iter().filter(|condition| condition.r#type == SCALER_FAILED);
+    [told].into_iter().chain(failures.map(|failure| failure.message.clone())).collect::<Vec<_>>().join("; ")
+}
+
+/// Why a node that has a record takes no clients; `None`: it does.
+fn unready(node: &Node) -> Option<&'static str> {
+    match node.status.phase() {
+        _ if node.doubt().is_some() => Some("in doubt since etcd came back"),
+        NodePhase::Ready if node.status.cordoned_by.is_empty() => None,
+        NodePhase::Ready => Some("cordoned"),
+        NodePhase::Unspecified | NodePhase::Starting => Some("starting"),
+        NodePhase::Draining => Some("draining"),
+        NodePhase::Drained => Some("drained"),
+        NodePhase::Rejected => Some("refusing what they should run"),
+        NodePhase::NoPool => Some("without a pool"),
     }
 }
 
@@ -104,18 +141,23 @@ mod tests {
             r#"{{"metadata":{{"name":"edge","uid":"u"}},"revision":{{"uid":"u","n":2,"digest":"e"}},
                 "spec":{{"replicas":2,"template":{config}}},"pins":{pins}}}"#
         );
+        let [one, two] = nodes.map(|status| format!(r#"{{"status":{{{status}}}}}"#));
+        let values = [("nodes/edge/node-10", one), ("nodes/edge/node-2", two), ("pools/edge", pool)];
+        let rollout = ("rollouts/edge", rollout.to_owned());
+        let findings = view(values.into_iter().chain([rollout]).collect()).read(judge);
+        findings.into_iter().map(|f| (f.check.clone(), f.severity(), f.message)).collect()
+    }
+
+    /// A view of these keys and values.
+    fn view(values: Vec<(&str, String)>) -> View {
         let put = |(key, value): (&str, String)| {
             let key = format!("/echo/v1/test/{key}").into_bytes();
             Delta::Put(Entry { key, value: value.into_bytes(), ..Entry::default() })
         };
-        let [one, two] = nodes.map(|status| format!(r#"{{"status":{{{status}}}}}"#));
-        let values = [("nodes/edge/node-10", one), ("nodes/edge/node-2", two), ("pools/edge", pool)];
-        let rollout = ("rollouts/edge", rollout.to_owned());
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
         view.apply(Update::Reset(Vec::new()), 2);
-        view.apply(Update::Changes(values.into_iter().chain([rollout]).map(put).collect()), 3);
-        let findings = view.read(judge);
-        findings.into_iter().map(|f| (f.check.clone(), f.severity(), f.message)).collect()
+        view.apply(Update::Changes(values.into_iter().map(put).collect()), 3);
+        view
     }
 
     const READY: &str = r#""phase":"NODE_PHASE_READY""#;
@@ -127,8 +169,26 @@ mod tests {
         let told = |nodes| found(nodes, r#"{"phase":"ROLLOUT_PHASE_COMPLETED"}"#).swap_remove(0);
         let ready = |severity, text: &str| ("PoolReady".to_owned(), severity, text.to_owned());
         assert_eq!(told([READY, READY]), ready(Severity::Ok, "2 of 2 nodes ready"));
-        assert_eq!(told([READY, CORDONED]), ready(Severity::Warning, "1 of 2 nodes ready"));
-        assert_eq!(told([DRAINED, CORDONED]), ready(Severity::Error, "0 of 2 nodes ready"));
+        assert_eq!(told([READY, CORDONED]), ready(Severity::Warning, "1 of 2 nodes ready: 1 cordoned"));
+        assert_eq!(told([DRAINED, CORDONED]), ready(Severity::Error, "0 of 2 nodes ready: 1 cordoned, 1 drained"));
+    }
+
+    #[test]
+    fn why_nodes_are_missing_is_told() {
+        let nodes = [("nodes/edge/node-1", READY), ("nodes/edge/node-2", r#""phase":"NODE_PHASE_REJECTED""#)];
+        let view = view(nodes.map(|(key, status)| (key, format!(r#"{{"status":{{{status}}}}}"#))).to_vec());
+        view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/edge/node-1".to_vec())]), 4);
+        let failed = v1::PoolCondition {
+            r#type: SCALER_FAILED.into(),
+            message: "2 nodes not started: no address is left".into(),
+            ..Default::default()
+        };
+        let name = "edge".parse().unwrap();
+        let told =
+            |wanted, conditions: &[_]| view.read(|state| lack(state.pools.get(&name).unwrap(), wanted, conditions));
+        assert_eq!(told(2, &[]), "1 refusing what they should run, 1 vanished");
+        let all = "2 not there, 1 refusing what they should run, 1 vanished; 2 nodes not started: no address is left";
+        assert_eq!(told(4, &[failed]), all);
     }
 
     #[test]

@@ -121,6 +121,8 @@ fn wanted(verb: &str, arg: &Arg) -> Option<Wanted> {
             Some(Wanted::Context)
         }
         (_, "pool", "NAME") => Some(Wanted::PoolName),
+        ("pin", "revision", _) => Some(Wanted::RevisionOfNode),
+        (_, "revision" | "to_revision", _) => Some(Wanted::RevisionOfPool),
         (_, _, "TYPE[/NAME]") => Some(Wanted::Listed),
         (_, _, "TYPE/NAME" | "TARGET") => Some(Wanted::Object),
         (_, _, "NODE") => Some(Wanted::Node),
@@ -133,6 +135,26 @@ fn wanted(verb: &str, arg: &Arg) -> Option<Wanted> {
 #[allow(clippy::expect_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_of_a_revision_is_completed() {
+        fn flags<'c>(verb: &'c Command, found: &mut Vec<(&'c str, Option<Wanted>)>) {
+            let of = |arg: &'c Arg| {
+                arg.get_long().filter(|long| long.ends_with("revision")).map(|_| wanted(verb.get_name(), arg))
+            };
+            found.extend(verb.get_arguments().filter_map(of).map(|wanted| (verb.get_name(), wanted)));
+            verb.get_subcommands().for_each(|verb| flags(verb, found));
+        }
+        let (command, mut found) = (grammar(), Vec::new());
+        flags(&command, &mut found);
+        let of = |verb, wanted| (verb, Some(wanted));
+        let pool = [("diff", 2), ("history", 1), ("undo", 1)];
+        let pool = pool.into_iter().flat_map(|(verb, flags)| vec![of(verb, Wanted::RevisionOfPool); flags]);
+        let mut all: Vec<_> = pool.chain([of("pin", Wanted::RevisionOfNode)]).collect();
+        all.sort_unstable_by_key(|(verb, _)| *verb);
+        found.sort_unstable_by_key(|(verb, _)| *verb);
+        assert_eq!(found, all);
+    }
 
     #[test]
     fn every_word_that_names_an_object_is_completed() {

@@ -28,11 +28,11 @@ pub(super) fn renumber(spec: &mut v1::PoolSpec, rule: Option<&v1::Autoscale>, be
         (Some(_), Some(_)) => (Number::Stays, String::new()),
         (None, Some(new)) => {
             let replicas = within(new, before);
-            (Number::Begins(replicas), format!("; autoscaled, from {replicas} nodes on"))
+            (Number::Begins(replicas), format!("; autoscaled, from {} on", count(replicas, "node")))
         }
         (stored, None) => {
             let after = *spec.replicas.get_or_insert(before);
-            let scaled = format!("; scaled from {before} to {after} nodes");
+            let scaled = format!("; scaled from {before} to {}", count(after, "node"));
             let scaled = if before == after { String::new() } else { scaled };
             if stored.is_none() {
                 return (Number::Stays, scaled);

@@ -153,7 +153,7 @@ fn an_autoscaler_goes_on_from_the_number_there_is_and_leaves_its_own() {
     };
     assert_eq!(ended(Some(5), None), (5, "changed by apply; no longer autoscaled".to_owned()));
     assert_eq!(ended(None, None).0, 2, "nobody has decided anything yet");
-    let told = "changed by apply; no longer autoscaled; scaled from 5 to 1 nodes".to_owned();
+    let told = "changed by apply; no longer autoscaled; scaled from 5 to 1 node".to_owned();
     assert_eq!(ended(Some(5), Some(1)), (1, told));
 }
 

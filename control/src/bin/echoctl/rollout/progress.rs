@@ -38,13 +38,21 @@ pub(super) struct Progress {
     pool: String,
     told: String,
     last: v1::Rollout,
+    /// Steps that nobody was in: the ones before had given it to as many already.
+    empty: Vec<u32>,
     /// Nodes that were told to hold it up, with the reason.
     blamed: Vec<String>,
 }
 
 impl Progress {
     pub(super) fn new(pool: &PoolName) -> Self {
-        Self { pool: pool.to_string(), told: String::new(), last: v1::Rollout::default(), blamed: Vec::new() }
+        Self {
+            pool: pool.to_string(),
+            told: String::new(),
+            last: v1::Rollout::default(),
+            empty: Vec::new(),
+            blamed: Vec::new(),
+        }
     }
 
     /// What to show, if it is news, and the end, if this is it.
@@ -53,7 +61,12 @@ impl Progress {
         if message.rollout.is_none() && !message.pending {
             return (None, Some(End::Gone));
         }
-        self.last = message.rollout.unwrap_or_default();
+        let rollout = message.rollout.unwrap_or_default();
+        if (rollout.id, rollout.step) != (self.last.id, self.last.step) {
+            let passed = self.last.step.saturating_add(1)..rollout.step;
+            self.empty = if rollout.id == self.last.id { passed.collect() } else { Vec::new() };
+        }
+        self.last = rollout;
         if message.pending {
             return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool), None), None);
         }
@@ -126,9 +139,9 @@ impl Progress {
             }
             RolloutPhase::Paused => {
                 let why = if last.reason.is_empty() { String::new() } else { format!("; {}", last.reason) };
-                format!("paused: {acked}{}{why}", step(last))
+                format!("paused: {acked}{}{why}", self.step())
             }
-            _ => acked + &step(last),
+            _ => acked + &self.step(),
         }
     }
 
@@ -149,22 +162,28 @@ impl Progress {
         let lines = problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>();
         what + &because(reason) + &lines
     }
-}
 
-/// `; step 1 of 3: canaries node-1, node-4; 0 of 51234 messages failed`.
-fn step(rollout: &v1::Rollout) -> String {
-    if rollout.steps == 0 {
-        return String::new();
+    /// `; step 1 of 3: canaries node-1, node-4; 0 of 51234 messages failed`, `; step 3 of 3 (step 2 adds nobody)`.
+    fn step(&self) -> String {
+        let Self { last: rollout, empty, .. } = self;
+        if rollout.steps == 0 {
+            return String::new();
+        }
+        let at = format!("; step {} of {}", rollout.step.saturating_add(1), rollout.steps);
+        let named = rollout.canaries.len().min(MAX_NAMED);
+        let canaries = match rollout.canaries.get(..named).unwrap_or_default() {
+            names if rollout.step > 0 || names.is_empty() => String::new(),
+            [one] => format!(": canary {one}"),
+            names => format!(": canaries {}", names.join(", ")),
+        };
+        let passed = match empty.as_slice() {
+            [] => String::new(),
+            [step] => format!(" (step {} adds nobody)", step + 1),
+            [first, .., last] => format!(" (steps {} to {} add nobody)", first + 1, last + 1),
+        };
+        let health = if rollout.health.is_empty() { String::new() } else { format!("; {}", rollout.health) };
+        at + &passed + &canaries + &health
     }
-    let at = format!("; step {} of {}", rollout.step.saturating_add(1), rollout.steps);
-    let named = rollout.canaries.len().min(MAX_NAMED);
-    let canaries = match rollout.canaries.get(..named).unwrap_or_default() {
-        names if rollout.step > 0 || names.is_empty() => String::new(),
-        [one] => format!(": canary {one}"),
-        names => format!(": canaries {}", names.join(", ")),
-    };
-    let health = if rollout.health.is_empty() { String::new() } else { format!("; {}", rollout.health) };
-    at + &canaries + &health
 }
 
 /// `node-2: PENDING, runs revision 3`, of a node that does not do what it is told.
@@ -183,97 +202,4 @@ fn because(reason: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn message(phase: RolloutPhase, acked: u32, pending: bool) -> v1::WatchRolloutResponse {
-        let to = Some(v1::RevisionRef { n: 4, ..Default::default() });
-        let from = Some(v1::RevisionRef { n: 3, ..Default::default() });
-        let mut rollout = v1::Rollout { acked, nodes: 3, to, from, ..Default::default() };
-        rollout.set_phase(phase);
-        v1::WatchRolloutResponse { rollout: Some(rollout), pending }
-    }
-
-    fn node(name: &str, sync: SyncState) -> v1::Node {
-        v1::Node {
-            metadata: Some(v1::ObjectMeta { name: name.into(), ..Default::default() }),
-            status: Some(v1::NodeStatus { sync: sync.into(), ..Default::default() }),
-            ..Default::default()
-        }
-    }
-
-    fn progress() -> Progress {
-        Progress::new(&"edge".parse().unwrap())
-    }
-
-    #[test]
-    fn an_older_rollouts_end_is_not_the_end() {
-        let mut progress = progress();
-        let (line, end) = progress.take(message(RolloutPhase::Completed, 3, true));
-        assert_eq!((line.unwrap().line.as_str(), end), ("waiting for the rollout of pool/edge to begin", None));
-        let (line, end) = progress.take(message(RolloutPhase::Progressing, 2, false));
-        let expected = News { line: "2 of 3 nodes run revision 4".into(), share: Some((2, 3)) };
-        assert_eq!((line, end), (Some(expected), None));
-        assert_eq!(progress.take(message(RolloutPhase::Progressing, 2, false)), (None, None), "no news");
-        let end = progress.take(message(RolloutPhase::Completed, 3, false)).1.unwrap();
-        assert_eq!(end, End::Completed);
-    }
-
-    #[test]
-    fn a_pool_that_goes_away_is_an_end() {
-        let mut progress = progress();
-        progress.take(message(RolloutPhase::Progressing, 2, false));
-        let fresh = v1::WatchRolloutResponse { rollout: None, pending: true };
-        assert_eq!(progress.take(fresh).1, None, "a new pool, before its first rollout is stored");
-        assert_eq!(progress.take(v1::WatchRolloutResponse::default()), (None, Some(End::Gone)));
-    }
-
-    #[test]
-    fn a_failure_names_node_listener_and_cause() {
-        let mut failed = message(RolloutPhase::Reverted, 2, false);
-        let rollout = failed.rollout.as_mut().unwrap();
-        rollout.reason = "1 node rejected it".into();
-        rollout.problems = vec![v1::RolloutProblem {
-            node: "node-2".into(),
-            listener: "greet".into(),
-            cause: "bind 127.0.0.2:7008: address in use".into(),
-        }];
-        let expected = "revision 4 of pool/edge failed; all nodes went back to revision 3: 1 node rejected it\n  \
-                        node-2: listener greet: bind 127.0.0.2:7008: address in use";
-        assert_eq!(progress().take(failed).1, Some(End::Failed(expected.into())));
-    }
-
-    #[test]
-    fn the_line_names_the_step_its_canaries_and_their_health() {
-        let mut message = message(RolloutPhase::Progressing, 1, false);
-        let rollout = message.rollout.as_mut().unwrap();
-        (rollout.steps, rollout.canaries) = (3, vec!["node-1".into(), "node-4".into()]);
-        rollout.health = "not judged: 12 messages of 1000".into();
-        let line = |message: &v1::WatchRolloutResponse| progress().take(message.clone()).0.unwrap().line;
-        let first =
-            "1 of 3 nodes run revision 4; step 1 of 3: canaries node-1, node-4; not judged: 12 messages of 1000";
-        assert_eq!(line(&message), first);
-        let rollout = message.rollout.as_mut().unwrap();
-        (rollout.step, rollout.health, rollout.reason) = (1, String::new(), "paused by ann".into());
-        rollout.set_phase(RolloutPhase::Paused);
-        assert_eq!(line(&message), "paused: 1 of 3 nodes run revision 4; step 2 of 3; paused by ann");
-    }
-
-    #[test]
-    fn who_holds_it_up_is_told_once() {
-        let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
-        let mut progress = progress();
-        assert_eq!(progress.blockers(&nodes), ["  waiting for node-2: PENDING, runs revision -"]);
-        assert!(progress.blockers(&nodes).is_empty());
-    }
-
-    #[test]
-    fn a_late_rollout_names_who_holds_it_up() {
-        let mut progress = progress();
-        progress.take(message(RolloutPhase::Progressing, 1, false));
-        let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
-        let text = progress.blocked_by(&nodes);
-        assert_eq!(text, "1 of 3 nodes run revision 4\n  node-2: PENDING, runs revision -");
-    }
-}
+mod tests;

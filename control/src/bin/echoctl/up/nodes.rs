@@ -18,6 +18,7 @@ use crate::connect::Control;
 use crate::failure::Failure;
 use crate::follow::follow;
 use crate::object::source::{Filter, Watched as _, list};
+use echo_control::words::count;
 
 /// Between two looks at who refuses.
 const POLL: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ pub(super) async fn wait(cluster: &mut Cluster<'_>, control: &mut Control, by: I
     let fleet = RefCell::new(Fleet::new(&pools, this_run(cluster.began.wall)));
     let console = cluster.console;
     if let more @ 1.. = fleet.borrow().beyond_host() {
-        console.line(&format!("note: {more} nodes are not started: a host runs at most {MAX_PER_HOST}"));
+        console.line(&format!("note: {} not started: a host runs at most {MAX_PER_HOST}", count(more, "node")));
     }
     let mut events = control.clone();
     let ready = follow(

@@ -121,7 +121,7 @@ impl Bound {
     fn start(self, memory: LeaseFile, stop: &Stop) -> JoinSet<&'static str> {
         let Self { addresses, settings, launcher, instance, metrics, store, .. } = self;
         let view = View::new(store.keys().clone());
-        let (notices, notices_taken) = Notices::channel();
+        let (notices, notices_taken) = Notices::channel(view.clone());
         let figures = Figures::default();
         let (scaler, supervisor) = scaler(launcher, figures.clone(), notices);
         let (leadership, leads) = watch::channel(None);

@@ -96,20 +96,33 @@ impl Scaler for NoScaler {
     }
 }
 
-/// Where a scaler reports; cheap to clone.
+/// What a scaler tells.
 #[derive(Debug, Clone)]
-pub struct Notices(mpsc::Sender<v1::Event>);
+pub struct Notice {
+    /// To be stored.
+    pub event: v1::Event,
+    /// etcd's revision, as far as this process knew it when that came about.
+    pub revision: i64,
+}
+
+/// Where a scaler reports; cheap to clone.
+#[derive(Clone)]
+pub struct Notices {
+    sender: mpsc::Sender<Notice>,
+    view: View,
+}
 
 impl Notices {
-    /// The reporting end and the one that the drive reads.
-    pub fn channel() -> (Self, mpsc::Receiver<v1::Event>) {
+    /// The reporting end, which notes what is known just then, and the one that the drive reads.
+    pub fn channel(view: View) -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel(MAX_NOTICES);
-        (Self(sender), receiver)
+        (Self { sender, view }, receiver)
     }
 
     fn send(&self, event: v1::Event) {
         tracing::info!(object = event.object, reason = event.reason, "{}", event.message);
-        if self.0.try_send(event).is_err() {
+        let notice = Notice { event, revision: self.view.read(|state| state.revision) };
+        if self.sender.try_send(notice).is_err() {
             tracing::warn!("an event was not stored: {MAX_NOTICES} wait already");
         }
     }

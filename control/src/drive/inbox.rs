@@ -5,15 +5,12 @@
 
 use std::collections::VecDeque;
 
-use std::time::SystemTime;
-
 use echo_proto::ids::{NodeId, PoolName};
-use echo_proto::v1;
 use tokio::sync::mpsc;
 
 use super::Pass;
 use super::journal::Journal;
-use crate::scaler::RETIRED;
+use crate::scaler::{Notice, RETIRED};
 use crate::store::StoreError;
 use crate::view::{State, View};
 
@@ -23,28 +20,28 @@ const MAX_TAKEN: usize = 64;
 /// The drive's end of [`crate::scaler::Notices`].
 #[derive(Debug)]
 pub struct Inbox {
-    notices: mpsc::Receiver<v1::Event>,
+    notices: mpsc::Receiver<Notice>,
     /// At most [`MAX_TAKEN`].
-    taken: VecDeque<v1::Event>,
+    taken: VecDeque<Notice>,
 }
 
 impl Inbox {
     /// Empty.
-    pub fn new(notices: mpsc::Receiver<v1::Event>) -> Self {
+    pub fn new(notices: mpsc::Receiver<Notice>) -> Self {
         Self { notices, taken: VecDeque::new() }
     }
 
     /// Takes what has arrived.
     pub(super) fn fill(&mut self) {
         while self.taken.len() < MAX_TAKEN
-            && let Ok(event) = self.notices.try_recv()
+            && let Ok(notice) = self.notices.try_recv()
         {
-            self.taken.push_back(event);
+            self.taken.push_back(notice);
         }
     }
 
     /// The oldest one; it stays until it is [`Self::stored`].
-    pub(super) fn oldest(&self) -> Option<&v1::Event> {
+    pub(super) fn oldest(&self) -> Option<&Notice> {
         self.taken.front()
     }
 
@@ -60,7 +57,7 @@ impl Inbox {
             return std::future::pending().await;
         }
         match self.notices.recv().await {
-            Some(event) => self.taken.push_back(event),
+            Some(notice) => self.taken.push_back(notice),
             // No scaler reports any more.
             None => std::future::pending().await,
         }
@@ -71,9 +68,9 @@ impl Inbox {
 /// find it. An intent that came later is for that next one, and stays.
 pub(super) async fn pass(inbox: &mut Inbox, view: &View, journal: &mut Journal) -> Result<Pass, StoreError> {
     inbox.fill();
-    while let Some(event) = inbox.oldest().cloned() {
-        let over = view.read(|state| over(state, &event));
-        let stored = journal.tell_with(event, |change, keys| match over {
+    while let Some(notice) = inbox.oldest().cloned() {
+        let over = view.read(|state| over(state, &notice));
+        let stored = journal.tell_with(notice.event, |change, keys| match over {
             Some((pool, node, mod_revision)) => {
                 let key = keys.intent(&pool, &node);
                 change.require(&key, mod_revision).delete(&key)
@@ -88,13 +85,13 @@ pub(super) async fn pass(inbox: &mut Inbox, view: &View, journal: &mut Journal) 
     Ok(Pass::Done(None))
 }
 
-/// The intent, as it is seen, that is over with what the event tells.
-fn over(state: &State, event: &v1::Event) -> Option<(PoolName, NodeId, i64)> {
+/// The intent, as it is seen, that is over with what is told: it was known before that came about. Clocks of other
+/// hosts say nothing of it, nor do revisions of an etcd that went back since.
+fn over(state: &State, Notice { event, revision }: &Notice) -> Option<(PoolName, NodeId, i64)> {
     let node = event.object.strip_prefix("node/").filter(|_| event.reason == RETIRED)?;
     let (pool, node) = (event.pool.parse().ok()?, node.parse().ok()?);
     let intent = state.pools.get(&pool)?.intents.get(&node)?;
-    let time = |at: Option<prost_types::Timestamp>| SystemTime::try_from(at?).ok();
-    let is_older = time(intent.value.create_time)? < time(event.first_time)?;
+    let is_older = intent.mod_revision <= *revision && *revision <= state.revision;
     is_older.then(|| (pool, node, intent.mod_revision))
 }
 
@@ -108,23 +105,23 @@ mod tests {
     #[test]
     fn only_a_wish_from_before_a_retirement_ends_with_it() {
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
-        let entry = |node: &str, created: &str| Entry {
+        // Clocks that are behind and ahead.
+        let entry = |node: &str, created: &str, mod_revision| Entry {
             key: format!("/echo/v1/test/intents/edge/{node}").into_bytes(),
-            value: format!(r#"{{"kind":"INTENT_KIND_DRAIN"{created}}}"#).into_bytes(),
-            mod_revision: 7,
+            value: format!(r#"{{"kind":"INTENT_KIND_DRAIN","createTime":"{created}-01-01T00:00:00Z"}}"#).into_bytes(),
+            mod_revision,
             ..Entry::default()
         };
-        let before = entry("before", r#","createTime":"2001-01-01T00:00:00Z""#);
-        let after = entry("after", r#","createTime":"2999-01-01T00:00:00Z""#);
-        view.apply(Update::Reset(vec![before, after, entry("unknown", "")]), 9);
-        let told = |reason, node: &str| {
+        view.apply(Update::Reset(vec![entry("before", "2999", 7), entry("after", "2001", 8)]), 9);
+        let told = |reason, node: &str, revision| {
             let event = event::normal(reason, format!("node/{node}"), "");
-            let event = event::in_pool(&"edge".parse().unwrap(), event);
-            view.read(|state| over(state, &event)).map(|(_, node, at)| (node.to_string(), at))
+            let notice = Notice { event: event::in_pool(&"edge".parse().unwrap(), event), revision };
+            view.read(|state| over(state, &notice)).map(|(_, node, at)| (node.to_string(), at))
         };
-        assert_eq!(told(RETIRED, "before"), Some(("before".to_owned(), 7)));
-        assert_eq!(told("NodeDied", "before"), None);
-        assert_eq!(["after", "unknown", "none"].map(|node| told(RETIRED, node)), [None, None, None]);
+        assert_eq!(told(RETIRED, "before", 7), Some(("before".to_owned(), 7)));
+        assert_eq!(told("NodeDied", "before", 7), None);
+        assert_eq!(["after", "none"].map(|node| told(RETIRED, node, 7)), [None, None]);
+        assert_eq!(told(RETIRED, "after", 100), None, "of an etcd that is no more");
     }
 
     #[tokio::test]
@@ -132,16 +129,17 @@ mod tests {
         let (sender, receiver) = mpsc::channel(2 * MAX_TAKEN);
         let mut inbox = Inbox::new(receiver);
         for n in 0..=MAX_TAKEN {
-            sender.try_send(event::normal("NodeDied", format!("node/{n}"), "")).unwrap();
+            let event = event::normal("NodeDied", format!("node/{n}"), "");
+            sender.try_send(Notice { event, revision: 0 }).unwrap();
         }
         inbox.arrival().await;
         inbox.fill();
         assert_eq!((inbox.taken.len(), inbox.notices.len()), (MAX_TAKEN, 1));
-        assert_eq!(inbox.oldest().unwrap().object, "node/0");
+        assert_eq!(inbox.oldest().unwrap().event.object, "node/0");
         inbox.fill();
-        assert_eq!(inbox.oldest().unwrap().object, "node/0", "nobody has stored it");
+        assert_eq!(inbox.oldest().unwrap().event.object, "node/0", "nobody has stored it");
         inbox.stored();
         inbox.fill();
-        assert_eq!((inbox.oldest().unwrap().object.as_str(), inbox.notices.len()), ("node/1", 0));
+        assert_eq!((inbox.oldest().unwrap().event.object.as_str(), inbox.notices.len()), ("node/1", 0));
     }
 }

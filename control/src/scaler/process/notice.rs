@@ -108,21 +108,29 @@ pub(super) fn tell_refused(notices: &Notices, failures: &watch::Sender<Failures>
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::store::Update;
+    use crate::view::View;
 
     #[test]
     fn what_there_is_no_room_for_is_told_once_and_kept_for_as_long_as_it_is_so() {
-        let (notices, mut told) = Notices::channel();
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        view.apply(Update::Reset(Vec::new()), 7);
+        let (notices, mut told) = Notices::channel(view);
         let (failures, known) = watch::channel(Failures::new());
         let edge: PoolName = "edge".parse().unwrap();
         let mut refuse = |missing: Option<u32>| {
             tell_refused(&notices, &failures, missing.map(|missing| (edge.clone(), missing)).into_iter().collect());
-            (told.try_recv().ok().map(|event| event.message), known.borrow().get(&edge).cloned())
+            (
+                told.try_recv().ok().map(|notice| (notice.event.message, notice.revision)),
+                known.borrow().get(&edge).cloned(),
+            )
         };
-        let (two, one) =
-            ["2 nodes", "1 node"].map(|n| Some(format!("{n} not started: a host runs at most 254"))).into();
-        assert_eq!(refuse(Some(2)), (two.clone(), two.clone()));
+        let cause = |nodes: &str| Some(format!("{nodes} not started: a host runs at most 254"));
+        let (two, one) = (cause("2 nodes"), cause("1 node"));
+        // With the revision that was known.
+        assert_eq!(refuse(Some(2)), (two.clone().map(|told| (told, 7)), two.clone()));
         assert_eq!(refuse(Some(2)), (None, two));
-        assert_eq!(refuse(Some(1)), (one.clone(), one));
+        assert_eq!(refuse(Some(1)), (one.clone().map(|told| (told, 7)), one));
         assert_eq!(refuse(None), (None, None));
     }
 }

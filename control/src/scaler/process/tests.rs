@@ -17,6 +17,7 @@ use super::child::Handle;
 use super::record::{self, Record};
 use super::*;
 use crate::plan::scale::Usage;
+use crate::scaler::Notice;
 use crate::stop::{Stop, Trigger, stop};
 use crate::view::View;
 
@@ -35,7 +36,7 @@ struct Host {
 /// A control on it.
 struct Control {
     scaler: ProcessScaler,
-    notices: mpsc::Receiver<v1::Event>,
+    notices: mpsc::Receiver<Notice>,
     _trigger: Trigger,
     task: tokio::task::JoinHandle<()>,
 }
@@ -81,8 +82,8 @@ impl Host {
     }
 
     fn run(launcher: Launcher) -> Control {
-        let (notices, taken) = Notices::channel();
         let (figures, view) = (Figures::default(), View::new(echo_proto::keys::Keys::new(&launcher.cluster)));
+        let (notices, taken) = Notices::channel(view.clone());
         let (scaler, supervisor) = ProcessScaler::new(launcher, figures.clone(), notices);
         let (trigger, stop): (Trigger, Stop) = stop();
         tokio::spawn(figures.run(view, stop.clone()));
@@ -155,10 +156,10 @@ async fn starts_replaces_and_stops() {
     control.scaler.want(want(3));
     let first = host.until(&[1, 2, 3]).await;
     Handle::open(first.get(&2).unwrap().pid).unwrap().terminate();
-    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap().event;
     assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeDied", "node/node-2"));
     let second = host.until(&[1, 2, 3]).await;
-    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap().event;
     assert_eq!((told.reason.as_str(), told.pool.as_str()), ("NodeReplaced", "edge"));
     assert_eq!((told.from, told.to), (first[&2].pid.to_string(), second[&2].pid.to_string()));
     assert!(told.message.contains("was ended by signal 15"), "{}", told.message);
@@ -175,7 +176,7 @@ async fn a_node_that_cannot_be_remembered_does_not_stay() {
     fs::create_dir(host.nodes().join("node-1.json.new")).unwrap();
     let mut control = host.control(&host.binary);
     control.scaler.want(want(1));
-    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap().event;
     assert_eq!(told.reason, "NodeStartFailed");
     assert!(told.message.contains("node-1.json"), "{}", told.message);
     control.task.abort();
@@ -206,7 +207,7 @@ async fn nodes_of_another_etcd_are_replaced() {
     wider.task.abort();
     let mut second = told(&["http://127.0.0.1:2"]);
     second.scaler.want(want(1));
-    let told = tokio::time::timeout(DEADLINE, second.notices.recv()).await.unwrap().unwrap();
+    let told = tokio::time::timeout(DEADLINE, second.notices.recv()).await.unwrap().unwrap().event;
     assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeOutdated", "node/node-1"));
     let after = host.until(&[2]).await;
     assert_ne!(before[&1].etcd, after[&2].etcd);
@@ -257,6 +258,6 @@ async fn who_is_told_to_leave_is_told_of_when_it_has_and_the_idle_go_first() {
     let idle = [(of("edge", "node-1"), Usage::Cordoned), (of("web", "node-2"), Usage::Drained)].into();
     control.scaler.want(want(2).map(|wanted| Wanted { idle, ..wanted }));
     host.until(&[2, 3]).await;
-    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap();
+    let told = tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap().event;
     assert_eq!((told.reason.as_str(), told.object.as_str()), ("NodeRetired", "node/node-1"));
 }

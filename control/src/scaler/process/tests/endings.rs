@@ -15,7 +15,7 @@ fn host_of(name: &str, then: &str) -> Host {
 }
 
 async fn told(control: &mut Control) -> v1::Event {
-    tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap()
+    tokio::time::timeout(DEADLINE, control.notices.recv()).await.unwrap().unwrap().event
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_node_that_does_not_leave_is_killed() {
     tokio::time::pause();
     control.scaler.want(want(0));
     for signal in ["SIGTERM", "SIGKILL"] {
-        let told = control.notices.recv().await.unwrap();
+        let told = control.notices.recv().await.unwrap().event;
         assert_eq!(told.reason, "NodeOverdue");
         assert!(told.message.contains(signal), "{}", told.message);
     }

@@ -119,13 +119,15 @@ fn a_request_is_left_alone_until_its_file_changes_and_says_so() {
     let echoctl = cluster.echoctl();
     wait_limit(&echoctl, "edge", 100);
     let file = cluster.file("by-hand.yaml", &pool("edge", 101, ""));
-    for line in [&format!("apply -f {file} --now"), "scale pool/edge --replicas 1", "scale pool/edge --replicas 0"] {
+    for line in [&format!("apply -f {file}"), "scale pool/edge --replicas 1", "scale pool/edge --replicas 0"] {
         let output = echoctl.run(line);
         assert_eq!(output.code, 0, "{output:?}");
         let told = format!("warning: pool/edge is owned by {}: this ", mount.owner());
         assert!(output.stderr.starts_with(&told) && output.stderr.lines().count() == 1, "{line}: {}", output.stderr);
     }
     assert_eq!(echoctl.run("scale pool/edge --replicas 0").stderr, "", "nothing was changed");
+    let again = echoctl.run(&format!("apply -f {file} --now"));
+    assert!(again.code == 0 && again.stderr.starts_with("warning: pool/edge: --now changes nothing"), "{again:?}");
 
     // Another control reads all files anew; that it has is seen by a new one, whose pool
     // comes after the other.

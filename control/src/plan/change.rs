@@ -122,6 +122,17 @@ fn is_open(pool: &v1::Pool) -> bool {
     pool.spec.as_ref().is_none_or(|spec| spec.replicas.is_none() && spec.autoscale.is_none())
 }
 
+/// What who applied `now` should know, where that made no revision to be rolled out in one step.
+pub fn in_vain(name: &PoolName, before: Option<&v1::PoolRecord>, after: &v1::PoolRecord, now: bool) -> Option<String> {
+    let unrevised = before.is_some_and(|before| before.revision == after.revision);
+    (now && unrevised && !after.now).then(|| {
+        format!(
+            "pool/{name}: --now changes nothing, since no revision is made: one that is rolled out goes on in steps; \
+             abort its rollout and apply it again to have it in one"
+        )
+    })
+}
+
 /// Another number of nodes; `None`: it is that already.
 pub fn scale(
     name: &PoolName,
@@ -141,11 +152,7 @@ pub fn scale(
     let event =
         event::normal("PoolScaled", event::of_pool(name), format!("scaled from {before} to {}", count(wanted, "node")));
     let event = v1::Event { from: before.to_string(), to: wanted.to_string(), ..event };
-    // Who last applied the revision, and how, stays in the record.
-    let request = Request { author: request.author.clone(), message: stored.message.clone(), now: stored.now };
-    let mut changed = changed(name, record, false, &request, now, event);
-    changed.record.author.clone_from(&stored.author);
-    Some(changed)
+    Some(changed(name, record, false, request, now, event))
 }
 
 /// The template of an older revision, as the newest.
@@ -191,13 +198,9 @@ fn changed(
     now: SystemTime,
     event: v1::Event,
 ) -> Changed {
-    let author = request.who();
-    record.now = request.now;
-    author.clone_into(&mut record.author);
-    record.message.clone_from(&request.message);
     record.trace = echo_proto::telemetry::context::current();
-    let mut event = v1::Event { actor: author.to_owned(), ..event };
-    let revision = new_revision.then(|| revise(name, &mut record, now));
+    let mut event = v1::Event { actor: request.who().to_owned(), ..event };
+    let revision = new_revision.then(|| revise(name, &mut record, request, now));
     if let Some(n) = revision.as_ref().and_then(|r| r.revision.as_ref()).map(|r| r.n) {
         event.message += &format!("; revision {n}");
         if request.now {
@@ -207,8 +210,12 @@ fn changed(
     Changed { record, revision, number: Number::Stays, event }
 }
 
-/// Makes the record's template its next revision.
-fn revise(name: &PoolName, record: &mut v1::PoolRecord, now: SystemTime) -> v1::Revision {
+/// Makes the record's template its next revision. Who applied one, and how, stays in the record until there is another:
+/// it may not have begun to roll out yet.
+fn revise(name: &PoolName, record: &mut v1::PoolRecord, request: &Request, now: SystemTime) -> v1::Revision {
+    request.who().clone_into(&mut record.author);
+    record.message.clone_from(&request.message);
+    record.now = request.now;
     let template = record.spec.as_ref().and_then(|s| s.template.clone()).unwrap_or_default();
     let uid = record.metadata.as_ref().map_or_else(String::new, |m| m.uid.clone());
     let n = record.revision.as_ref().map_or(0, |r| r.n).saturating_add(1);

@@ -100,6 +100,30 @@ fn scaling_changes_the_number_and_nothing_else() {
 }
 
 #[test]
+fn how_a_revision_goes_is_told_by_who_made_it() {
+    let staged = applied(&created(), &pool(8, None)).unwrap().record;
+    let at_once = Request { author: "bob".into(), message: "more".into(), now: true };
+    let bob = |stored: &v1::PoolRecord, pool: &v1::Pool| {
+        let changed = apply(&name(), stored, Beside::default(), pool, &at_once, NOW).unwrap();
+        let told = in_vain(&name(), Some(stored), &changed.record, at_once.now);
+        (changed, told)
+    };
+    let (scaled, told) = bob(&staged, &pool(8, Some(5)));
+    assert_eq!((scaled.revision, scaled.event.actor.as_str()), (None, "bob"));
+    let how = |record: &v1::PoolRecord| (record.now, record.author.clone(), record.message.clone());
+    assert_eq!(how(&scaled.record), how(&staged), "the revision that waits still goes in steps");
+    assert!(told.unwrap().starts_with("pool/edge: --now changes nothing"));
+    assert!(in_vain(&name(), Some(&staged), &staged, true).is_some(), "nor where nothing changes at all");
+
+    let (whole, told) = bob(&staged, &pool(9, None));
+    assert_eq!((how(&whole.record), told), ((true, "bob".to_owned(), "more".to_owned()), None));
+    let again = applied(&whole.record, &pool(9, Some(6))).unwrap();
+    assert!(again.record.now && again.record.author == "bob", "and one that goes at once still does");
+    assert_eq!(in_vain(&name(), Some(&again.record), &again.record, true), None);
+    assert_eq!(in_vain(&name(), None, &whole.record, true), None);
+}
+
+#[test]
 fn an_undo_is_a_new_revision_with_the_old_template() {
     let first = create(&name(), &pool(7, None), 0, &Request::default(), NOW);
     let second = applied(&first.record, &pool(8, None)).unwrap();

@@ -155,6 +155,11 @@ fn a_canary_that_is_lost_takes_it_back() {
     let canary = name(&wait_canary(&cluster));
     let pid = cluster.node_pid(&canary);
     kill_pid(pid, Signal::SIGSTOP);
+    eventually("it is told that the canary hangs, before its record is gone", LOST, || {
+        let rollout = rollout(&cluster);
+        let told = text(&rollout, "/health") == format!("not healthy: the Agent of {canary} does not answer");
+        ensure(told, || rollout.to_string())
+    });
     let ended = wait_phase(&cluster, "REVERTED", LOST);
     kill_pid(pid, Signal::SIGCONT);
     assert_eq!(text(&ended, "/reason"), "1 of 1 nodes were lost on revision 2, 0 of 3 on revision 1", "{ended}");

@@ -14,7 +14,7 @@
 //! | [`report`] | that answer, as it stands in the node's record |
 //! | [`answer`] | puts it there |
 //! | [`identity`] | who this node is |
-//! | [`endpoints`], [`etcd`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
+//! | [`endpoints`], [`etcd`], [`patience`], [`lease`], [`register`], [`watch`] | one idea each of the etcd side |
 //! | [`session`] | ties them together, for as long as the node lives |
 //! | [`instruments`] | its metrics |
 //! | [`link`] | how the node stands with etcd, and why badly |
@@ -43,6 +43,7 @@ pub mod lease;
 pub mod link;
 pub mod losses;
 pub mod owner;
+pub mod patience;
 pub mod ports;
 pub mod refused;
 pub mod register;

@@ -12,19 +12,26 @@ pub struct Backoff {
     first: Duration,
     cap: Duration,
     next: Duration,
+    /// The share of a step that is waited in any case.
+    least: f64,
 }
 
 impl Backoff {
-    /// Waits that start about `first` and end about `cap`.
+    /// Waits that start about `first` and end about `cap`: each between half and all of its step.
     pub fn new(first: Duration, cap: Duration) -> Self {
-        Self { first, cap, next: first }
+        Self { first, cap, next: first, least: 0.5 }
     }
 
-    /// How long to wait now: between half and all of the current step.
+    /// As [`Self::new`], but each anything up to its step: for a crowd that has to come apart.
+    pub fn spread(first: Duration, cap: Duration) -> Self {
+        Self { least: 0.0, ..Self::new(first, cap) }
+    }
+
+    /// How long to wait now.
     pub fn next_wait(&mut self) -> Duration {
         let step = self.next;
         self.next = (step * 2).min(self.cap);
-        step.mul_f64(0.5 + 0.5 * fraction())
+        step.mul_f64(self.least + (1.0 - self.least) * fraction())
     }
 
     /// Starts over, after something worked.
@@ -67,6 +74,14 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_wait() <= first);
+    }
+
+    #[test]
+    fn a_crowd_comes_apart_over_the_whole_step() {
+        let step = Duration::from_secs(1);
+        let waits = || (0..64).map(|_| Backoff::spread(step, step).next_wait());
+        assert!(waits().all(|wait| wait <= step));
+        assert!(waits().any(|wait| wait < step / 4) && waits().any(|wait| wait > step * 3 / 4));
     }
 
     #[test]

@@ -186,6 +186,11 @@ pub fn random_hex<const N: usize>() -> String {
     hex(&random_bytes::<N>())
 }
 
+/// A number for a lease of etcd, random and above 0: asked for lease 0, etcd takes a number of its own.
+pub fn random_lease() -> i64 {
+    (i64::from_be_bytes(random_bytes()) & i64::MAX).max(1)
+}
+
 fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {

@@ -26,9 +26,9 @@ use agent::{Agent, Shared};
 const CONNECTIONS: usize = 16;
 /// Threads that they share.
 const THREADS: usize = 2;
-/// Most that join at the same time, as a machine starts no process before it has started others. Etcd answers a herd,
-/// too, but later than each of them waits, so that they ask again and again.
-const JOINING: usize = 256;
+/// Most that join at the same time, as a machine starts no process before it has started others. A herd settles, too, but
+/// comes apart over half of a lease's life first, which is no figure of etcd or of control.
+pub const JOINING: usize = 256;
 /// Longest wait for one to join, before another one starts in any case.
 const JOINS_WITHIN: Duration = Duration::from_secs(30);
 /// Most reasons that are told.
@@ -44,11 +44,12 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Starts so many agents, whose registrations live for `ttl`; the last few hundred of them may not have registered yet.
+    /// Starts so many agents, whose registrations live for `ttl`, and of which `joining` at most are under way at the same
+    /// time: the last of them may not have registered yet.
     ///
     /// # Panics
     /// When there are not as many sockets as agents.
-    pub fn start(etcd: &str, size: usize, ttl: Duration) -> Self {
+    pub fn start(etcd: &str, size: usize, ttl: Duration, joining: usize) -> Self {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit of open files");
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a process may take what it is allowed");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
@@ -67,7 +68,7 @@ impl Swarm {
             }
             let mut agents: Vec<Agent> = Vec::with_capacity(size);
             for (index, shared) in (0..size).zip(shared.iter().cycle()) {
-                if let Some(before) = index.checked_sub(JOINING) {
+                if let Some(before) = index.checked_sub(joining) {
                     agents[before].joined(JOINS_WITHIN).await;
                 }
                 agents.push(Agent::start(&name(index), &format!("z{}", index % ZONES), shared.clone()).await);

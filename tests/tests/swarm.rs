@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use echo_tests::ports::{free_port, own_loopback_address};
-use echo_tests::swarm::name;
+use echo_tests::swarm::{JOINING, name};
 use echo_tests::wait::ensure;
 use echo_tests::{Echoctl, Etcd, Process, Swarm, eventually, tools};
 
@@ -32,7 +32,7 @@ impl Fleet {
         let ip = own_loopback_address();
         let address = SocketAddr::from((ip, free_port(ip)));
         let control = control(&dir, etcd.url(), address);
-        let swarm = Swarm::start(etcd.url(), SIZE, TTL);
+        let swarm = Swarm::start(etcd.url(), SIZE, TTL, JOINING);
         let fleet = Self { swarm, etcd, control, address, dir };
         fleet.apply(1);
         fleet.wait_running(1, SIZE);

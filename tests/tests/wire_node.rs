@@ -139,6 +139,36 @@ fn a_registration_whose_answer_is_lost_is_ones_own() {
 }
 
 #[test]
+fn what_an_overloaded_etcd_has_done_is_not_asked_for_again() {
+    let node = Lone::start();
+    let grants = node.etcd.calls(Call::Grant);
+    node.etcd.fault_next(1, Call::Grant, Fault::TookTooLong);
+    node.etcd.fault_puts(RECORD, Fault::TookTooLong);
+    node.etcd.lose_leases();
+    node.serves(1, AFTER_A_TIMEOUT);
+    wait_met(&node, 2);
+    // Found, it is known to be written: the node has nothing more to say, and loses nothing.
+    node.etcd.heal();
+    assign(&node.etcd, "first", 2);
+    node.serves(2, AFTER_A_TIMEOUT);
+    assert_eq!(node.etcd.calls(Call::Grant), grants + 1);
+    assert_eq!(node.etcd.faults_met(), 2);
+    node.was_well();
+}
+
+#[test]
+fn a_heartbeat_that_is_refused_costs_nothing_else() {
+    let node = Lone::start();
+    let (grants, watches) = (node.etcd.calls(Call::Grant), node.etcd.calls(Call::Watch));
+    node.etcd.fault_next(1, Call::KeepAlive, Fault::TooManyRequests);
+    wait_met(&node, 1);
+    assign(&node.etcd, "first", 2);
+    node.serves(2, AT_ONCE);
+    assert_eq!((node.etcd.calls(Call::Grant), node.etcd.calls(Call::Watch)), (grants, watches));
+    node.was_well();
+}
+
+#[test]
 fn an_answer_about_a_new_revision_may_be_lost() {
     let node = Lone::start();
     node.etcd.fault_next(1, Call::Txn, Fault::AnswerLost);

@@ -3,7 +3,7 @@
 //! Driven by the session. A report is written inside the trace of the change that it answers, so that one change is one
 //! trace to the last node. What did not change is not written again, but it is looked whether it still stands there: a
 //! record that somebody deletes or overwrites must not stay so until the node has something new to say. While etcd takes no
-//! writes, it is asked again; the lease and the watch live on meanwhile.
+//! writes, or is late, it is asked again; the lease and the watch live on meanwhile.
 
 use std::convert::Infallible;
 
@@ -11,16 +11,17 @@ use echo_proto::telemetry::context;
 use echo_proto::v1;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{Instrument as _, Span, info, info_span};
+use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use super::endpoints::Endpoints;
-use super::etcd::{Etcd, RETRY};
+use super::etcd::{Etcd, EtcdError};
 use super::identity::Identity;
 use super::lease::Lease;
-use super::link::{Broken, Link};
+use super::link::Link;
+use super::patience::insist;
 use super::register::{RegisterError, Registration, Written};
 use super::report::Report;
-use echo_proto::backoff::{Backoff, jittered};
+use echo_proto::backoff::jittered;
 
 /// Where the answers go.
 pub struct Answers<'a> {
@@ -53,6 +54,7 @@ impl Answers<'_> {
     /// # Errors
     /// Another process holds it; or etcd is lost.
     pub async fn claim(&self, report: &mut watch::Receiver<Report>) -> Result<(Report, Written), RegisterError> {
+        self.etcd.patience().come_apart().await;
         let said = report.borrow_and_update().clone();
         let record = self.identity.record(&said, said.trace.clone());
         let written = self.insist(Write::Claim, &record).await?;
@@ -85,28 +87,30 @@ impl Answers<'_> {
                     // The applier is gone: the process is about to end, and has nothing more to say.
                     return std::future::pending().await;
                 },
-                () = sleep(jittered(self.lease.ttl)) => self.registration.check(self.etcd, written).await?,
+                () = sleep(jittered(self.lease.ttl)) => self.look(written).await?,
             }
         }
     }
 
-    /// Tries a write until etcd takes it, as long as it only refuses: nothing else is lost by that.
+    /// Writes it, again and again if etcd refuses or is late: nothing else is lost by that.
     async fn insist(&self, write: Write, record: &v1::NodeRecord) -> Result<Written, RegisterError> {
         let (etcd, lease) = (self.etcd, self.lease);
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-        loop {
-            let written = match write {
+        let put = |unclear| async move {
+            if unclear && let Some(written) = self.registration.find(etcd, lease, record).await? {
+                return Ok(written);
+            }
+            match write {
                 Write::Claim => self.registration.claim(etcd, lease, record).await,
                 Write::Rewrite => self.registration.rewrite(etcd, lease, record).await,
-            };
-            match written {
-                Err(RegisterError::Etcd(error)) if error.refusal().is_some() => {
-                    Broken::Etcd(error).note(self.link, self.endpoints);
-                    sleep(backoff.next_wait()).await;
-                }
-                other => return other,
             }
-        }
+        };
+        insist(etcd, put, |error| Link::lose_etcd(self.link, error, self.endpoints)).await
+    }
+
+    /// Looks whether the record still is what was written.
+    async fn look(&self, written: Written) -> Result<(), RegisterError> {
+        let late = |error: &EtcdError| debug!(%error, "looking for our record again");
+        insist(self.etcd, |_| self.registration.check(self.etcd, written), late).await
     }
 
     /// The span of a write that answers a change; none for other writes.

@@ -4,16 +4,29 @@
 //! break every session as soon as one member is down. The fleet of a lost member must not fall upon the next one together:
 //! no try is without a wait that is partly random, and each node goes on to a member of its own choice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use echo_proto::backoff::{Backoff, random_below};
 
 use super::etcd::{Etcd, EtcdError, RETRY, Refusal};
+use super::patience::Patience;
 
-/// A session that lasted so long was a good one: the next loss is tried from the first wait again.
+/// A session that was registered for so long was a good one: the next loss is tried from the first wait again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// Longest wait before the next member is tried, which may well be there; half of it is random.
 const FAIL_OVER: Duration = Duration::from_millis(500);
+
+/// Where a session that ended may go better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nowhere else.
+    Here,
+    /// At another member: this one is lost.
+    Elsewhere,
+    /// At another member, or later: this one is overloaded, or does not answer.
+    Later,
+}
 
 /// The members; never empty.
 #[derive(Clone)]
@@ -26,6 +39,10 @@ pub struct Endpoints {
     /// For when all had it, or no other member can help.
     backoff: Backoff,
     fail_over: Backoff,
+    /// For when all had it, and are overloaded.
+    crowd: Backoff,
+    /// With all members.
+    patience: Arc<Patience>,
     /// A connection that others use, too.
     shared: Option<Etcd>,
 }
@@ -36,7 +53,16 @@ impl Endpoints {
         let mut waiting = members;
         let current = pick(&mut waiting).unwrap_or_else(|| "http://127.0.0.1:2379".to_owned());
         let (backoff, fail_over) = (Backoff::new(RETRY.0, RETRY.1), Backoff::new(FAIL_OVER, FAIL_OVER));
-        Self { current, waiting, left: Vec::new(), backoff, fail_over, shared: None }
+        Self {
+            current,
+            waiting,
+            left: Vec::new(),
+            backoff,
+            fail_over,
+            crowd: Patience::default().crowd(),
+            patience: Arc::default(),
+            shared: None,
+        }
     }
 
     /// A single member, over a connection that the sessions of many nodes of one process share.
@@ -44,24 +70,38 @@ impl Endpoints {
         Self { shared: Some(etcd.clone()), ..Self::new(vec![etcd.endpoint().to_owned()]) }
     }
 
+    /// The same, for a node of this patience.
+    pub fn with(self, patience: Patience) -> Self {
+        Self { crowd: patience.crowd(), patience: Arc::new(patience), ..self }
+    }
+
     /// A connection to the current member: a new one, unless it is shared.
     ///
     /// # Errors
     /// The endpoint is no URL.
     pub async fn connect(&self) -> Result<Etcd, EtcdError> {
-        match &self.shared {
-            Some(shared) => Ok(shared.clone()),
-            None => Etcd::connect(&self.current).await,
-        }
+        let etcd = match &self.shared {
+            Some(shared) => shared.clone(),
+            None => Etcd::connect(&self.current).await?,
+        };
+        Ok(etcd.with(Arc::clone(&self.patience)))
     }
 
-    /// Notes the end of a session that `lasted` so long, and whether it may go better `elsewhere`; returns how long to
-    /// wait before the next one.
-    pub fn lost(&mut self, elsewhere: bool, lasted: Duration) -> Duration {
-        if lasted >= GOOD_SESSION {
+    /// Notes the end of a session that was registered for so long, and where it may go better; returns how long to wait
+    /// before the next one.
+    pub fn lost(&mut self, remedy: Remedy, registered: Duration) -> Duration {
+        if registered >= GOOD_SESSION {
             self.backoff.reset();
+            self.crowd.reset();
         }
-        if elsewhere && !self.advance() { self.fail_over.next_wait() } else { self.backoff.next_wait() }
+        match remedy {
+            Remedy::Elsewhere | Remedy::Later if !self.advance() => self.fail_over.next_wait(),
+            Remedy::Later => {
+                self.patience.came_apart();
+                self.crowd.next_wait()
+            }
+            Remedy::Here | Remedy::Elsewhere => self.backoff.next_wait(),
+        }
     }
 
     /// Moves on to another member; whether every member has had its turn.
@@ -85,7 +125,7 @@ impl Endpoints {
         match refusal {
             None => format!("is it running? try `{etcdctl} endpoint health`"),
             Some(Refusal::NoSpace) => format!("compact and defragment it, then `{etcdctl} alarm disarm`"),
-            Some(Refusal::Busy) => format!("it is overloaded; try `{etcdctl} endpoint status`"),
+            Some(Refusal::Busy | Refusal::Slow) => format!("it is overloaded; try `{etcdctl} endpoint status`"),
         }
     }
 }
@@ -134,7 +174,7 @@ mod tests {
                 endpoints.advance();
             }
             (endpoints.waiting, endpoints.left) = (vec!["http://a:1".into(), "http://c:1".into()], Vec::new());
-            let wait = endpoints.lost(true, GOOD_SESSION);
+            let wait = endpoints.lost(Remedy::Elsewhere, GOOD_SESSION);
             assert!(wait >= FAIL_OVER / 2 && wait <= FAIL_OVER, "{wait:?}");
             waits.insert(wait);
             next.insert(endpoints.current.clone());
@@ -147,9 +187,9 @@ mod tests {
     fn what_no_other_member_can_mend_is_tried_again_at_this_one() {
         let mut endpoints = Endpoints::new(members());
         let member = endpoints.current.clone();
-        assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0 / 2);
-        assert!(endpoints.lost(false, Duration::ZERO) >= RETRY.0, "each wait is longer");
-        assert!(endpoints.lost(false, GOOD_SESSION) <= RETRY.0, "until a session was a good one");
+        assert!(endpoints.lost(Remedy::Here, Duration::ZERO) >= RETRY.0 / 2);
+        assert!(endpoints.lost(Remedy::Here, Duration::ZERO) >= RETRY.0, "each wait is longer");
+        assert!(endpoints.lost(Remedy::Here, GOOD_SESSION) <= RETRY.0, "until a session was a good one");
         assert_eq!(endpoints.current, member);
     }
 }

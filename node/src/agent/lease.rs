@@ -3,16 +3,26 @@
 //! Driven by the session. Only the monotonic clock tells whether a lease may have run out: a node that was paused finds
 //! out by itself.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use echo_proto::backoff::{Backoff, jittered};
+use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::etcd::{Etcd, EtcdError};
 
-/// Heartbeats within the life of a lease.
+/// Heartbeats within the life of a lease, a tenth more or less: nodes that came together do not beat together.
 const BEATS: u32 = 3;
 /// Least wait for the answer to a heartbeat: a process that slept past its lease asks etcd before it gives up.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
+
+/// A member that was just connected to, and says nothing for so long, is not there: etcd answers within 7 s, be it that it
+/// could not do it in time.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// An open stream of heartbeats.
+type Heart = (LeaseKeeper, LeaseKeepAliveStream);
 
 /// A granted lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +31,8 @@ pub struct Lease {
     pub id: i64,
     /// How long it lives without a heartbeat.
     pub ttl: Duration,
+    /// It was granted then, or later.
+    pub since: Instant,
 }
 
 /// Why a lease is not kept alive any longer.
@@ -34,27 +46,31 @@ pub enum LeaseError {
     Etcd(#[from] EtcdError),
 }
 
-/// Asks etcd for a lease.
+/// Asks etcd for a lease of this id.
 ///
 /// # Errors
 /// No answer, or an error as the answer.
-pub async fn grant(etcd: &Etcd, ttl: Duration) -> Result<Lease, EtcdError> {
-    let mut client = etcd.client();
-    let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    let granted = etcd.answer("grant a lease", client.lease_grant(seconds, None)).await?;
+pub async fn grant(etcd: &Etcd, id: i64, ttl: Duration) -> Result<Lease, EtcdError> {
+    let (mut client, since) = (etcd.client(), Instant::now());
+    let (seconds, options) = (i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX), LeaseGrantOptions::new().with_id(id));
     // etcd may grant more than was asked for: it needs time to elect a leader within a lease's life.
-    let ttl = Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or_default());
-    Ok(Lease { id: granted.id(), ttl })
+    let ttl = match etcd.answer("grant a lease", client.lease_grant(seconds, Some(options))).await {
+        Err(error) if error.is_done_before() => granted(etcd, id).await?,
+        answer => Duration::from_secs(u64::try_from(answer?.ttl()).unwrap_or_default()),
+    };
+    Ok(Lease { id, ttl, since })
 }
 
-/// Whether etcd still knows the lease.
+/// As [`grant`], where it was asked for before without an answer, first at `since`. Looking costs etcd less than another lease, and none is
+/// left over that nobody keeps.
 ///
 /// # Errors
 /// No answer, or an error as the answer.
-pub async fn lives(etcd: &Etcd, lease: &Lease) -> Result<bool, EtcdError> {
-    let mut client = etcd.client();
-    let answer = etcd.answer("look for our lease", client.lease_time_to_live(lease.id, None)).await?;
-    Ok(answer.ttl() > 0)
+pub async fn find_or_grant(etcd: &Etcd, id: i64, ttl: Duration, since: Instant) -> Result<Lease, EtcdError> {
+    match granted(etcd, id).await? {
+        Duration::ZERO => grant(etcd, id, ttl).await,
+        ttl => Ok(Lease { id, ttl, since }),
+    }
 }
 
 /// For how long any lease was granted; zero if etcd does not know it any more.
@@ -63,7 +79,7 @@ pub async fn lives(etcd: &Etcd, lease: &Lease) -> Result<bool, EtcdError> {
 /// No answer, or an error as the answer.
 pub async fn granted(etcd: &Etcd, id: i64) -> Result<Duration, EtcdError> {
     let mut client = etcd.client();
-    let answer = etcd.answer("look for the holder's lease", client.lease_time_to_live(id, None)).await?;
+    let answer = etcd.answer("look for a lease", client.lease_time_to_live(id, None)).await?;
     Ok(Duration::from_secs(u64::try_from(answer.granted_ttl()).unwrap_or_default()))
 }
 
@@ -74,7 +90,7 @@ pub async fn granted(etcd: &Etcd, id: i64) -> Result<Duration, EtcdError> {
 pub async fn revoke(etcd: &Etcd, id: i64, limit: Duration) -> Result<bool, EtcdError> {
     let mut client = etcd.client();
     match etcd.answer_within(limit, "revoke the lease", client.lease_revoke(id)).await {
-        Err(EtcdError::Call { source, .. }) if is_not_found(&source) => Ok(false),
+        Err(error) if error.is_not_found() => Ok(false),
         other => other.map(|_| true),
     }
 }
@@ -83,32 +99,53 @@ pub async fn revoke(etcd: &Etcd, id: i64, limit: Duration) -> Result<bool, EtcdE
 ///
 /// # Errors
 /// Always: why it ended.
-pub async fn keep_alive(etcd: &Etcd, lease: &Lease) -> Result<std::convert::Infallible, LeaseError> {
-    const CALL: &str = "keep the lease alive";
-    let mut client = etcd.client();
-    // Counted from before the request: etcd refreshed the lease then or later.
-    let mut refreshed = Instant::now();
-    let opened = etcd.answer(CALL, client.lease_keep_alive(lease.id)).await;
-    let (mut keeper, mut answers) = match opened {
-        Err(EtcdError::Call { source, .. }) if matches!(*source, etcd_client::Error::LeaseKeepAliveError(_)) => {
-            return Err(LeaseError::Gone);
-        }
-        other => other?,
-    };
+pub async fn keep_alive(etcd: &Etcd, lease: &Lease) -> Result<Infallible, LeaseError> {
+    let mut crowd = Backoff::spread(lease.ttl / BEATS, lease.ttl / BEATS);
+    // Counted from before each request: etcd refreshed the lease then or later. One that was just granted is refreshed; of
+    // an older one, kept over a loss, the first heartbeat tells whether it lives.
+    let is_new = lease.since.elapsed() < lease.ttl / BEATS;
+    let (mut refreshed, mut heart) = (if is_new { lease.since } else { Instant::now() }, None);
+    if is_new {
+        sleep_until(refreshed + jittered(lease.ttl / BEATS)).await;
+    }
     loop {
-        sleep_until(refreshed + lease.ttl / BEATS).await;
         let asked = Instant::now();
         let left = (refreshed + lease.ttl).saturating_duration_since(asked).max(LEAST_WAIT);
-        etcd.answer_within(left, CALL, keeper.keep_alive()).await?;
-        let answer = etcd.answer_within(left, CALL, answers.message()).await?;
-        match answer {
-            Some(answer) if answer.ttl() > 0 => refreshed = asked,
-            Some(_) => return Err(LeaseError::Gone),
-            None => return Err(etcd.ended(CALL, "").into()),
+        match beat(etcd, lease, &mut heart, left).await {
+            Ok(()) => {
+                refreshed = asked;
+                sleep_until(refreshed + jittered(lease.ttl / BEATS)).await;
+            }
+            // It is there, and the lease may well outlive what it is busy with.
+            Err(LeaseError::Etcd(error)) if error.refusal().is_some() && refreshed.elapsed() < lease.ttl => {
+                heart = None;
+                sleep(crowd.next_wait()).await;
+            }
+            Err(error) => return Err(error),
         }
     }
 }
 
-fn is_not_found(error: &etcd_client::Error) -> bool {
-    matches!(error, etcd_client::Error::GRpcStatus(status) if status.code() == tonic::Code::NotFound)
+/// One heartbeat, over a stream that is opened where there is none.
+async fn beat(etcd: &Etcd, lease: &Lease, heart: &mut Option<Heart>, left: Duration) -> Result<(), LeaseError> {
+    const CALL: &str = "keep the lease alive";
+    let Some((keeper, answers)) = heart else {
+        let mut client = etcd.client();
+        // The first answer is a heartbeat's.
+        return match etcd.answer_within(left.min(SILENCE), CALL, client.lease_keep_alive(lease.id)).await {
+            Err(EtcdError::Call { source, .. }) if matches!(*source, etcd_client::Error::LeaseKeepAliveError(_)) => {
+                Err(LeaseError::Gone)
+            }
+            opened => {
+                *heart = Some(opened?);
+                Ok(())
+            }
+        };
+    };
+    etcd.answer_within(left, CALL, keeper.keep_alive()).await?;
+    match etcd.answer_within(left, CALL, answers.message()).await? {
+        Some(answer) if answer.ttl() > 0 => Ok(()),
+        Some(_) => Err(LeaseError::Gone),
+        None => Err(etcd.ended(CALL, "").into()),
+    }
 }

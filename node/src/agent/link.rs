@@ -9,7 +9,7 @@ use echo_proto::v1;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, Remedy};
 use super::etcd::{EtcdError, Refusal};
 use super::lease::LeaseError;
 use super::register::RegisterError;
@@ -62,6 +62,11 @@ impl Link {
         });
     }
 
+    /// Notes a loss that etcd is the cause of.
+    pub fn lose_etcd(cell: &watch::Sender<Self>, error: &EtcdError, endpoints: &Endpoints) {
+        Self::lose(cell, error.reason(), format!("{error}; {}", endpoints.hint(error.refusal())));
+    }
+
     /// The condition that the Agent service tells, where there is something to tell.
     pub fn condition(&self) -> Option<v1::Condition> {
         let Self::Lost { since, reason, cause } = self else { return None };
@@ -74,7 +79,7 @@ impl Broken {
     pub fn note(&self, cell: &watch::Sender<Link>, endpoints: &Endpoints) {
         let reason = match self {
             Self::Etcd(e) | Self::Lease(LeaseError::Etcd(e)) | Self::Register(RegisterError::Etcd(e)) => {
-                return Link::lose(cell, e.reason(), format!("{self}; {}", endpoints.hint(e.refusal())));
+                return Link::lose_etcd(cell, e, endpoints);
             }
             Self::Lease(LeaseError::Gone) => "LeaseLost",
             Self::Register(RegisterError::Lost) => "RecordLost",
@@ -83,13 +88,28 @@ impl Broken {
         Link::lose(cell, reason, self.to_string());
     }
 
-    /// Whether another member of etcd may do better: what this one knows for sure, and a full database, all have in common.
-    pub fn elsewhere(&self) -> bool {
+    /// Whether the lease is gone, whoever noticed it first: the heartbeat, or who wrote under it.
+    pub fn is_lease_gone(&self) -> bool {
+        match self {
+            Self::Lease(LeaseError::Gone) => true,
+            Self::Register(RegisterError::Etcd(e)) => e.is_not_found(),
+            Self::Etcd(_) | Self::Lease(LeaseError::Etcd(_)) | Self::Register(_) => false,
+        }
+    }
+
+    /// Who may do better: what this member knows for sure, and a full database, all have in common.
+    pub fn remedy(&self) -> Remedy {
         match self {
             Self::Etcd(e) | Self::Lease(LeaseError::Etcd(e)) | Self::Register(RegisterError::Etcd(e)) => {
-                e.refusal() != Some(Refusal::NoSpace)
+                match e.refusal() {
+                    Some(Refusal::NoSpace) => Remedy::Here,
+                    _ if e.is_late() => Remedy::Later,
+                    _ => Remedy::Elsewhere,
+                }
             }
-            Self::Lease(LeaseError::Gone) | Self::Register(RegisterError::Lost | RegisterError::Held(_)) => false,
+            Self::Lease(LeaseError::Gone) | Self::Register(RegisterError::Lost | RegisterError::Held(_)) => {
+                Remedy::Here
+            }
         }
     }
 }
@@ -100,28 +120,35 @@ mod tests {
     use super::*;
     use crate::agent::register::HeldByOther;
 
-    fn refused(message: &str) -> Broken {
-        let status = tonic::Status::resource_exhausted(message);
+    fn told(status: tonic::Status) -> EtcdError {
         let source = Box::new(etcd_client::Error::GRpcStatus(status));
-        EtcdError::Call { endpoint: "http://a:1".into(), call: "write", source }.into()
+        EtcdError::Call { endpoint: "http://a:1".into(), call: "write", source }
+    }
+
+    fn refused(message: &str) -> Broken {
+        told(tonic::Status::resource_exhausted(message)).into()
     }
 
     #[test]
     fn each_way_of_losing_etcd_has_its_reason() {
         let held = HeldByOther { id: "p/n".into(), address: "a:1".into(), since: "then".into() };
         let timeout = EtcdError::Timeout { endpoint: "http://a:1".into(), call: "x", after: Default::default() };
+        let gone = told(tonic::Status::unavailable("tcp connect error"));
+        let slow = told(tonic::Status::unavailable("etcdserver: request timed out"));
         let told = [
-            (refused("etcdserver: mvcc: database space exceeded"), "NoSpace", "alarm disarm", false),
-            (refused("etcdserver: too many requests"), "EtcdBusy", "overloaded", true),
-            (timeout.into(), "EtcdLost", "endpoint health", true),
-            (LeaseError::Gone.into(), "LeaseLost", "ran out", false),
-            (RegisterError::Lost.into(), "RecordLost", "deleted", false),
-            (RegisterError::Held(held).into(), "HeldByOther", "node id p/n is held by a:1 since then", false),
+            (refused("etcdserver: mvcc: database space exceeded"), "NoSpace", "alarm disarm", Remedy::Here),
+            (refused("etcdserver: too many requests"), "EtcdBusy", "overloaded", Remedy::Later),
+            (slow.into(), "EtcdBusy", "overloaded", Remedy::Later),
+            (timeout.into(), "EtcdLost", "endpoint health", Remedy::Later),
+            (gone.into(), "EtcdLost", "endpoint health", Remedy::Elsewhere),
+            (LeaseError::Gone.into(), "LeaseLost", "ran out", Remedy::Here),
+            (RegisterError::Lost.into(), "RecordLost", "deleted", Remedy::Here),
+            (RegisterError::Held(held).into(), "HeldByOther", "node id p/n is held by a:1 since then", Remedy::Here),
         ];
         let endpoints = Endpoints::new(vec!["http://a:1".into()]);
         let cell = watch::Sender::new(Link::Joining);
-        for (broken, reason, part, elsewhere) in told {
-            assert_eq!(broken.elsewhere(), elsewhere, "{broken}");
+        for (broken, reason, part, remedy) in told {
+            assert_eq!(broken.remedy(), remedy, "{broken}");
             broken.note(&cell, &endpoints);
             let condition = cell.borrow().condition().unwrap();
             assert_eq!((condition.r#type.as_str(), condition.reason.as_str()), (REGISTERED, reason));

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::etcd::{Etcd, EtcdError};
 use super::lease::{self, Lease};
+use super::patience::Cause;
 use echo_proto::backoff::jittered;
 
 /// How much longer than a lease a record may outlive its process: etcd expires leases in rounds of half a second.
@@ -49,6 +50,12 @@ pub enum RegisterError {
     Etcd(#[from] EtcdError),
 }
 
+impl Cause for RegisterError {
+    fn etcd(&self) -> Option<&EtcdError> {
+        if let Self::Etcd(error) = self { Some(error) } else { None }
+    }
+}
+
 /// The key of one node's record.
 #[derive(Debug, Clone)]
 pub struct Registration {
@@ -76,7 +83,6 @@ impl Registration {
     pub async fn claim(&self, etcd: &Etcd, lease: &Lease, record: &v1::NodeRecord) -> Result<Written, RegisterError> {
         match self.try_claim(etcd, lease, record).await? {
             Claim::Ours(written) => Ok(written),
-            Claim::Others(kv) if kv.lease() == lease.id => self.rewrite(etcd, lease, record).await,
             Claim::Others(kv) if kv.lease() == UNLEASED => {
                 warn!(key = self.key, "somebody wrote this node's key without a lease; replacing that");
                 let unchanged = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, kv.mod_revision());
@@ -113,6 +119,21 @@ impl Registration {
         self.write_if(ours, etcd, lease, record).await
     }
 
+    /// Looks whether `record` was written under `lease` already.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn find(
+        &self,
+        etcd: &Etcd,
+        lease: &Lease,
+        record: &v1::NodeRecord,
+    ) -> Result<Option<Written>, EtcdError> {
+        let found = self.read(etcd).await?;
+        let same = |kv: &KeyValue| kv.lease() == lease.id && kv.value() == codec::to_json(record).as_bytes();
+        Ok(found.filter(same).map(|kv| Written(kv.mod_revision())))
+    }
+
     /// Looks whether the record is still the one that was `written`.
     ///
     /// # Errors
@@ -141,20 +162,29 @@ impl Registration {
         if answer.succeeded() { Ok(written(&answer)) } else { Err(RegisterError::Lost) }
     }
 
+    /// One transaction, whatever is there: after a loss of etcd all nodes claim at the same time what they have already.
     async fn try_claim(&self, etcd: &Etcd, lease: &Lease, record: &v1::NodeRecord) -> Result<Claim, EtcdError> {
         let absent = Compare::create_revision(self.key.as_str(), CompareOp::Equal, 0);
+        let ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease.id);
         let look = TxnOp::get(self.key.as_str(), None);
-        let txn = Txn::new().when([absent]).and_then([self.put(lease, record)]).or_else([look]);
+        let rewrite = Txn::new().when([ours]).and_then([self.put(lease, record)]).or_else([look]);
+        let txn = Txn::new().when([absent]).and_then([self.put(lease, record)]).or_else([TxnOp::txn(rewrite)]);
         let mut client = etcd.client();
         let answer = etcd.answer("register", client.txn(txn)).await?;
-        if answer.succeeded() {
-            return Ok(Claim::Ours(written(&answer)));
+        let ours = Claim::Ours(written(&answer));
+        match (answer.succeeded(), answer.op_responses().pop()) {
+            (true, _) => return Ok(ours),
+            (false, Some(TxnOpResponse::Txn(inner))) if inner.succeeded() => return Ok(ours),
+            (false, Some(TxnOpResponse::Txn(inner))) => {
+                if let Some(TxnOpResponse::Get(mut got)) = inner.op_responses().pop()
+                    && let Some(kv) = got.take_kvs().pop()
+                {
+                    return Ok(Claim::Others(kv));
+                }
+            }
+            (false, _) => {}
         }
-        let found = answer.op_responses().into_iter().find_map(|response| match response {
-            TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next(),
-            _ => None,
-        });
-        found.map(Claim::Others).ok_or_else(|| etcd.ended("register", "an answer that does not fit the question"))
+        Err(etcd.ended("register", "an answer that does not fit the question"))
     }
 
     fn put(&self, lease: &Lease, record: &v1::NodeRecord) -> TxnOp {

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use echo_proto::ids::random_lease;
 use echo_proto::keys::Keys;
 use echo_proto::v1;
 use opentelemetry::metrics::Counter;
@@ -18,8 +19,9 @@ use super::answer::Answers;
 use super::endpoints::Endpoints;
 use super::etcd::{CALL_TIMEOUT, Etcd, EtcdError};
 use super::identity::Identity;
-use super::lease::{self, Lease};
+use super::lease::{self, Lease, LeaseError};
 use super::link::{Broken, Link};
+use super::patience::{Patience, insist_if_refused};
 use super::ports::FleetPorts;
 use super::register::{HeldByOther, RegisterError, Registration};
 use super::report::Report;
@@ -61,6 +63,12 @@ pub struct Session {
     link: watch::Sender<Link>,
     report: watch::Receiver<Report>,
     lease: Option<Lease>,
+    /// Of the lease that is asked for next.
+    next_lease: i64,
+    /// Since when it is asked for: it may have been granted.
+    asked: Option<Instant>,
+    /// Since when the node is registered in this session.
+    joined: Option<Instant>,
     /// What our predecessor's process left in the state directory.
     before: Option<Registered>,
     expired: Counter<u64>,
@@ -85,8 +93,24 @@ impl Session {
         let watcher = Watcher::new(followable, reread, cells.assigned, cells.intents, cells.fleet_ports);
         let (link, report) = (cells.link, cells.report);
         let before = state_dir.as_ref().and_then(|dir| dir.registered());
-        let lease = None;
-        Self { identity, endpoints, ttl, registration, state_dir, watcher, link, report, lease, before, expired }
+        let (lease, next_lease) = (None, random_lease());
+        let endpoints = endpoints.with(Patience::new(ttl));
+        Self {
+            identity,
+            endpoints,
+            ttl,
+            registration,
+            state_dir,
+            watcher,
+            link,
+            report,
+            lease,
+            next_lease,
+            asked: None,
+            joined: None,
+            before,
+            expired,
+        }
     }
 
     /// Lives with etcd until `leave` says how to go.
@@ -106,14 +130,15 @@ impl Session {
     /// One session after the other, until another process holds the node's id.
     async fn stay(&mut self) -> HeldByOther {
         loop {
-            let began = Instant::now();
+            self.joined = None;
             let broken = match self.session().await {
                 Ok(never) => match never {},
                 Err(Broken::Register(RegisterError::Held(held))) => return held,
                 Err(broken) => broken,
             };
             broken.note(&self.link, &self.endpoints);
-            sleep(self.endpoints.lost(broken.elsewhere(), began.elapsed())).await;
+            let registered = self.joined.map_or(Duration::ZERO, |joined| joined.elapsed());
+            sleep(self.endpoints.lost(broken.remedy(), registered)).await;
         }
     }
 
@@ -122,24 +147,21 @@ impl Session {
         let etcd = self.endpoints.connect().await?;
         self.revoke_predecessor(&etcd).await?;
         loop {
-            let lease = self.living_lease(&etcd).await?;
+            // The one from before a loss may live; its first heartbeat tells.
+            let lease = match self.lease.clone() {
+                Some(lease) => lease,
+                None => self.new_lease(&etcd).await?,
+            };
             match self.live(&etcd, &lease).await {
                 Err(Broken::Register(RegisterError::Held(held))) => self.wait_for(&etcd, &lease, held).await?,
+                Err(broken) if broken.is_lease_gone() => {
+                    self.lease = None;
+                    self.expired.add(1, &[]);
+                    return Err(LeaseError::Gone.into());
+                }
                 other => return other,
             }
         }
-    }
-
-    /// The lease from before the loss, if that still lives.
-    async fn living_lease(&mut self, etcd: &Etcd) -> Result<Lease, Broken> {
-        if let Some(lease) = self.lease.clone() {
-            if lease::lives(etcd, &lease).await? {
-                return Ok(lease);
-            }
-            self.lease = None;
-            self.expired.add(1, &[]);
-        }
-        self.new_lease(etcd).await
     }
 
     /// Registers and stays so, until something breaks.
@@ -147,11 +169,12 @@ impl Session {
         let (registration, identity, link, endpoints) =
             (&self.registration, &*self.identity, &self.link, &self.endpoints);
         let answers = Answers { etcd, lease, registration, identity, link, endpoints };
-        let (report, watcher) = (&mut self.report, &mut self.watcher);
+        let (report, watcher, joined) = (&mut self.report, &mut self.watcher, &mut self.joined);
         let lease_kept = async { lease::keep_alive(etcd, lease).await.map_err(Broken::from) };
         let registered = async {
             // Who has the id serves at its addresses: nothing is looked for before it is ours.
             let said = answers.claim(report).await?;
+            *joined = Some(Instant::now());
             let watched = async { watcher.run(etcd).await.map_err(Broken::from) };
             let answered = async { answers.write(said, report).await.map_err(Broken::from) };
             tokio::try_join!(watched, answered)
@@ -160,7 +183,18 @@ impl Session {
     }
 
     async fn new_lease(&mut self, etcd: &Etcd) -> Result<Lease, Broken> {
-        let lease = lease::grant(etcd, self.ttl).await?;
+        let late = |error: &EtcdError| Link::lose_etcd(&self.link, error, &self.endpoints);
+        etcd.patience().come_apart().await;
+        let (id, ttl, before) = (self.next_lease, self.ttl, self.asked.is_some());
+        let since = *self.asked.get_or_insert_with(Instant::now);
+        let grant = |unclear| async move {
+            match unclear || before {
+                true => lease::find_or_grant(etcd, id, ttl, since).await,
+                false => lease::grant(etcd, id, ttl).await,
+            }
+        };
+        let lease = insist_if_refused(etcd, grant, late).await?;
+        (self.next_lease, self.asked) = (random_lease(), None);
         self.lease = Some(lease.clone());
         if let Some(dir) = self.state_dir.clone() {
             let (id, incarnation) = (lease.id, self.identity.incarnation.clone());

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::etcd::{Etcd, EtcdError};
 use super::intent;
+use super::patience::insist;
 use super::ports::{self, FleetPorts};
 use echo_proto::backoff::jittered;
 use followed::{Compared, Followed, change};
@@ -116,10 +117,11 @@ impl Watcher {
     /// Always: why it ended. The next call goes on where this one ended.
     pub async fn run(&mut self, etcd: &Etcd) -> Result<Infallible, EtcdError> {
         let mut stream = None;
+        etcd.patience().come_apart().await;
         // What differed before has not been asked for on this connection.
         self.followed().into_iter().for_each(|followed| followed.differed = None);
         loop {
-            let listed = self.read(etcd).await?;
+            let listed = insist(etcd, |_| self.read(etcd), late).await?;
             debug!(revision = listed.revision, "read our keys");
             let read_again = match self.compare(&listed) {
                 Compared::Same => self.reread,
@@ -136,7 +138,7 @@ impl Watcher {
             };
             let open = match stream.take() {
                 Some(open) => open,
-                None => self.open(etcd).await?,
+                None => insist(etcd, |_| self.open(etcd), late).await?,
             };
             stream = self.follow(etcd, open, Instant::now() + jittered(read_again)).await?;
         }
@@ -262,6 +264,11 @@ impl Watcher {
         let (cluster, revision) = answer.header().map_or((0, 0), |h| (h.cluster_id(), h.revision()));
         Ok(Listed { cluster, revision, values: values.collect() })
     }
+}
+
+/// The record stands meanwhile, and what is followed is as it was.
+fn late(error: &EtcdError) {
+    debug!(%error, "asking again for our keys");
 }
 
 /// Whether a watch was canceled for a compaction only.

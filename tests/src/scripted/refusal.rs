@@ -15,6 +15,7 @@ pub(super) enum Refusal {
     NoSpace,
     TooManyRequests,
     NoLeader,
+    TookTooLong,
 }
 
 impl From<Refusal> for Status {
@@ -30,6 +31,7 @@ impl From<Refusal> for Status {
             Refusal::NoSpace => (Code::ResourceExhausted, "mvcc: database space exceeded"),
             Refusal::TooManyRequests => (Code::ResourceExhausted, "too many requests"),
             Refusal::NoLeader => (Code::Unavailable, "no leader"),
+            Refusal::TookTooLong => (Code::Unavailable, "request timed out"),
         };
         Self::new(code, format!("etcdserver: {text}"))
     }

@@ -42,8 +42,13 @@ pub enum Call {
 pub enum Fault {
     /// It is done so much later.
     Late(Duration),
+    /// It is done, and answered once all that met this before it are, each of which takes so long; also those whose callers
+    /// did not wait: of an overloaded etcd they cost as much.
+    Queued(Duration),
     /// It is done, and nobody hears of it.
     AnswerLost,
+    /// It is done, and said to have taken too long.
+    TookTooLong,
     /// Nothing is done and nothing is said.
     Silence,
     /// Refused: etcd is behind with its work.
@@ -70,6 +75,8 @@ pub(super) struct Script {
     calls: Vec<(Instant, Call)>,
     /// Calls that met a fault.
     met: usize,
+    /// When the last of those that are queued is answered.
+    busy_until: Option<Instant>,
 }
 
 impl Script {
@@ -103,6 +110,12 @@ impl Script {
         Some(fault)
     }
 
+    /// Puts a call that takes so long at the end of the queue: when it is answered.
+    pub(super) fn queue(&mut self, each: Duration) -> Instant {
+        let (now, busy_until) = (Instant::now(), self.busy_until);
+        *self.busy_until.insert(busy_until.map_or(now, |until| until.max(now)) + each)
+    }
+
     /// How many calls met a fault.
     pub(super) fn met(&self) -> usize {
         self.met
@@ -133,18 +146,21 @@ impl Script {
 pub(super) enum Verdict {
     Answer,
     DoInSilence,
+    DoInVain,
     Ignore,
 }
 
 /// Lets a call meet its fault.
 pub(super) async fn meet(fault: Option<Fault>) -> Result<Verdict, Refusal> {
     match fault {
-        None => Ok(Verdict::Answer),
+        // What is queued has its turn elsewhere; a watch takes none.
+        None | Some(Fault::Queued(_)) => Ok(Verdict::Answer),
         Some(Fault::Late(by)) => {
             tokio::time::sleep(by).await;
             Ok(Verdict::Answer)
         }
         Some(Fault::AnswerLost) => Ok(Verdict::DoInSilence),
+        Some(Fault::TookTooLong) => Ok(Verdict::DoInVain),
         Some(Fault::Silence) => Ok(Verdict::Ignore),
         Some(Fault::TooManyRequests) => Err(Refusal::TooManyRequests),
         Some(Fault::NoLeader) => Err(Refusal::NoLeader),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::{Response, Status};
 
 use super::refusal::Refusal;
-use super::script::{self, Call, Script, Verdict};
+use super::script::{self, Call, Fault, Script, Verdict};
 use super::store::Store;
 
 /// What has become of watches and connections, told by the test.
@@ -121,11 +121,20 @@ impl Shared {
         apply: impl FnOnce(&mut Store) -> Result<T, Refusal>,
     ) -> Result<Response<T>, Status> {
         let fault = self.script(|script| script.meet(call, puts));
+        if let Some(Fault::Queued(each)) = fault {
+            let (due, answer) = (self.script(|script| script.queue(each)), self.change(apply)?);
+            tokio::time::sleep_until(due.into()).await;
+            return Ok(Response::new(answer));
+        }
         match script::meet(fault).await? {
             Verdict::Answer => Ok(Response::new(self.change(apply)?)),
             Verdict::DoInSilence => {
                 drop(self.change(apply));
                 pending().await
+            }
+            Verdict::DoInVain => {
+                drop(self.change(apply));
+                Err(Refusal::TookTooLong.into())
             }
             Verdict::Ignore => pending().await,
         }

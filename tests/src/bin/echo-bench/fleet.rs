@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use echo_tests::Swarm;
+use echo_tests::swarm::JOINING;
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -91,6 +92,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Verdict, Failure> {
     roll_out(&place, nodes, &mut seen)?;
     answer(&place, nodes.min(ANSWERS), &mut seen)?;
     fail_over(&mut place, &mut seen)?;
+    lose_etcd(&mut place, nodes, &mut seen)?;
     let targets: Vec<_> = seen.targets.iter().map(crate::result::target).collect();
     let costs: serde_json::Map<_, _> = seen.costs.into_iter().map(|(phase, cost)| (phase.to_owned(), cost)).collect();
     let written = json!({"nodes": nodes, "targets": targets, "costs": costs});
@@ -111,7 +113,12 @@ fn register(place: &mut Place, nodes: usize, seen: &mut Seen) -> Result<(), Fail
     registered
         .map_err(|error| format!("{error}: {}", place.swarm().map_or_else(|e| e.to_string(), Swarm::troubles)))?;
     let took = Middle::once(began.elapsed().as_secs_f64());
-    seen.note("All agents start, 256 at a time", "seconds until all are registered and serve", took, REGISTERED_WITHIN);
+    seen.note(
+        &format!("All agents start, {JOINING} at a time"),
+        "seconds until all are registered and serve",
+        took,
+        REGISTERED_WITHIN,
+    );
     wait("control knows all", || place.client.synced(nodes))?;
     println!("        control knew all after {:.1} s", began.elapsed().as_secs_f64());
     seen.cost("registering", &meter, place)
@@ -183,7 +190,7 @@ fn answer(place: &Place, count: usize, seen: &mut Seen) -> Result<(), Failure> {
 
 fn fail_over(place: &mut Place, seen: &mut Seen) -> Result<(), Failure> {
     let before = place.leader();
-    place.kill_leader();
+    place.kill_leader()?;
     let began = Instant::now();
     wait("another leads", || Ok(place.leader().is_some_and(|leader| Some(&leader) != before.as_ref())))?;
     println!("        another leads after {:.1} s", began.elapsed().as_secs_f64());
@@ -193,6 +200,24 @@ fn fail_over(place: &mut Place, seen: &mut Seen) -> Result<(), Failure> {
     let figure = "seconds until another leads and has given a new revision to the first node";
     seen.note("The leading control is killed", figure, took, FAILED_OVER_WITHIN);
     Ok(())
+}
+
+/// Told without a bound: it is what this machine's etcd can do, and how long it takes to start.
+fn lose_etcd(place: &mut Place, nodes: usize, seen: &mut Seen) -> Result<(), Failure> {
+    place.client.wait_rolled_out(3, PATIENCE)?;
+    place.kill_etcd();
+    wait("all have noticed that etcd is gone", || Ok(place.swarm()?.told() == 0))?;
+    let began = Instant::now();
+    place.restart_etcd();
+    println!("        etcd was killed; it answers again {:.1} s after its start", began.elapsed().as_secs_f64());
+    let meter = Meter::start(place)?;
+    let fresh = wait("all records are fresh", || Ok(place.swarm()?.told() == nodes));
+    fresh.map_err(|error| format!("{error}: {}", place.swarm().map_or_else(|e| e.to_string(), Swarm::troubles)))?;
+    println!("        all records are fresh after {:.1} s", began.elapsed().as_secs_f64());
+    wait("control knows all", || place.client.synced(nodes))?;
+    println!("        control knows all after {:.1} s", began.elapsed().as_secs_f64());
+    println!("        records that ran out: {}", meter.expired(place)?);
+    seen.cost("etcd came back", &meter, place)
 }
 
 /// Looks until it holds.

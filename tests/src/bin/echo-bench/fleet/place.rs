@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use echo_tests::finish::finish;
 use echo_tests::ports::{free_port, own_loopback_address};
+use echo_tests::swarm::JOINING;
 use echo_tests::{Etcd, Process, Swarm};
 
 use super::client::Client;
@@ -47,7 +48,7 @@ impl Place {
 
     /// Starts the agents.
     pub(super) fn populate(&mut self, nodes: usize, ttl: Duration) {
-        self.swarm = Some(Swarm::start(self.etcd.url(), nodes, ttl));
+        self.swarm = Some(Swarm::start(self.etcd.url(), nodes, ttl, JOINING));
     }
 
     pub(super) fn swarm(&self) -> Result<&Swarm, Failure> {
@@ -79,12 +80,24 @@ impl Place {
         leader(&self.etcd)
     }
 
-    /// Kills the leading control.
-    pub(super) fn kill_leader(&mut self) {
+    /// Kills the leading control; who calls control calls the others from now on.
+    pub(super) fn kill_leader(&mut self) -> Result<(), Failure> {
         if !self.controls.is_empty() {
             self.controls.remove(0).kill();
             self.servers.remove(0);
+            self.client = Client::new(&self.servers)?;
         }
+        Ok(())
+    }
+
+    /// Kills etcd, as a crash would.
+    pub(super) fn kill_etcd(&mut self) {
+        self.etcd.kill();
+    }
+
+    /// Starts it again with what it had, and waits until it answers.
+    pub(super) fn restart_etcd(&mut self) {
+        self.etcd.restart();
     }
 
     pub(super) fn etcd_address(&self) -> Result<SocketAddr, Failure> {

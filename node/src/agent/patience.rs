@@ -21,7 +21,8 @@ const CROWDED: Duration = Duration::from_secs(1);
 const WINDOW_OF_LEASE: u32 = 2;
 /// The same where no lease is known.
 const WINDOW: Duration = Duration::from_secs(5);
-/// Longest step of the waits before an overloaded etcd is asked again.
+/// Longest step of the waits before an overloaded etcd is asked again, which are twice that window: a small fleet, with
+/// its short leases, is soon back.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often an overloaded member is asked the same, within a minute or two, before another one may do better.
 const TRIES: u32 = 8;
@@ -85,7 +86,7 @@ impl Patience {
     /// Waits before an overloaded etcd is asked again. Each is anything up to its step: those who were refused together
     /// must not come back together.
     pub fn crowd(&self) -> Backoff {
-        Backoff::spread(self.window.min(LONGEST_WAIT), LONGEST_WAIT)
+        Backoff::spread(self.window.min(LONGEST_WAIT), (self.window * 2).min(LONGEST_WAIT))
     }
 }
 

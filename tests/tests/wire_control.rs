@@ -132,9 +132,11 @@ fn slow_answers_are_waited_for_and_too_slow_ones_are_told() {
 #[test]
 fn a_change_whose_answer_is_lost_is_not_called_done_nor_undone() {
     let led = Led::start();
-    led.etcd.fault_next(1, Call::Txn, Fault::AnswerLost);
+    // Of this change: control may have events to store as well.
+    led.etcd.fault_puts(POOL, Fault::AnswerLost);
     let unsure = led.run("scale pool/default --replicas 2");
     assert_eq!((led.etcd.faults_met(), unsure.code), (1, 1), "{}", unsure.stdout);
+    led.etcd.heal();
     assert!(unsure.stderr.contains("may be stored or not"), "{}", unsure.stderr);
     // It was.
     assert_eq!(replicas(&led), 2);
@@ -222,6 +224,29 @@ fn no_port_is_assigned_before_all_nodes_can_know_of_it() {
     assert!(!assigned(), "assigned though no node could know of it: {}", led.etcd.value(ASSIGNMENT));
     led.etcd.heal();
     eventually("it is assigned then", AT_ONCE, || ensure(assigned(), || led.etcd.value(ASSIGNMENT)));
+    led.was_well();
+}
+
+#[test]
+fn a_rollout_is_taken_back_though_no_port_can_be_told() {
+    let led = Led::start();
+    let text = pool_file(1)
+        .replace("100ms}\n", "600s}\n")
+        .replace("listeners:", "limits: {maxConnections: 7}\n    listeners:");
+    let file = led.file("next.yaml", &text);
+    assert_eq!(led.run(&format!("apply -f {file}")).code, 0);
+    let given = || led.etcd.value(ASSIGNMENT).contains("\"next\"");
+    eventually("the canary is given it", AT_ONCE, || ensure(given(), || led.etcd.value(ROLLOUT)));
+    led.etcd.fault_puts(PORTS, Fault::TooManyRequests);
+    // Its listener is of a port that is not told yet.
+    let scaled = led.run("scale pool/default --replicas 2");
+    assert_eq!(scaled.code, 0, "{}", scaled.stderr);
+    eventually("control can't tell of the port", AT_ONCE, || {
+        ensure(led.etcd.faults_met() >= 1, || format!("{} times", led.etcd.faults_met()))
+    });
+    assert_eq!(led.run("rollout abort pool/default").code, 0);
+    eventually("it is taken back", AT_ONCE, || ensure(!given(), || led.etcd.value(ROLLOUT)));
+    led.etcd.heal();
     led.was_well();
 }
 

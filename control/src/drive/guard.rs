@@ -4,6 +4,8 @@
 //! Part of the drive; one fenced transaction when they change. A node answers no datagram from these ports, or two
 //! nodes could answer each other for ever. It must never leave out a port that a node may still serve.
 
+mod crowd;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -34,7 +36,10 @@ impl Guarded {
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
         let (revision, known, change) =
             view.read(|state| (state.revision, state.guard_ports.mod_revision(), due(state)));
-        let Some(ports) = change.filter(|_| self.written <= revision) else { return Pass::Done(None) };
+        let Some((ports, crowded)) = change.filter(|_| self.written <= revision) else { return Pass::Done(None) };
+        if crowded > 0 {
+            tracing::warn!(ports = crowded, "refused from everywhere: nodes answer at too many sockets to name each");
+        }
         let span = info_span!("guard_ports", ports = ports.udp.len(), sockets = ports.udp_sockets.len());
         context::set_parent(&span, ports.trace.as_ref());
         match self.write(known, ports).instrument(span).await {
@@ -66,9 +71,9 @@ struct Source<'a> {
     sockets: Vec<SocketAddr>,
 }
 
-/// What is to be written, with the trace of the newest change that it has something new of; `None` where it stands
-/// there already.
-fn due(state: &State) -> Option<v1::GuardPorts> {
+/// What is to be written, with the trace of the newest change that it has something new of, and how many ports are in it
+/// for want of room; `None` where it stands there already.
+fn due(state: &State) -> Option<(v1::GuardPorts, usize)> {
     let sources: Vec<Source<'_>> = state.pools.values().flat_map(sources).collect();
     let (everywhere, sockets): (Vec<&SocketAddr>, Vec<&SocketAddr>) =
         sources.iter().flat_map(|source| &source.sockets).partition(|socket| socket.ip().is_unspecified());
@@ -81,12 +86,13 @@ fn due(state: &State) -> Option<v1::GuardPorts> {
     }
     // Whose port is refused from everywhere need not be named.
     sockets.retain(|socket| socket.parse::<SocketAddr>().is_ok_and(|socket| !ports.contains(&socket.port().into())));
+    let crowded = crowd::fit(&mut ports, &mut sockets);
     let (udp, udp_sockets): (Vec<u32>, Vec<String>) = (ports.into_iter().collect(), sockets.into_iter().collect());
     // No key is no port.
     let none = || udp.is_empty() && udp_sockets.is_empty() && state.guard_ports.mod_revision() == 0;
     let same = stands.map_or_else(none, |stands| stands.udp == udp && stands.udp_sockets == udp_sockets);
     let ports = || v1::GuardPorts { udp, udp_sockets, trace: cause(&sources, stands).cloned() };
-    (state.synced && !same).then(ports)
+    (state.synced && !same).then(|| (ports(), crowded))
 }
 
 /// The change that the newest source with something new is part of. What only goes is part of none: what else the
@@ -126,8 +132,18 @@ fn sources(pool: &PoolState) -> impl Iterator<Item = Source<'_>> {
 }
 
 fn assigned(pool: &PoolState) -> impl Iterator<Item = &v1::AssignedRevision> {
-    let assigned = pool.assignment.valid().map(|assignment| &assignment.value.record);
-    assigned.into_iter().flat_map(|assigned| assigned.stable.iter().chain(&assigned.next).chain(&assigned.pinned))
+    pool.assignment.valid().into_iter().flat_map(|assignment| revisions(&assignment.value.record))
+}
+
+/// All that nodes may run by an assignment.
+fn revisions(assigned: &v1::Assignment) -> impl Iterator<Item = &v1::AssignedRevision> {
+    assigned.stable.iter().chain(&assigned.next).chain(&assigned.pinned)
+}
+
+/// Whether some would run what no node was told of before: its ports may be unknown to the others.
+pub(super) fn is_news(before: Option<&v1::Assignment>, after: &v1::Assignment) -> bool {
+    let known = |new: &v1::AssignedRevision| before.into_iter().flat_map(revisions).any(|old| old.digest == new.digest);
+    !revisions(after).all(known)
 }
 
 /// Where a node of a pool really answers, also with port 0. What it runs that is not assigned any more may answer.
@@ -169,7 +185,7 @@ mod tests {
             ..Entry::default()
         };
         view.apply(Update::Reset(values.iter().zip(3..).map(entry).collect()), 3 + values.len() as i64);
-        view.read(due)
+        view.read(due).map(|(ports, _)| ports)
     }
 
     fn listener(protocol: &str, port: u16, service: &str) -> String {
@@ -263,6 +279,20 @@ mod tests {
         assert_eq!(trace(r#"{"udp":[7007,7008],"udpSockets":["10.0.0.1:5000"]}"#), None, "a port that only goes");
         let stands = traced(r#"{"udp":[7007],"udpSockets":["10.0.0.1:5000"]}"#, "before");
         assert_eq!(due(&stands), None, "a trace is no difference");
+    }
+
+    #[test]
+    fn only_what_no_node_was_told_of_is_news() {
+        let revision = |digest: &str| Some(v1::AssignedRevision { digest: digest.into(), ..Default::default() });
+        let stable = v1::Assignment { stable: revision("5"), ..Default::default() };
+        let next = v1::Assignment { next: revision("6"), ..stable.clone() };
+        assert!(is_news(Some(&stable), &next) && is_news(None, &stable));
+        let further = v1::Assignment { picked: vec!["n".into()], cut: 7, ..next.clone() };
+        assert!(!is_news(Some(&next), &further), "its ports were told before it was assigned");
+        let passed = v1::Assignment { stable: revision("6"), ..Default::default() };
+        assert!(!is_news(Some(&next), &stable) && !is_news(Some(&next), &passed));
+        let pinned = v1::Assignment { pinned: revision("4").into_iter().collect(), ..stable.clone() };
+        assert!(is_news(Some(&stable), &pinned) && !is_news(Some(&pinned), &stable));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use super::Pass;
+use super::guard::is_news;
 use crate::figures::{Figures, User, Whom};
 use crate::fleet::{Node, Presence};
 use crate::plan::rollout::{
@@ -72,7 +73,8 @@ impl Pools {
         }
     }
 
-    pub(super) async fn pass(&mut self, view: &View) -> Pass {
+    /// Where the fleet's ports are not `told`, no node is assigned what none was told of before.
+    pub(super) async fn pass(&mut self, view: &View, told: bool) -> Pass {
         let (revision, followed, known) = view.read(|state| {
             let known: Vec<Known> = state.pools.iter().filter_map(|(name, pool)| known(name, pool)).collect();
             (state.revision, state.followed_since, known)
@@ -85,7 +87,7 @@ impl Pools {
         self.figures.keep(User::Health, |pool| self.judged.contains_key(pool) && self.memories.contains_key(pool));
         let (mut due, mut again) = (settled, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
-            match self.step(pool).await {
+            match self.step(pool, told).await {
                 Ok(Pass::Done(at)) => due = [due, at].into_iter().flatten().min(),
                 Ok(Pass::Again) => again = true,
                 Err(error) => {
@@ -123,7 +125,7 @@ impl Pools {
         settles.filter(|at| *at > now).min()
     }
 
-    async fn step(&mut self, known: &Known) -> Result<Pass, StoreError> {
+    async fn step(&mut self, known: &Known, told: bool) -> Result<Pass, StoreError> {
         let mut facts = self.facts(known);
         for n in needed(&facts) {
             facts.recalled.extend(self.recall(&known.name, RevisionNumber(n)).await?);
@@ -137,6 +139,9 @@ impl Pools {
                     "the assignment is lost, and can't be written anew: {key} is not the revision that was stable; put \
                      that back"
                 );
+                Ok(Pass::Again)
+            }
+            Decision::Write(next) if !told && next.assignment.as_ref().is_some_and(|after| known.hears_news(after)) => {
                 Ok(Pass::Again)
             }
             Decision::Write(next) => {
@@ -248,6 +253,12 @@ impl Pools {
 
 fn node_facts(node: &Node) -> NodeFacts<'_> {
     NodeFacts { doubtful: matches!(node.presence, Presence::Doubtful { .. }), ..NodeFacts::new(&node.id, &node.status) }
+}
+
+impl Known {
+    fn hears_news(&self, after: &v1::Assignment) -> bool {
+        is_news(self.assignment.as_ref().map(|stored| &stored.value.record), after)
+    }
 }
 
 /// A pool whose keys can be read, save for the assignment: that can be written anew.

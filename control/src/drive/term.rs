@@ -75,12 +75,10 @@ impl Term {
 
     /// Does all that is to do now; returns when to look again, if nothing changes before.
     pub(super) async fn pass(&mut self, view: &View, inbox: &mut Inbox, absences: &mut Absences) -> Instant {
-        // First: nodes hear of a new port before any is told to answer there, though each by a watch of its own.
+        // First: nodes hear of a new port before any is told to answer there, though each by a watch of its own. What is
+        // taken back or held needs no port.
         let guarded = self.guarded.pass(view).await;
-        let pools = match guarded {
-            Pass::Done(_) => self.pools.pass(view).await,
-            Pass::Again => Pass::Again,
-        };
+        let pools = self.pools.pass(view, guarded != Pass::Again).await;
         // Whatever holds one pool's rollout up: that may last, and others grow meanwhile.
         let scales = self.scales.pass(view).await;
         let others = self.report(view, inbox, absences).await.unwrap_or_else(|error| {

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 /// Another control leads after this; the issue promises 7 s for a lease of 5 s, and this one is of 1 s.
 const TAKEOVER: Duration = Duration::from_secs(7);
-/// Long enough to strike while a step has to stay healthy.
-const HEALTHY: &str = "2s";
+/// Long enough to strike while a step has to stay healthy, however busy the machine is.
+const HEALTHY: &str = "10s";
 /// As good as no wait.
 const AT_ONCE: &str = "100ms";
 
@@ -87,20 +87,25 @@ impl Trial {
         });
     }
 
-    /// Strikes the leader down, waits for the next one, does what makes the rollout go on, waits for its end, and lets
-    /// the old leader back in.
+    /// Strikes the leader down while the rollout is in this phase and step, waits for the next one, does what makes the
+    /// rollout go on, waits for its end, and lets the old leader back in.
     #[track_caller]
-    fn strike(&mut self, go_on: impl FnOnce(&Self), end: &str) {
-        let (leader, before) = (self.cluster.leader(), self.cluster.rollout());
+    fn strike(&mut self, phase: &str, step: u64, go_on: impl FnOnce(&Self), end: &str) {
+        let leader = self.cluster.leader();
+        let stands = |rollout: &Value| (text(rollout, "/phase"), rollout["step"].as_u64().unwrap_or(0));
+        let stood = (format!("ROLLOUT_PHASE_{phase}"), step);
         let signal = if self.strike == Strike::Kill { Signal::SIGKILL } else { Signal::SIGSTOP };
         let start = Instant::now();
         self.cluster.controls[leader].process.signal(signal);
+        let before = self.cluster.rollout();
+        assert_eq!(stands(&before), stood, "struck too late: {before}");
         eventually("another control leads", TAKEOVER, || {
             ensure(self.cluster.leads().is_some_and(|leads| leads != leader), || format!("{:?}", self.cluster.leads()))
         });
         self.takeovers.push(start.elapsed());
         let after = self.cluster.rollout();
         assert_eq!((&before["id"], &before["to"]), (&after["id"], &after["to"]), "it goes on where it was");
+        assert_eq!(stands(&after), stood, "nothing has happened that makes it go on: {after}");
         go_on(self);
         self.wait(end, |_| true);
         assert_eq!(self.cluster.rollout()["id"], before["id"], "it is the same rollout that ended");
@@ -133,7 +138,7 @@ fn before_the_canary_answers(trial: &mut Trial) {
     trial.cluster.signal_nodes(&[0, 1, 2], Signal::SIGSTOP);
     trial.apply(AT_ONCE, 0);
     let go_on = |trial: &Trial| trial.cluster.signal_nodes(&[0, 1, 2], Signal::SIGCONT);
-    trial.strike(go_on, "COMPLETED");
+    trial.strike("PROGRESSING", 0, go_on, "COMPLETED");
     trial.wait_applied(&["node-1", "node-2", "node-3"]);
 }
 
@@ -141,7 +146,7 @@ fn before_the_canary_answers(trial: &mut Trial) {
 fn while_the_canary_stays_healthy(trial: &mut Trial) {
     trial.apply(HEALTHY, 0);
     trial.wait_applied(&["node-1"]);
-    trial.strike(|_| {}, "COMPLETED");
+    trial.strike("PROGRESSING", 0, |_| {}, "COMPLETED");
     trial.wait_applied(&["node-1", "node-2", "node-3"]);
 }
 
@@ -150,7 +155,8 @@ fn in_a_wave(trial: &mut Trial) {
     trial.cluster.signal_nodes(&[2], Signal::SIGSTOP);
     trial.apply(AT_ONCE, 1);
     trial.wait_applied(&["node-1", "node-2"]);
-    trial.strike(|trial| trial.cluster.signal_nodes(&[2], Signal::SIGCONT), "COMPLETED");
+    let go_on = |trial: &Trial| trial.cluster.signal_nodes(&[2], Signal::SIGCONT);
+    trial.strike("PROGRESSING", 1, go_on, "COMPLETED");
     trial.wait_applied(&["node-1", "node-2", "node-3"]);
 }
 
@@ -169,7 +175,7 @@ fn while_paused(trial: &mut Trial) {
         });
         trial.ask("rollout resume pool/default");
     };
-    trial.strike(go_on, "COMPLETED");
+    trial.strike("PAUSED", 1, go_on, "COMPLETED");
 }
 
 /// Aborted, and the canary has not gone back yet.
@@ -179,7 +185,8 @@ fn while_it_is_taken_back(trial: &mut Trial) {
     trial.cluster.signal_nodes(&[0], Signal::SIGSTOP);
     trial.ask("rollout abort pool/default");
     trial.wait("REVERTING", |_| true);
-    trial.strike(|trial| trial.cluster.signal_nodes(&[0], Signal::SIGCONT), "REVERTED");
+    let go_on = |trial: &Trial| trial.cluster.signal_nodes(&[0], Signal::SIGCONT);
+    trial.strike("REVERTING", 0, go_on, "REVERTED");
     let stable = trial.cluster.record("assignments/default").unwrap()["stable"]["n"].as_u64().unwrap();
     let applied: Vec<u64> = ["node-1", "node-2", "node-3"].map(|node| trial.cluster.applied(node)).into();
     assert_eq!(applied, [stable, stable, stable]);
@@ -215,7 +222,8 @@ fn echoctl_follows_a_rollout_from_one_control_to_the_next() {
     eventually("it follows", DRIVEN, || {
         ensure(following.log().contains("step 1 of 2: canary node-1"), || following.log())
     });
-    trial.strike(|trial| trial.cluster.signal_nodes(&[0, 1, 2], Signal::SIGCONT), "COMPLETED");
+    let go_on = |trial: &Trial| trial.cluster.signal_nodes(&[0, 1, 2], Signal::SIGCONT);
+    trial.strike("PROGRESSING", 0, go_on, "COMPLETED");
     assert_eq!(following.wait(DRIVEN).code(), Some(0), "{}", following.log());
     let told = following.log();
     assert!(told.contains("all 3 nodes of pool/default run revision 2"), "{told}");

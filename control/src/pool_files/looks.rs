@@ -29,7 +29,9 @@ impl Looks {
     /// Takes in what a look found; whether it is to be acted on.
     pub(super) fn take(&mut self, found: &Found, now: Instant) -> bool {
         let twice = self.last.as_ref() == Some(found);
-        self.last = Some(found.clone());
+        if !twice {
+            self.last = Some(found.clone());
+        }
         let new = self.done.as_ref() != Some(found) || self.again.is_some_and(|again| now >= again);
         twice && new
     }

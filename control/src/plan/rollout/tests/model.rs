@@ -6,81 +6,26 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use self::laws::Watcher;
+use self::ops::{Op, op};
 use super::*;
 
 mod laws;
+mod ops;
 
 /// Lives that are tried, each of up to [`STEPS`] steps.
 const CASES: u32 = 400;
 const STEPS: usize = 80;
 /// Nodes that there may ever be.
 const NODES: u32 = 9;
+/// How large a pool and a wave may be before it is rolled out in another way.
+const SIZES: [Sizes; 3] = [
+    Sizes { named: 256, unacknowledged: 2_000 },
+    Sizes { named: 5, unacknowledged: 3 },
+    Sizes { named: 0, unacknowledged: 2 },
+];
+/// What fails of a thousand messages without any revision's doing.
+const FEW: u64 = 5;
 const ZONES: [&str; 3] = ["a", "b", ""];
-
-#[derive(Debug, Clone)]
-enum Op {
-    /// An apply, with one of some policies.
-    Apply(usize),
-    Now,
-    /// The node does as it is told.
-    Ack(u32),
-    AckAll,
-    /// It refuses what it is given to try.
-    Nack(u32),
-    Join(u32, usize),
-    /// Its record is gone ...
-    Vanish(u32),
-    /// ... and comes back, with the same process or another.
-    Return(u32, bool),
-    Restart(u32),
-    Leave(u32),
-    Drain(u32),
-    Serve(u32),
-    Move(u32, usize),
-    /// One of those that try the revision serves no more, for now.
-    Fail(usize),
-    Elect,
-    Order(v1::RolloutOrderKind),
-    Pin(u32, u32),
-    Unpin,
-    MassLoss,
-    Traffic(u32, u64),
-    Pass(u64),
-    /// The leader decides, and its write is lost.
-    LostWrite,
-    /// The leader decides, so many times.
-    Lead(usize),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    use v1::RolloutOrderKind::{Abort, Pause, Resume};
-    let node = || 1..=NODES;
-    prop_oneof![
-        4 => (0..POLICIES.len()).prop_map(Op::Apply),
-        1 => Just(Op::Now),
-        8 => node().prop_map(Op::Ack),
-        6 => Just(Op::AckAll),
-        2 => node().prop_map(Op::Nack),
-        2 => (node(), 0..ZONES.len()).prop_map(|(i, zone)| Op::Join(i, zone)),
-        2 => node().prop_map(Op::Vanish),
-        2 => (node(), any::<bool>()).prop_map(|(i, same)| Op::Return(i, same)),
-        1 => node().prop_map(Op::Restart),
-        1 => node().prop_map(Op::Leave),
-        1 => node().prop_map(Op::Drain),
-        2 => node().prop_map(Op::Serve),
-        1 => (node(), 0..ZONES.len()).prop_map(|(i, zone)| Op::Move(i, zone)),
-        3 => (0..NODES as usize).prop_map(Op::Fail),
-        2 => Just(Op::Elect),
-        2 => prop::sample::select(vec![Pause, Resume, Resume, Abort]).prop_map(Op::Order),
-        1 => (node(), 1..4_u32).prop_map(|(i, n)| Op::Pin(i, n)),
-        1 => Just(Op::Unpin),
-        1 => Just(Op::MassLoss),
-        2 => (node(), 0..40_u64).prop_map(|(i, failures)| Op::Traffic(i, failures)),
-        8 => prop::sample::select(vec![10, 1_000, 5_000, 10_000, 20_000, 31_000]).prop_map(Op::Pass),
-        1 => Just(Op::LostWrite),
-        12 => (1..4_usize).prop_map(Op::Lead),
-    ]
-}
 
 /// Canaries, waves, whether it goes back by itself.
 const POLICIES: [(u32, &[&str], bool); 5] = [
@@ -102,42 +47,26 @@ struct Model {
 }
 
 impl Model {
-    fn new(nodes: u32) -> Self {
-        let mut world = World::staged(nodes);
+    fn new(nodes: u32, sizes: Sizes) -> Self {
+        let mut world = World { sizes, ..World::staged(nodes) };
         world.replicas = 3;
         Self { laws: Watcher::new(&world), world, newest: 1, vanished: Vec::new() }
     }
 
     fn take(&mut self, op: &Op) {
-        let there = |world: &World, i: u32| world.nodes.contains_key(&id(i));
         match *op {
             Op::Apply(policy) => self.apply(policy, false),
             Op::Now => self.apply(0, true),
-            Op::Ack(i) => self.ack(i),
             Op::AckAll => (1..=NODES).for_each(|i| self.ack(i)),
-            Op::Nack(i) if there(&self.world, i) => self.nack(i),
-            Op::Join(i, zone) if !there(&self.world, i) && !self.vanished.iter().any(|(known, _)| *known == id(i)) => {
-                self.world.left.remove(&id(i));
-                self.world.join(i);
-                self.world.node(i).applied = None;
-                self.world.node(i).zone = ZONES[zone].to_owned();
-            }
-            Op::Vanish(i) => self.vanished.extend(self.world.nodes.remove_entry(&id(i))),
+            Op::Join(i, zone) => self.join(i, zone),
             Op::Return(i, same) => self.come_back(i, same),
-            Op::Restart(i) if there(&self.world, i) => {
-                self.world.restart(i);
-                self.world.node(i).applied = None;
-            }
-            Op::Leave(i) if there(&self.world, i) => drop(self.world.leave(i)),
-            Op::Drain(i) if there(&self.world, i) => self.world.node(i).set_phase(Drained),
-            Op::Serve(i) if there(&self.world, i) => self.world.node(i).set_phase(Ready),
             Op::Fail(i) => {
                 let tries = self.world.given();
                 if let Some(i) = tries.get(i % tries.len().max(1)) {
                     self.world.node(*i).set_phase(v1::NodePhase::Starting);
                 }
             }
-            Op::Move(i, zone) if there(&self.world, i) => self.world.node(i).zone = ZONES[zone].to_owned(),
+            Op::Sure => self.world.doubtful.clear(),
             Op::Elect => self.world.elect(),
             Op::Order(kind) => self.world.order(kind),
             Op::Pin(i, n) if n <= self.newest => {
@@ -150,10 +79,8 @@ impl Model {
                 self.lead();
                 self.world.mass_loss = None;
             }
-            Op::Traffic(i, failures) => {
-                let counted = self.world.counted.entry(id(i)).or_default();
-                *counted = counted.plus(Counted { messages: 1_000, failures });
-            }
+            Op::Scale(replicas) => self.world.replicas = replicas,
+            Op::Traffic(failures) => self.serve_clients(failures),
             Op::Pass(millis) => {
                 self.world.decide();
                 self.world.now += Duration::from_millis(millis);
@@ -164,11 +91,52 @@ impl Model {
                 // Until it waits.
                 let _waits = (0..times).find(|_| !self.lead());
             }
-            _ => {}
+            _ => self.befall(op),
         }
+        let World { doubtful, nodes, .. } = &mut self.world;
+        doubtful.retain(|id| nodes.contains_key(id));
         self.laws.look(&self.world);
         // The leader sees every change, though it may not get to write.
         drop(self.world.decide());
+    }
+
+    /// Something happens to a node that is there.
+    fn befall(&mut self, op: &Op) {
+        let there = |world: &World, i: u32| world.nodes.contains_key(&id(i));
+        match *op {
+            Op::Ack(i) => self.ack(i),
+            Op::Nack(i) if there(&self.world, i) => self.nack(i),
+            Op::Vanish(i) => self.vanished.extend(self.world.nodes.remove_entry(&id(i))),
+            Op::Restart(i) if there(&self.world, i) => {
+                self.world.restart(i);
+                self.world.node(i).applied = None;
+            }
+            Op::Leave(i) if there(&self.world, i) => drop(self.world.leave(i)),
+            Op::Drain(i) if there(&self.world, i) => self.world.node(i).set_phase(Drained),
+            Op::Serve(i) if there(&self.world, i) => self.world.node(i).set_phase(Ready),
+            Op::Move(i, zone) if there(&self.world, i) => self.world.node(i).zone = ZONES[zone].to_owned(),
+            Op::Doubt(i) if there(&self.world, i) => drop(self.world.doubtful.insert(id(i))),
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, i: u32, zone: usize) {
+        let known = |(known, _): &(NodeId, v1::NodeStatus)| *known == id(i);
+        if !self.world.nodes.contains_key(&id(i)) && !self.vanished.iter().any(known) {
+            self.world.left.remove(&id(i));
+            self.world.join(i);
+            self.world.node(i).applied = None;
+            self.world.node(i).zone = ZONES[zone].to_owned();
+        }
+    }
+
+    fn serve_clients(&mut self, failures: u64) {
+        let tries = self.world.given();
+        for id in self.world.nodes.keys() {
+            let tries = tries.iter().any(|i| *id == super::id(*i));
+            let counted = self.world.counted.entry(id.clone()).or_default();
+            *counted = counted.plus(Counted { messages: 1_000, failures: if tries { failures } else { FEW } });
+        }
     }
 
     fn apply(&mut self, policy: usize, now: bool) {
@@ -233,6 +201,7 @@ impl Model {
 
     /// Everybody does as told from now on, and time passes as it is asked for: the rollout ends, or waits for an operator.
     fn come_to_rest(&mut self) {
+        self.take(&Op::Sure);
         for _ in 0..200 {
             self.take(&Op::AckAll);
             let writes = (0..50).take_while(|_| self.lead()).count();
@@ -251,8 +220,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_laws_hold_and_it_comes_to_rest(nodes in 0..=NODES, ops in vec(op(), 1..STEPS)) {
-        let mut model = Model::new(nodes);
+    fn whatever_happens_the_laws_hold_and_it_comes_to_rest(
+        nodes in 0..=NODES,
+        sizes in prop::sample::select(&SIZES[..]),
+        ops in vec(op(), 1..STEPS),
+    ) {
+        let mut model = Model::new(nodes, sizes);
         for op in &ops {
             model.take(op);
         }

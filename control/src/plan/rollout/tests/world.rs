@@ -134,6 +134,7 @@ impl World {
     /// The process is another one.
     pub(super) fn restart(&mut self, i: u32) {
         self.node(i).incarnation += " again";
+        self.counted.entry(id(i)).and_modify(|counted| *counted = Counted::default());
     }
 
     pub(super) fn apply(&mut self, n: u32) {

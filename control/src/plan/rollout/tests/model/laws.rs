@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use echo_proto::ids::{NodeId, runs_next};
 use tokio::time::Instant;
 
+use self::causes::Causes;
 use super::super::*;
 use crate::plan::sync::is_asked;
+
+mod causes;
+mod giving;
 
 /// What was seen of a pool's life.
 pub(super) struct Watcher {
@@ -18,6 +22,7 @@ pub(super) struct Watcher {
     whole: BTreeMap<NodeId, String>,
     /// Orders that were carried out.
     order: u64,
+    causes: Causes,
 }
 
 fn next_of(assignment: &v1::Assignment) -> Option<u32> {
@@ -34,8 +39,13 @@ fn is_over(phase: Phase) -> bool {
 
 impl Watcher {
     pub(super) fn new(world: &World) -> Self {
-        let mut watcher =
-            Self { taken_back: BTreeSet::new(), serves: BTreeMap::new(), whole: BTreeMap::new(), order: 0 };
+        let mut watcher = Self {
+            taken_back: BTreeSet::new(),
+            serves: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            order: 0,
+            causes: Causes::new(world.now),
+        };
         watcher.look(world);
         watcher
     }
@@ -45,13 +55,13 @@ impl Watcher {
         self.serves.retain(|id, _| world.nodes.contains_key(id));
         self.whole.retain(|id, process| world.nodes.get(id).is_some_and(|status| status.incarnation == *process));
         for (id, status) in &world.nodes {
-            let serves = status.applied.as_ref().filter(|_| status.phase() == Ready).map_or(0, |applied| applied.n);
-            let now = (serves, status.incarnation.clone(), world.now);
+            let now = (serves(world, id, status), status.incarnation.clone(), world.now);
             let known = self.serves.entry(id.clone()).or_insert(now.clone());
             if (known.0, &known.1) != (now.0, &now.1) {
                 *known = now;
             }
         }
+        self.causes.look(world);
     }
 
     pub(super) fn time_passes(&mut self, world: &World) {
@@ -68,7 +78,12 @@ impl Watcher {
     pub(super) fn waits(&self, world: &World, wait: Option<Duration>) {
         let phase = world.rollout().phase();
         let must_end = matches!(phase, Phase::Progressing | Phase::Reverting);
-        assert!(!must_end || wait.is_some(), "it waits for nothing: {:?} {:?}", world.rollout, world.nodes);
+        assert!(
+            !must_end || wait.is_some() || !world.doubtful.is_empty(),
+            "it waits for nothing: {:?} {:?}",
+            world.rollout,
+            world.nodes
+        );
         let rollout = world.rollout();
         let tries = matches!(phase, Phase::Progressing | Phase::Paused);
         assert!(!tries || rollout.to == world.pool.revision, "a newer revision is waiting");
@@ -84,14 +99,15 @@ impl Watcher {
         let (before, after) = (world.assignment.as_ref().unwrap(), next.assignment.as_ref());
         let after = after.unwrap_or(before);
         let (was, is) = (world.rollout(), &next.rollout);
+        assert!(is != was || after != before, "nothing new is written: {is:?}");
         Self::order_of_phases(was, is, after);
-        Self::nothing_is_taken_from_a_node_alone(before, after);
-        Self::a_pause_changes_nothing(was, is, before, after);
+        giving::judge(world, was, is, before, after);
         Self::orders_are_carried_out_once(was, is, world);
         self.only_canaries_run_it_before_they_passed(world, was, is, after);
         self.stable_is_what_was_tried(world, was, is, before, after);
         Self::losses_are_judged_late(world, was, is);
         self.what_was_taken_back_stays_away(before, after, is);
+        self.causes.judge(world, was, is);
         if is.id != was.id {
             self.whole = world.nodes.iter().map(|(id, status)| (id.clone(), status.incarnation.clone())).collect();
         }
@@ -108,27 +124,6 @@ impl Watcher {
         assert_eq!(next_of(after).is_some(), tries, "{is:?}");
         assert!(!tries || after.rollout == is.id);
         assert!(!tries || next_of(after) == is.to.as_ref().map(|to| to.n));
-    }
-
-    fn nothing_is_taken_from_a_node_alone(before: &v1::Assignment, after: &v1::Assignment) {
-        match (next_of(before), next_of(after)) {
-            (Some(old), Some(new)) => {
-                assert_eq!((old, before.rollout), (new, after.rollout), "next is cleared before another one");
-                assert!(after.cut >= before.cut, "the cut was lowered");
-                assert!(before.picked.iter().all(|id| after.picked.contains(id)), "a pick was taken back");
-            }
-            (_, None) => assert!(after.cut == 0 && after.picked.is_empty(), "a rest of what was cleared"),
-            (None, Some(_)) => {}
-        }
-    }
-
-    fn a_pause_changes_nothing(was: &v1::Rollout, is: &v1::Rollout, before: &v1::Assignment, after: &v1::Assignment) {
-        let stays = is.phase() == Phase::Paused;
-        let resumes = was.phase() == Phase::Paused && is.phase() == Phase::Progressing;
-        if is.id == was.id && (stays || resumes) {
-            assert_eq!((&before.picked, before.cut), (&after.picked, after.cut), "given or taken in a pause");
-        }
-        assert!(!resumes || is.order > was.order, "resumed without an order");
     }
 
     fn orders_are_carried_out_once(was: &v1::Rollout, is: &v1::Rollout, world: &World) {
@@ -160,10 +155,11 @@ impl Watcher {
             self.was_healthy(world, is);
             self.canaries_were_healthy(world, is);
         }
-        for id in is.canaries.iter().filter(|id| is.id != was.id || !was.canaries.contains(id)) {
-            let status = world.nodes.get(&id.parse::<NodeId>().unwrap()).unwrap();
-            assert!(is_asked(status), "{id} drains, and is to be a canary");
-            assert!(!after.pins.iter().any(|pin| pin.node == *id), "{id} is pinned, and is to be a canary");
+        for name in is.canaries.iter().filter(|id| is.id != was.id || !was.canaries.contains(id)) {
+            let id = name.parse().unwrap();
+            assert!(is_asked(&world.nodes[&id]), "{id} drains, and is to be a canary");
+            assert!(!world.doubtful.contains(&id), "{id} may be dead, and is to be a canary");
+            assert!(!after.pins.iter().any(|pin| pin.node == *name), "{id} is pinned, and is to be a canary");
         }
     }
 
@@ -199,7 +195,12 @@ impl Watcher {
         assert_eq!(completes, stable_of(before) != stable_of(after), "stable is not what was completed");
         if completes {
             assert_eq!(Some(stable_of(after)), next_of(before));
-            self.was_healthy(world, is);
+            let nobody_was_asked = world.replicas == 0 && before.picked.is_empty() && before.cut == 0;
+            if !nobody_was_asked {
+                self.was_healthy(world, is);
+            }
+            let mut about = world.nodes.keys().filter(|id| is_about(world, id));
+            assert!(about.all(|id| runs_next(before, id)), "it completes over the heads of those who were not asked");
         }
     }
 
@@ -234,6 +235,17 @@ fn refusal<'w>(world: &'w World, rollout: &v1::Rollout) -> Option<&'w NodeId> {
 fn is_pinned(world: &World, id: &NodeId) -> bool {
     let assigned = world.assignment.iter().flat_map(|a| &a.pins).map(|pin| &pin.node);
     world.pool.pins.iter().map(|pin| &pin.node).chain(assigned).any(|node| node == id.as_str())
+}
+
+/// Whether a rollout is about the node.
+fn is_about(world: &World, id: &NodeId) -> bool {
+    world.nodes.get(id).is_some_and(is_asked) && !is_pinned(world, id)
+}
+
+/// The revision with which a node serves for sure.
+fn serves(world: &World, id: &NodeId, status: &v1::NodeStatus) -> u32 {
+    let ready = status.phase() == Ready && !world.doubtful.contains(id);
+    status.applied.as_ref().filter(|_| ready).map_or(0, |applied| applied.n)
 }
 
 fn world_policy(rollout: &v1::Rollout) -> echo_proto::spec::RolloutPlan {

@@ -28,15 +28,15 @@ use self::term::Term;
 use echo_proto::ids::PoolName;
 
 use crate::figures::{Figures, User};
-use crate::fleet::Node;
+use crate::fleet::{Node, Presence};
 use crate::pace;
-use crate::plan::scale::Usage;
-use crate::scaler::{Scaler, Wanted};
+use crate::plan::scale::{self, Usage};
+use crate::scaler::{Registered, Scaler, Wanted};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::store::election::Leadership;
 use crate::view::{PoolState, Slot, State, View};
-use echo_proto::v1::NodePhase;
+use echo_proto::v1::{self, NodePhase};
 
 /// Least time from the end of a pass to the next one that a timer calls for.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
@@ -159,8 +159,20 @@ fn wanted(state: &State, stands: impl Fn(&PoolName, &PoolState) -> bool) -> Opti
         };
         let idle = pool.fleet.live().filter_map(|node| Some(((name.clone(), node.id.clone()), usage(node)?)));
         wanted.idle.extend(idle);
+        let known = pool.fleet.iter().filter_map(|node| Some(((name.clone(), node.id.clone()), registered(node)?)));
+        wanted.registered.extend(known);
     }
     Some(wanted)
+}
+
+/// A node that a scaler may have started, and that may live: also one without a record, unless its Agent is silent.
+fn registered(node: &Node) -> Option<Registered> {
+    scale::index(&node.id)?;
+    let dead = matches!(node.presence, Presence::Vanished { answers: Some(false), .. } | Presence::Left);
+    let v1::NodeStatus { incarnation, host, zone, .. } = &node.status;
+    let (leaves, sure) = (node.leaves(), node.presence == Presence::Sure);
+    let of = |text: &String| text.clone();
+    (!dead).then(|| Registered { incarnation: of(incarnation), host: of(host), zone: of(zone), leaves, sure })
 }
 
 /// Whether a pool is gone for good: its key may be missing in a restored backup, but nodes that say so saw it deleted.

@@ -27,6 +27,23 @@ pub struct Wanted {
     pub drains: BTreeMap<PoolName, Duration>,
     /// Nodes that do not serve everybody: they go first. Ids are unique in a pool only.
     pub idle: BTreeMap<(PoolName, NodeId), Usage>,
+    /// Nodes that are named as scalers name theirs, and may live.
+    pub registered: BTreeMap<(PoolName, NodeId), Registered>,
+}
+
+/// A node, by its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Which life of it.
+    pub incarnation: String,
+    /// Where it runs.
+    pub host: String,
+    /// Where it was told that it is; empty: nowhere.
+    pub zone: String,
+    /// It is on its way out.
+    pub leaves: bool,
+    /// It lives for certain.
+    pub sure: bool,
 }
 
 /// Reason of the event of a node that was no longer wanted, and is gone.
@@ -70,7 +87,16 @@ pub(crate) async fn living(scaler: &Arc<dyn Scaler>, pool: &PoolName) -> BTreeSe
 }
 
 /// What a scaler can't do, by pool.
-pub type Failures = BTreeMap<PoolName, String>;
+pub type Failures = BTreeMap<PoolName, Failure>;
+
+/// Why a pool does not have as many nodes as it wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In CamelCase.
+    pub reason: &'static str,
+    /// In words, with what to do.
+    pub message: String,
+}
 
 /// Nodes are started by others, or by hand.
 #[derive(Debug, Default)]

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use echo_tests::cluster::{SETTLED, bound, name, text};
+use echo_tests::cluster::{READY, SETTLED, bound, name, pool_file, spawn_control, text};
+use echo_tests::ports::{free_port, own_loopback_address};
 use echo_tests::process::{gone, kill_pid};
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Etcd, Process, SlowPath, client, eventually, tools};
+use echo_tests::{Cluster, Echoctl, Etcd, Process, SlowPath, client, eventually, tools};
 use nix::sys::signal::Signal;
 
 /// Short, and long enough for a grant and a write over the slow path.
@@ -18,6 +19,9 @@ const DELAY: Duration = Duration::from_secs(1);
 
 /// From the death of a leader until another leads, by the TTL of 5 s that is the default.
 const SUCCESSION: Duration = Duration::from_secs(7);
+
+/// A leader that dies is followed soon.
+const LEADER: [(&str, &str); 1] = [("ECHO_LEADER_TTL", "1s")];
 
 /// Processes whose command line names a node's directory below `dir`.
 fn running(dir: &Path) -> usize {
@@ -153,6 +157,63 @@ fn a_killed_node_is_replaced_and_told() {
             events.iter().any(|e| text(e, "/reason") == "NodeReplaced" && text(e, "/message").contains("signal 9"));
         ensure(told, || format!("{events:?}"))
     });
+}
+
+/// Waits until so many nodes serve, of which so many run below each of these directories.
+#[track_caller]
+fn wait_runs(echoctl: &Echoctl, dirs: [&Path; 2], runs: [usize; 2]) {
+    eventually(&format!("{runs:?} nodes run"), READY, || {
+        let nodes = echoctl.items("get nodes")?;
+        let ready = nodes.iter().filter(|node| text(node, "/status/phase") == "NODE_PHASE_READY").count();
+        let found = dirs.map(running);
+        let told = || format!("{found:?} run, {ready} of {} are ready", nodes.len());
+        ensure(found == runs && ready == runs.iter().sum::<usize>() && nodes.len() == ready, told)
+    });
+}
+
+#[test]
+fn nodes_that_another_control_started_are_neither_doubled_nor_stopped() {
+    let mut cluster = Cluster::start_with(&pool_file(3), &LEADER);
+    let (ip, dir) = (own_loopback_address(), tools::scratch("other-host"));
+    std::fs::write(dir.join("pool.yaml"), pool_file(3)).unwrap();
+    let env = LEADER.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let address = (ip, free_port(ip)).into();
+    let mut second = spawn_control(&dir, cluster.etcd.url(), address, &env);
+    let echoctl = Echoctl::new(&format!("http://{address}"));
+    eventually("it follows", SETTLED, || ensure(second.log().contains("the cluster's state is read"), || second.log()));
+    let before = cluster.nodes().unwrap().iter().map(|node| text(node, "/status/incarnation")).collect::<Vec<_>>();
+    cluster.control.kill();
+    let home = cluster.dir().to_owned();
+    let dirs = [home.as_path(), dir.as_path()];
+
+    echoctl.ok("scale default -r 4");
+    wait_runs(&echoctl, dirs, [3, 1]);
+    let after = echoctl.items("get nodes").unwrap();
+    assert_eq!(after.iter().map(name).collect::<Vec<_>>(), ["node-1", "node-2", "node-3", "node-4"]);
+    assert!(before.iter().zip(&after).all(|(before, node)| *before == text(node, "/status/incarnation")));
+
+    echoctl.ok("scale default -r 2");
+    wait_runs(&echoctl, dirs, [3, 0]);
+    let told = || {
+        let shown = echoctl.ok("describe pool/default");
+        shown.contains("StartedElsewhere").then_some(shown).ok_or("not told yet")
+    };
+    let shown = eventually("it is told who can't be stopped", SETTLED, told);
+    let cause = "1 node too many, which the control that leads did not start and does not stop: node-1 on";
+    assert!(shown.contains(cause) && shown.contains("`echoctl delete node/node-3` ends one"), "{shown}");
+    echoctl.ok("delete node/node-3");
+    wait_runs(&echoctl, dirs, [2, 0]);
+
+    kill_pid(cluster.node_pid("node-1"), Signal::SIGKILL);
+    wait_runs(&echoctl, dirs, [1, 1]);
+
+    second.kill();
+    cluster.replace_control();
+    eventually("the first one is back", SETTLED, || {
+        let scaled = cluster.echoctl().run("scale default -r 3");
+        ensure(scaled.code == 0, || format!("{scaled:?}"))
+    });
+    wait_runs(&cluster.echoctl(), dirs, [2, 1]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::Pass;
 use crate::event;
 use crate::figures::{Figures, User, Whom};
 use crate::plan::change::{self, Request};
-use crate::scaler::{self, Scaler};
+use crate::scaler::{self, Failure, Scaler};
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError};
 use crate::view::{PoolState, View};
@@ -119,7 +119,7 @@ impl Scales {
         scaler::living(&self.scaler, &pool.name).await.len().try_into().unwrap_or(u32::MAX)
     }
 
-    async fn step(&mut self, pool: &Found, failure: Option<&String>) -> Result<Pass, StoreError> {
+    async fn step(&mut self, pool: &Found, failure: Option<&Failure>) -> Result<Pass, StoreError> {
         if let (Some(there), Some(standing), None) = (pool.there, &pool.standing, &pool.rule) {
             return self.confirm(pool, standing, there).await;
         }

@@ -1,13 +1,14 @@
 //! Which processes to start and which to stop, so that each pool has as many nodes as it wants.
 //!
-//! Used by the process scaler, which knows the processes; records in etcd are never counted. Indexes count the
+//! Used by the process scaler, which knows the processes; records in etcd are never counted. Nodes
+//! that another control started fill places and hold their ids, but nobody here can stop them. Indexes count the
 //! processes of the host over all pools, since each stands for a loopback address. Who serves nobody goes first, then
 //! the emptiest of the zone with the most nodes: a pool that shrinks cuts as few off as it can, and stays spread.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use echo_proto::ids::PoolName;
+use echo_proto::ids::{NodeId, PoolName};
 
 /// Most nodes of a host: 127.0.0.1 to 127.0.0.254.
 pub const MAX_PER_HOST: u32 = 254;
@@ -27,6 +28,20 @@ pub struct Worker {
     pub usage: Usage,
     /// Its connections and UDP flows; `None`: unknown, which counts as more than any other.
     pub load: Option<u64>,
+    /// Whose process it is.
+    pub keeper: Keeper,
+}
+
+/// Whose process a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// This control's.
+    Here,
+    /// Another control started it.
+    Elsewhere {
+        /// It lives for certain. One that may be dead already is no reason to stop another.
+        sure: bool,
+    },
 }
 
 /// What a node is there for: who is used least goes first.
@@ -56,6 +71,14 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Nodes that found no free index, by pool.
     pub refused: BTreeMap<PoolName, u32>,
+    /// Nodes too many that another control started, by pool.
+    pub beyond: BTreeMap<PoolName, u32>,
+}
+
+/// The index that a node's id stands for, where a process scaler gave it.
+pub fn index(id: &NodeId) -> Option<u32> {
+    let digits = id.as_str().strip_prefix("node-").filter(|digits| !digits.starts_with(['0', '+']))?;
+    digits.parse().ok().filter(|index| (1..=MAX_PER_HOST).contains(index))
 }
 
 /// The zone of a node of this index: they take turns.
@@ -70,12 +93,16 @@ pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker], zones: &[Strin
     let taken: BTreeSet<u32> = workers.iter().map(|w| w.index).collect();
     let mut free: BTreeSet<u32> = (1..=MAX_PER_HOST).filter(|index| !taken.contains(index)).collect();
     for (pool, replicas) in wanted {
-        let present: Vec<&Worker> = workers.iter().filter(|w| w.pool == *pool && !w.leaving).collect();
+        let all = || workers.iter().filter(|w| w.pool == *pool && !w.leaving);
+        let present: Vec<&Worker> = all().filter(|w| w.keeper == Keeper::Here).collect();
+        let certain = all().filter(|w| w.keeper != Keeper::Elsewhere { sure: false }).count();
         let replicas = *replicas as usize;
-        let missing = replicas.saturating_sub(present.len());
+        let (missing, excess) = (replicas.saturating_sub(all().count()), certain.saturating_sub(replicas));
         let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
-        present.iter().for_each(|w| *spread.entry(w.zone.as_str()).or_default() += 1);
-        plan.actions.extend(stops(&present, replicas).into_iter().map(Action::Stop));
+        all().for_each(|w| *spread.entry(w.zone.as_str()).or_default() += 1);
+        plan.actions.extend(stops(&present, excess).into_iter().map(Action::Stop));
+        let beyond = excess.saturating_sub(present.len()) as u32;
+        plan.beyond.extend((beyond > 0).then(|| (pool.clone(), beyond)));
         for missing in (1..=missing).rev() {
             let taken = |index: &u32| spread.get(zone(zones, *index)).copied().unwrap_or_default();
             let Some(index) = free.iter().copied().min_by_key(|index| (taken(index), *index)) else {
@@ -91,9 +118,8 @@ pub fn plan(wanted: &BTreeMap<PoolName, u32>, workers: &[Worker], zones: &[Strin
     plan
 }
 
-/// Whom to stop, so that so many are left.
-fn stops(present: &[&Worker], left: usize) -> Vec<u32> {
-    let excess = present.len().saturating_sub(left);
+/// Whom to stop of those that run here, if so many are too many.
+fn stops(present: &[&Worker], excess: usize) -> Vec<u32> {
     let mut idle: Vec<&Worker> = present.iter().copied().filter(|w| w.usage != Usage::Serves).collect();
     idle.sort_unstable_by_key(|w| emptiness(w));
     let mut stops: Vec<u32> = idle.iter().take(excess).map(|w| w.index).collect();

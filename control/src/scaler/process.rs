@@ -11,6 +11,7 @@ mod found;
 mod launch;
 mod log;
 mod notice;
+mod others;
 mod record;
 mod supervisor;
 mod worker;

@@ -14,6 +14,7 @@ use super::standing::Standing;
 use crate::figures::{Figures, Sample, User};
 use crate::fleet::Node;
 use crate::plan::autoscale::{Autoscaler, Limit, Load};
+use crate::scaler::Failure;
 use crate::store::Stored;
 use crate::view::{PoolEntry, PoolState};
 
@@ -24,6 +25,9 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// A limit is told for so long after it was last met: load that sits at it meets it in every other round, and each change
 /// is a write.
 const LIMITED_FOR: Duration = Duration::from_secs(60);
+
+/// The condition of a pool whose scaler can't do what it wants.
+const FAILED: &str = "ScalerFailed";
 
 /// One pool, at one instant.
 pub(super) struct Found {
@@ -146,7 +150,7 @@ fn load(sample: &Sample) -> Load {
 pub(super) fn conditions(
     before: &[v1::PoolCondition],
     limit: Option<Limit>,
-    failure: Option<&String>,
+    failure: Option<&Failure>,
     idle: bool,
 ) -> Vec<v1::PoolCondition> {
     let limited = limit.map(|limit| match limit {
@@ -157,9 +161,8 @@ pub(super) fn conditions(
             ("ScalingLimited", "TooFewReplicas", "the figures ask for fewer nodes than minReplicas".to_owned())
         }
     });
-    let idle =
-        idle.then(|| ("ScalerFailed", "NoScaler", "control runs with --scaler none, and starts no nodes".to_owned()));
-    let failed = failure.map(|cause| ("ScalerFailed", "NoRoom", cause.clone()));
+    let idle = idle.then(|| (FAILED, "NoScaler", "control runs with --scaler none, and starts no nodes".to_owned()));
+    let failed = failure.map(|failure| (FAILED, failure.reason, failure.message.clone()));
     let condition = |(r#type, reason, message): (&str, &str, String)| {
         let held = before.iter().find(|c| c.r#type == r#type && c.reason == reason && c.status);
         let transition_time = held.map_or_else(|| Some(SystemTime::now().into()), |held| held.transition_time);
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_the_time_since_which_it_holds() {
-        let full = "2 nodes are not started".to_owned();
+        let full = Failure { reason: "NoRoom", message: "2 nodes are not started".to_owned() };
         let first = conditions(&[], Some(Limit::Max), Some(&full), true);
         let told: Vec<_> = first.iter().map(|c| (c.r#type.as_str(), c.reason.as_str())).collect();
         assert_eq!(told, [("ScalingLimited", "TooManyReplicas"), ("ScalerFailed", "NoRoom")]);

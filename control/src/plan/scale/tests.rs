@@ -10,7 +10,13 @@ fn pool(name: &str) -> PoolName {
 }
 
 fn worker(index: u32, name: &str) -> Worker {
-    Worker { index, pool: pool(name), zone: String::new(), leaving: false, usage: Usage::Serves, load: Some(0) }
+    let (zone, load) = (String::new(), Some(0));
+    Worker { index, pool: pool(name), zone, leaving: false, usage: Usage::Serves, load, keeper: Keeper::Here }
+}
+
+/// One that another control started.
+fn other(index: u32, name: &str, sure: bool) -> Worker {
+    Worker { keeper: Keeper::Elsewhere { sure }, ..worker(index, name) }
 }
 
 fn wanted(pools: &[(&str, u32)]) -> BTreeMap<PoolName, u32> {
@@ -53,6 +59,32 @@ fn who_leaves_holds_its_index_but_does_not_count() {
 fn enough_is_enough() {
     assert_eq!(plan(&wanted(&[("a", 1)]), &[worker(7, "a")], &[]), Plan::default());
     assert_eq!(plan(&wanted(&[]), &[worker(7, "a")], &[]), Plan::default(), "a pool that is not named");
+}
+
+#[test]
+fn who_runs_elsewhere_fills_a_place_holds_its_id_and_is_not_stopped() {
+    let workers = [other(1, "a", true), other(2, "a", true), worker(3, "a"), other(4, "b", true)];
+    assert_eq!(plan(&wanted(&[("a", 3)]), &workers, &[]), Plan::default());
+    let start = |index| Action::Start(index, pool("a"));
+    assert_eq!(plan(&wanted(&[("a", 5)]), &workers, &[]).actions, [start(5), start(6)]);
+    let Plan { actions, beyond, .. } = plan(&wanted(&[("a", 1)]), &workers, &[]);
+    assert_eq!((actions, beyond), (vec![Action::Stop(3)], wanted(&[("a", 1)])));
+    let leaving = Worker { leaving: true, ..other(1, "a", true) };
+    assert_eq!(plan(&wanted(&[("a", 1)]), &[leaving], &[]).actions, [start(2)]);
+}
+
+#[test]
+fn who_may_be_dead_elsewhere_is_no_reason_to_start_nor_to_stop() {
+    let workers = [other(1, "a", false), worker(2, "a")];
+    assert_eq!(plan(&wanted(&[("a", 2)]), &workers, &[]), Plan::default());
+    assert_eq!(plan(&wanted(&[("a", 1)]), &workers, &[]), Plan::default());
+}
+
+#[test]
+fn only_an_id_of_a_process_scaler_has_an_index() {
+    let of = |id: &str| index(&id.parse().unwrap());
+    assert_eq!(["node-1", "node-254"].map(of), [Some(1), Some(254)]);
+    assert_eq!(["node-0", "node-255", "node-01", "node-x", "web-1"].map(of), [None; 5]);
 }
 
 #[test]
@@ -102,6 +134,7 @@ fn hosts() -> impl Strategy<Value = (Vec<Worker>, u32)> {
             leaving,
             usage,
             load,
+            keeper: Keeper::Here,
         };
         all.into_iter().enumerate().map(worker).collect()
     });
@@ -121,7 +154,7 @@ proptest! {
     #[test]
     fn who_is_left_is_as_many_as_wanted_the_busiest_and_spread((workers, replicas) in hosts()) {
         let zones = ["z0", "z1", "z2", "z3"].map(String::from);
-        let Plan { actions, refused } = plan(&wanted(&[("a", replicas)]), &workers, &zones);
+        let Plan { actions, refused, .. } = plan(&wanted(&[("a", replicas)]), &workers, &zones);
         prop_assert!(refused.is_empty());
         let stops: BTreeSet<u32> = actions.iter().filter_map(|a| match a {
             Action::Stop(index) => Some(*index),

@@ -9,13 +9,17 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::sync::watch;
 
-use super::super::{Failures, Notices, RETIRED};
+use super::super::{Failure, Failures, Notices, RETIRED};
 use super::child::Ending;
 use super::launch::LaunchError;
+use super::others::Other;
 use super::record::Record;
 use crate::event;
 use crate::plan::scale::MAX_PER_HOST;
 use crate::words::count;
+
+/// Nodes that one message names.
+const MAX_NAMED: usize = 8;
 
 /// A process that has ended.
 #[derive(Debug, Clone)]
@@ -88,18 +92,51 @@ pub(super) fn overdue(node: (u32, &PoolName), pid: u32, signal: &str) -> v1::Eve
     about(event::warning, "NodeOverdue", node, text)
 }
 
-/// Tells which pools there is no room for, where that is new, and keeps it for who asks.
-pub(super) fn tell_refused(notices: &Notices, failures: &watch::Sender<Failures>, refused: BTreeMap<PoolName, u32>) {
-    let cause = |missing| format!("{} not started: a host runs at most {MAX_PER_HOST}", count(missing, "node"));
-    let refused: Failures = refused.into_iter().map(|(pool, missing)| (pool, cause(missing))).collect();
-    for (pool, cause) in &refused {
-        if failures.borrow().get(pool) != Some(cause) {
-            notices.send(event::warning("ScaleRefused", event::of_pool(pool), cause));
+/// What can't be done, by pool.
+pub(super) fn failures(
+    refused: BTreeMap<PoolName, u32>,
+    beyond: BTreeMap<PoolName, u32>,
+    others: &[Other],
+) -> Failures {
+    let elsewhere = |(pool, many): (PoolName, u32)| {
+        let message = runs_elsewhere(many, others.iter().filter(|other| other.pool == pool && !other.node.leaves));
+        (pool, Failure { reason: "StartedElsewhere", message })
+    };
+    let no_room = |(pool, missing): (PoolName, u32)| {
+        let message = format!("{} not started: a host runs at most {MAX_PER_HOST}", count(missing, "node"));
+        (pool, Failure { reason: "NoRoom", message })
+    };
+    beyond.into_iter().map(elsewhere).chain(refused.into_iter().map(no_room)).collect()
+}
+
+/// How many are too many, who of them it could be, and who can end them.
+fn runs_elsewhere<'a>(many: u32, others: impl Iterator<Item = &'a Other>) -> String {
+    let mut told: Vec<(u32, &str)> = others.map(|other| (other.index, other.node.host.as_str())).collect();
+    told.sort_unstable();
+    let named = told.iter().take(MAX_NAMED).map(|(index, host)| format!("node-{index} on {host}"));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match told.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let end = told.last().map_or(0, |(index, _)| *index);
+    format!(
+        "{} too many, which the control that leads did not start and does not stop: {named}{more}; \
+         `echoctl delete node/node-{end}` ends one",
+        count(many, "node")
+    )
+}
+
+/// Tells what can't be done, where that is new, and keeps it for who asks.
+pub(super) fn tell_failures(notices: &Notices, told: &watch::Sender<Failures>, failures: Failures) {
+    for (pool, failure) in &failures {
+        if told.borrow().get(pool) != Some(failure) {
+            notices.send(event::warning("ScaleRefused", event::of_pool(pool), &failure.message));
         }
     }
-    failures.send_if_modified(|told| {
-        let changed = *told != refused;
-        *told = refused;
+    told.send_if_modified(|told| {
+        let changed = *told != failures;
+        *told = failures;
         changed
     });
 }
@@ -119,10 +156,11 @@ mod tests {
         let (failures, known) = watch::channel(Failures::new());
         let edge: PoolName = "edge".parse().unwrap();
         let mut refuse = |missing: Option<u32>| {
-            tell_refused(&notices, &failures, missing.map(|missing| (edge.clone(), missing)).into_iter().collect());
+            let refused = missing.map(|missing| (edge.clone(), missing)).into_iter().collect();
+            tell_failures(&notices, &failures, super::failures(refused, BTreeMap::new(), &[]));
             (
                 told.try_recv().ok().map(|notice| (notice.event.message, notice.revision)),
-                known.borrow().get(&edge).cloned(),
+                known.borrow().get(&edge).map(|failure| failure.message.clone()),
             )
         };
         let cause = |nodes: &str| Some(format!("{nodes} not started: a host runs at most 254"));

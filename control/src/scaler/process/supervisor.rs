@@ -3,6 +3,8 @@
 //! Runs until the process ends, and leaves the nodes running then. Without leadership it forgets everything; with it,
 //! it first adopts what runs already. It must start nothing once leadership is gone: another control may be at it.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -14,11 +16,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::ends::End;
 use super::super::{Failures, Notices, Wanted};
-use super::child::{Ending, Handle};
+use super::child::Handle;
 use super::choice::Choice;
 use super::launch::{LaunchError, Launcher};
 use super::notice::{self, Death};
+use super::others::{self, Other};
 use super::worker::{Leaving, Push, State, Worker};
 use super::{count, found, log};
 use crate::figures::Figures;
@@ -43,13 +47,6 @@ pub struct Supervisor {
     /// What is refused, and told already.
     failures: watch::Sender<Failures>,
     in_charge: bool,
-}
-
-/// A process has ended.
-struct End {
-    index: u32,
-    process: (u32, u64),
-    death: Death,
 }
 
 /// A node that is to run.
@@ -135,11 +132,12 @@ impl Supervisor {
 
     async fn reconcile(&mut self, wanted: &Wanted) {
         self.push();
-        let waits = self.choice.ask(count::shrinking(&self.workers, &wanted.replicas), Instant::now());
-        let workers = count::all(&self.workers, &wanted.idle, &self.choice);
+        let others = self.others(wanted).await;
+        let waits = self.choice.ask(count::shrinking(&self.workers, &others, &wanted.replicas), Instant::now());
+        let workers = count::all(&self.workers, &others, &wanted.idle, &self.choice);
         let decided = wanted.replicas.iter().filter(|(pool, _)| !waits.contains(*pool));
         let decided = decided.map(|(pool, replicas)| (pool.clone(), *replicas)).collect();
-        let scale::Plan { actions, refused } = scale::plan(&decided, &workers, &self.launcher.zones);
+        let scale::Plan { actions, refused, beyond } = scale::plan(&decided, &workers, &self.launcher.zones);
         let mut starts = Vec::new();
         for action in actions {
             match action {
@@ -154,7 +152,29 @@ impl Supervisor {
             Start { index: *index, pool, backoff, death }
         }));
         self.start(starts).await;
-        notice::tell_refused(&self.notices, &self.failures, refused);
+        let failures = notice::failures(refused, beyond, &others);
+        notice::tell_failures(&self.notices, &self.failures, failures);
+    }
+
+    /// Those that live elsewhere. One that is dead here, and whose id another took, is not started again.
+    async fn others(&mut self, wanted: &Wanted) -> Vec<Other> {
+        let (launcher, registered) = (self.launcher.clone(), wanted.registered.clone());
+        let living = self.workers.iter().filter(|(_, worker)| worker.is_alive() || worker.is_leaving());
+        let own: BTreeSet<_> = living.map(|(index, worker)| (*index, worker.pool.clone())).collect();
+        let found = others::of(launcher, registered, own).await;
+        for Other { index, pool, node } in &found {
+            // Who lives here is none of them.
+            if self.workers.get(index).is_some_and(|worker| worker.pool == *pool) {
+                tracing::info!(
+                    node = format!("node-{index}"),
+                    host = node.host,
+                    "not started again: it runs elsewhere"
+                );
+                self.workers.remove(index);
+                self.launcher.forget(*index);
+            }
+        }
+        found
     }
 
     /// Starts all of them at once.
@@ -240,46 +260,6 @@ impl Supervisor {
     fn drain(&self, pool: &PoolName, wanted: &Wanted) -> Duration {
         let of_pool = wanted.drains.get(pool).copied();
         self.launcher.drain_deadline.or(of_pool).unwrap_or(spec::MAX_DURATION)
-    }
-
-    fn watch(&mut self, index: u32, handle: &Handle, child: Option<Child>) {
-        let process = (handle.pid, handle.start_time);
-        if !self.awaited.insert(process) {
-            return;
-        }
-        let (ends, handle, logs) = (self.ends.0.clone(), handle.clone(), self.launcher.logs_dir());
-        tokio::spawn(async move {
-            let (how, ending) = handle.ended(child).await;
-            let words = match ending {
-                Ending::GaveUp => spawn_blocking(move || log::last_line(&logs, index)).await.ok().flatten(),
-                Ending::InOrder | Ending::Other => None,
-            };
-            // Fails only when the supervisor is gone.
-            let _ = ends.send(End { index, process, death: Death { pid: process.0, how, ending, words } }).await;
-        });
-    }
-
-    fn ended(&mut self, end: End) {
-        let End { index, process, death } = end;
-        self.awaited.remove(&process);
-        let Some(worker) = self.workers.get_mut(&index) else { return };
-        let is = |handle: &Handle| (handle.pid, handle.start_time) == process;
-        match &worker.state {
-            State::Leaving(leaving) if is(&leaving.handle) => {
-                self.notices.send(notice::retired((index, &worker.pool), &death));
-                self.launcher.forget(index);
-                self.workers.remove(&index);
-            }
-            State::Alive(handle) if is(handle) => {
-                let wait = worker.died(Instant::now(), death.clone());
-                self.notices.send(notice::ended((index, &worker.pool), &death, wait));
-                if !wait.is_zero() {
-                    self.notices.send(notice::backs_off((index, &worker.pool)));
-                }
-            }
-            // An earlier life of this index.
-            _ => {}
-        }
     }
 
     /// Not waited for: a slow disk must not delay what the nodes need. Nodes go on without leadership, and so do logs.

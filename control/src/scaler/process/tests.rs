@@ -145,7 +145,7 @@ fn want(nodes: u32) -> Option<Wanted> {
     Some(Wanted {
         replicas: [(pool.clone(), nodes)].into(),
         drains: [(pool, Duration::from_secs(10))].into(),
-        idle: BTreeMap::new(),
+        ..Wanted::default()
     })
 }
 

@@ -18,7 +18,7 @@ mod revisions;
 mod watch;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
@@ -57,6 +57,8 @@ pub struct Api {
     watchers: Watchers,
     stop: Stop,
     about: Arc<About>,
+    /// What is wrong with the pool files, as far as this control applies them.
+    file_findings: Arc<Mutex<Vec<v1::Finding>>>,
 }
 
 /// What this process tells about itself, and does beside.
@@ -78,7 +80,8 @@ impl Api {
     /// The services over this store and view; streams end at `stop`.
     pub fn new(store: Store, view: View, leadership: Receiver<Option<Leadership>>, stop: Stop, about: About) -> Self {
         let (agents, doctor, watchers) = (Agents::default(), Doctor::default(), Watchers::default());
-        Self { store, view, agents, doctor, leadership, watchers, stop, about: Arc::new(about) }
+        let (about, file_findings) = (Arc::new(about), Arc::default());
+        Self { store, view, agents, doctor, leadership, watchers, stop, about, file_findings }
     }
 
     /// All services, for a tonic server.

@@ -134,7 +134,7 @@ impl Bound {
         };
         let api = Api::new(store.clone(), view.clone(), leads.clone(), stop.clone(), about);
         metrics::observe(&metrics.meter(), &view, &instance);
-        let record = leader_record(instance, addresses.grpc);
+        let record = leader_record(instance, addresses.grpc, scaler.name());
         let ttl = settings.leader_ttl;
         let election = Election { store: store.clone(), view: view.clone(), record, ttl, leadership, memory };
         let followed = leads.clone();
@@ -186,9 +186,9 @@ fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> A
     }
 }
 
-fn leader_record(instance: String, grpc: SocketAddr) -> v1::LeaderRecord {
+fn leader_record(instance: String, grpc: SocketAddr, scaler: &str) -> v1::LeaderRecord {
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
-    v1::LeaderRecord { instance, address: grpc.to_string(), host, since: None }
+    v1::LeaderRecord { instance, address: grpc.to_string(), host, since: None, scaler: scaler.to_owned() }
 }
 
 fn launcher(settings: &Settings) -> Option<Launcher> {

@@ -40,6 +40,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// What a look found.
 type Found = Result<Texts, String>;
 
+/// What is wrong: a reason, what it is about, and words.
+type Complaint = (&'static str, String, String);
+
 /// The task.
 pub(crate) struct PoolFiles {
     api: Api,
@@ -124,20 +127,27 @@ impl PoolFiles {
             Ok(texts) => texts,
             Err(cause) => {
                 let told = format!("{}: {cause}; the pools stay as they are", self.folder.display());
-                self.warn(term, "PoolFilesUnreadable", self.api.object(), told).await?;
+                self.complain(term, vec![("PoolFilesUnreadable", self.api.object(), told)]).await?;
                 return Ok(None);
             }
         };
         let wanted = Wanted::of(texts);
         seen.see(&wanted, self.api.knows_files(), Instant::now());
-        let held = self.apply(term, seen, &wanted).await? | self.disown(term, seen, &wanted).await?;
-        self.complain(term, &wanted).await?;
+        let (held, mut complaints) = self.apply(term, seen, &wanted).await?;
+        let held = held | self.disown(term, seen, &wanted).await?;
+        complaints.extend(self.complaints(&wanted));
+        self.complain(term, complaints).await?;
         Ok(held.then(|| seen.settles()))
     }
 
-    /// Applies the pools that the files want; tells whether one is held.
-    async fn apply(&self, term: Leadership, seen: &mut Term, wanted: &Wanted) -> Result<bool, ApiError> {
-        let mut held = false;
+    /// Applies the pools that the files want; tells whether one is held, and what is refused.
+    async fn apply(
+        &self,
+        term: Leadership,
+        seen: &mut Term,
+        wanted: &Wanted,
+    ) -> Result<(bool, Vec<Complaint>), ApiError> {
+        let (mut held, mut refused) = (false, Vec::new());
         for (name, pool) in &wanted.pools {
             let settled = seen.is_settled(name, Instant::now());
             let source = Source { owner: self.owner.clone(), digest: pool.digest.clone(), settled };
@@ -160,11 +170,11 @@ impl PoolFiles {
                 Err(error) if error.may_pass() => return Err(error),
                 Err(error) => {
                     let told = format!("{} is not applied: {error}", self.file(&pool.place));
-                    self.warn(term, "PoolFileRefused", event::of_pool(name), told).await?;
+                    refused.push(("PoolFileRefused", event::of_pool(name), told));
                 }
             }
         }
-        Ok(held)
+        Ok((held, refused))
     }
 
     /// Notes whose files are gone; tells whether one may only not be there yet.
@@ -191,15 +201,23 @@ impl PoolFiles {
         Ok(!late.is_empty())
     }
 
-    /// Tells what of the files is not applied.
-    async fn complain(&self, term: Leadership, wanted: &Wanted) -> Result<(), ApiError> {
-        for (name, places) in &wanted.clashes {
-            let told = clash(&self.folder, places);
-            self.warn(term, "PoolFilesClash", event::of_pool(name), told).await?;
-        }
-        for (file, mistakes) in &wanted.mistakes {
+    /// What of the files is not applied.
+    fn complaints(&self, wanted: &Wanted) -> Vec<Complaint> {
+        let clashes = wanted.clashes.iter();
+        let clashes =
+            clashes.map(|(name, places)| ("PoolFilesClash", event::of_pool(name), clash(&self.folder, places)));
+        let mistakes = wanted.mistakes.iter().map(|(file, mistakes)| {
             let told = format!("{}: {mistakes}; nothing wrong is applied", self.file(file));
-            self.warn(term, "PoolFileInvalid", self.api.object(), told).await?;
+            ("PoolFileInvalid", self.api.object(), told)
+        });
+        clashes.chain(mistakes).collect()
+    }
+
+    /// Tells it, and keeps it for a diagnosis.
+    async fn complain(&self, term: Leadership, complaints: Vec<Complaint>) -> Result<(), ApiError> {
+        self.api.complain_of_files(&complaints);
+        for (reason, object, told) in complaints {
+            self.warn(term, reason, object, told).await?;
         }
         Ok(())
     }

@@ -46,6 +46,12 @@ pub struct Registered {
     pub sure: bool,
 }
 
+/// Name of the scaler that runs nodes as processes of its host.
+pub(crate) const PROCESS: &str = "process";
+/// Name of the scaler that runs none.
+pub(crate) const NONE: &str = "none";
+/// Type of the condition of a pool whose scaler can't do what it wants.
+pub(crate) const FAILED: &str = "ScalerFailed";
 /// Reason of the event of a node that was no longer wanted, and is gone.
 pub(crate) const RETIRED: &str = "NodeRetired";
 /// Events that wait for the drive to store them; beyond, they are only logged.
@@ -86,6 +92,14 @@ pub(crate) async fn living(scaler: &Arc<dyn Scaler>, pool: &PoolName) -> BTreeSe
     living.inspect_err(|error| tracing::error!(%error, %pool, "who runs is not known")).unwrap_or_default()
 }
 
+/// That nobody starts nodes, and who should: the leader's scaler is [`NONE`].
+pub(crate) fn idle(leader: &v1::LeaderRecord) -> String {
+    format!(
+        "the control that leads, {} on {}, runs with --scaler none: it starts and ends no nodes",
+        leader.address, leader.host
+    )
+}
+
 /// What a scaler can't do, by pool.
 pub type Failures = BTreeMap<PoolName, Failure>;
 
@@ -104,7 +118,7 @@ pub struct NoScaler(watch::Sender<Failures>);
 
 impl Scaler for NoScaler {
     fn name(&self) -> &'static str {
-        "none"
+        NONE
     }
 
     fn acts(&self) -> bool {

@@ -205,6 +205,10 @@ fn what_is_wrong_is_told_and_the_rest_applied() {
         assert!(told.contains(part), "{part:?} is not in: {told}");
     }
     let clash = wait_event(&echoctl, "PoolFilesClash");
+    let doctor = echoctl.run("doctor").stdout;
+    for part in ["PoolFileInvalid", "wrong.yaml: 3 mistakes", "PoolFilesClash", "none of them is applied"] {
+        assert!(doctor.contains(part), "{part:?} is not in: {doctor}");
+    }
     assert!(clash.contains("one.yaml and in ") && clash.contains("two.json"), "{clash}");
     assert!(found(&echoctl, "both").is_err() && found(&echoctl, "wrong").is_err());
     let logged = cluster.control.log();

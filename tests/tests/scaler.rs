@@ -217,6 +217,41 @@ fn nodes_that_another_control_started_are_neither_doubled_nor_stopped() {
 }
 
 #[test]
+fn a_leader_that_starts_no_nodes_says_so_and_one_that_does_what_its_host_cannot_hold() {
+    let dir = tools::scratch("idle");
+    let (etcd, ip) = (Etcd::start(&dir), own_loopback_address());
+    let mut idle = control("idle", &dir, etcd.url(), Duration::from_secs(1));
+    let record = wait_leader(&etcd, None);
+    std::fs::write(dir.join("pool.yaml"), pool_file(2)).unwrap();
+    let address = (ip, free_port(ip)).into();
+    let second = spawn_control(&dir, etcd.url(), address, &[]);
+    let echoctl = Echoctl::new(&format!("http://{address}"));
+    eventually("the pool is there", SETTLED, || ensure(!echoctl.items("get pools")?.is_empty(), || second.log()));
+
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let cause = format!("the control that leads, {} on ", text(&record, "/address"));
+    let scaled = echoctl.run("scale default -r 3");
+    assert!(scaled.stderr.contains(&cause) && scaled.stderr.contains("runs with --scaler none"), "{scaled:?}");
+    let says = |line: &str, what: &str| {
+        eventually(what, SETTLED, || {
+            let told = echoctl.run(line).stdout;
+            ensure(told.contains(&cause) && told.contains(what), || told)
+        });
+    };
+    says("describe pool/default", "NoScaler");
+    says("doctor", "this control, which would, does not lead");
+    says("doctor", "0 of 3 nodes ready: 3 not there; the control that leads");
+
+    idle.kill();
+    eventually("the one that does leads", READY, || {
+        let nodes = echoctl.items("get nodes")?;
+        ensure(nodes.len() == 3, || format!("{nodes:?}"))
+    });
+    let refused = echoctl.run("scale default -r 300");
+    assert!(refused.code != 0 && refused.stderr.contains("300 is too large; at most 254"), "{refused:?}");
+}
+
+#[test]
 fn the_nodes_of_a_deleted_pool_end() {
     let cluster = Cluster::start(2);
     cluster.wait_nodes(2);

@@ -25,6 +25,7 @@ impl Cluster for Api {
             scaler: self.about.scaler.name().to_owned(),
             start_time: Some(self.about.started.into()),
             time: Some(SystemTime::now().into()),
+            file_findings: if self.leadership.borrow().is_some() { self.file_findings() } else { Vec::new() },
             unable: self.current().err().map(|error| error.to_string()).unwrap_or_default(),
         }))
     }

@@ -7,7 +7,7 @@ mod clock;
 mod control;
 mod etcd;
 mod files;
-mod finding;
+pub(super) mod finding;
 mod nodes;
 mod pools;
 mod ports;

@@ -3,12 +3,14 @@
 //! Called by the pool files' task. Every write is fenced by the leader's key, so that a leader that was paused can't
 //! bring the files of yesterday back.
 
+use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
 
 use super::Api;
+use super::diagnose::finding;
 use super::error::ApiError;
 use super::request::asked;
 use super::write::Terms;
@@ -18,6 +20,9 @@ use crate::plan::owned::{self, Due, Source};
 use crate::store::election::Leadership;
 use crate::store::{Change, Stored};
 use crate::view::PoolState;
+
+/// Most complaints about pool files that a diagnosis tells.
+pub(super) const MAX_FILE_FINDINGS: usize = 20;
 
 /// What became of a pool's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,21 @@ pub(crate) enum FileApplied {
 }
 
 impl Api {
+    /// What is wrong with the pool files by now; nobody forgets it before the next look.
+    pub(crate) fn complain_of_files(&self, told: &[(&str, String, String)]) {
+        let hint = "mend the file: it is read again when it changes";
+        let findings = told.iter().take(MAX_FILE_FINDINGS);
+        let findings = findings
+            .map(|(check, object, text)| finding::warning(check, object.as_str(), text.as_str(), hint))
+            .collect();
+        *self.file_findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+    }
+
+    /// The same, for a diagnosis.
+    pub(super) fn file_findings(&self) -> Vec<v1::Finding> {
+        self.file_findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Applies a pool of the file `place`, unless that was done already or is held.
     pub(crate) async fn apply_file(
         &self,

@@ -4,6 +4,7 @@
 //! what it has just changed.
 
 mod delete;
+mod numbers;
 mod orders;
 mod rollouts;
 mod source;
@@ -112,6 +113,7 @@ impl Pools for Api {
             let most = spec::MAX_REPLICAS;
             return Err(ApiError::argument("replicas", format!("{replicas} is too large; at most {most}")).into());
         }
+        self.check_number(replicas)?;
         let asked = asked(&author, "", false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Beside<'_>| {
             let stored = stored.ok_or_else(|| ApiError::no_pool(&name))?;
@@ -123,7 +125,8 @@ impl Pools for Api {
         let written = self.change_pool(&name, Terms { dry_run, ..Terms::default() }, plan).await?;
         let previous_replicas = written.before.as_ref().map_or(0, change::replicas);
         let pool = Some(self.present(&name, &written.record, written.mod_revision));
-        let warnings = written.warnings(owned::Change::Replicas);
+        let mut warnings = written.warnings(owned::Change::Replicas);
+        warnings.extend(self.number_warnings(&name, replicas));
         Ok(Response::new(v1::ScaleResponse { pool, previous_replicas, warnings }))
     }
 

@@ -9,7 +9,7 @@ mod standing;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use echo_proto::ids::PoolName;
 use echo_proto::spec::MAX_REPLICAS;
@@ -34,6 +34,9 @@ const SCALED: &str = "PoolScaled";
 /// Who did it.
 const ACTOR: &str = "autoscaler";
 
+/// A pool lacks nodes for so long before it is told that nobody starts them: one that is started again is soon back.
+const LACK_FOR: Duration = Duration::from_secs(5);
+
 /// Who gave a pool its number for want of one that was named.
 const CONTROL: &str = "control";
 
@@ -47,6 +50,8 @@ pub(super) struct Scales {
     kept: HashMap<PoolName, Kept>,
     /// Numbers that nobody named, as this leader wrote or confirmed them.
     begun: HashMap<PoolName, Standing>,
+    /// Pools that lack nodes which nobody starts, and since when.
+    lacking: HashMap<PoolName, Instant>,
     /// Revisions of own writes that the view has yet to show.
     written: HashMap<PoolName, i64>,
 }
@@ -60,6 +65,7 @@ impl Scales {
             scaler,
             kept: HashMap::new(),
             begun: HashMap::new(),
+            lacking: HashMap::new(),
             written: HashMap::new(),
         }
     }
@@ -72,12 +78,13 @@ impl Scales {
 
     pub(super) async fn pass(&mut self, view: &View) -> Pass {
         let failures = self.scaler.failures().borrow().clone();
-        let (revision, pools) = view.read(|state| {
+        let (revision, leader, pools) = view.read(|state| {
             let pools = state.pools.iter().filter_map(|(name, pool)| found(name, pool));
             // What is old is no ground to decide on.
             let pools = if state.away.is_some() { Vec::new() } else { pools.collect() };
-            (state.revision, pools)
+            (state.revision, state.leader.as_ref().map(|leader| leader.value.clone()), pools)
         });
+        let idle = leader.filter(|_| !self.scaler.acts()).map(|leader| scaler::idle(&leader));
         self.written.retain(|_, at| *at > revision);
         let ruled: HashSet<PoolName> =
             pools.iter().filter(|pool| pool.rule.is_some()).map(|pool| pool.name.clone()).collect();
@@ -86,7 +93,8 @@ impl Scales {
         self.kept.retain(|name, _| ruled.contains(name));
         self.begun.retain(|name, _| unnamed.contains(name));
         self.figures.keep(User::Autoscaler, |name| ruled.contains(name));
-        let (mut due, mut again) = (None, false);
+        self.lacking.retain(|name, _| pools.iter().any(|pool| pool.lacks && pool.name == *name));
+        let (mut due, mut again) = (None::<Instant>, false);
         for mut pool in pools {
             if self.written.contains_key(&pool.name) {
                 continue;
@@ -94,8 +102,8 @@ impl Scales {
             if pool.standing.as_ref().is_some_and(|standing| self.begun.get(&pool.name) != Some(standing)) {
                 pool.there = Some(self.there(view, &pool).await);
             }
-            match self.step(&pool, failures.get(&pool.name)).await {
-                Ok(Pass::Done(at)) => due = due.or(at),
+            match self.step(&pool, failures.get(&pool.name), idle.as_ref()).await {
+                Ok(Pass::Done(at)) => due = due.into_iter().chain(at).min(),
                 Ok(Pass::Again) => again = true,
                 Err(error) => {
                     tracing::warn!(%error, pool = %pool.name, "a pool's size was not written");
@@ -119,7 +127,12 @@ impl Scales {
         scaler::living(&self.scaler, &pool.name).await.len().try_into().unwrap_or(u32::MAX)
     }
 
-    async fn step(&mut self, pool: &Found, failure: Option<&Failure>) -> Result<Pass, StoreError> {
+    async fn step(
+        &mut self,
+        pool: &Found,
+        failure: Option<&Failure>,
+        idle: Option<&String>,
+    ) -> Result<Pass, StoreError> {
         if let (Some(there), Some(standing), None) = (pool.there, &pool.standing, &pool.rule) {
             return self.confirm(pool, standing, there).await;
         }
@@ -133,7 +146,9 @@ impl Scales {
             kept = Some(seen);
         }
         let limit = kept.as_ref().and_then(|kept| kept.limit(now));
-        let idle = kept.is_some() && !self.scaler.acts();
+        let lacks = pool.lacks && idle.is_some();
+        let told = lacks.then(|| *self.lacking.entry(pool.name.clone()).or_insert(now) + LACK_FOR);
+        let idle = idle.filter(|_| kept.is_some() || told.is_some_and(|at| at <= now)).cloned();
         scale.conditions = found::conditions(&pool.scale.conditions, limit, failure, idle);
         let written = if scale == pool.scale { Some(None) } else { self.write(pool, &scale).await?.map(Some) };
         let Some(revision) = written else { return Ok(Pass::Again) };
@@ -143,7 +158,7 @@ impl Scales {
         self.begun.extend(standing.map(|standing| (pool.name.clone(), standing)));
         self.written.extend(revision.map(|revision| (pool.name.clone(), revision)));
         // The scaler has yet to be told.
-        Ok(Pass::Done(pool.there.map(|_| now)))
+        Ok(Pass::Done(pool.there.map(|_| now).or(told.filter(|at| *at > now))))
     }
 
     /// Goes on from the number of a pool whose file left it open, or from how many run, where those are more: they may be

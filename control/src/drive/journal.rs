@@ -98,12 +98,24 @@ impl Journal {
 
 fn kind(event: &v1::Event) -> Kind {
     let v1::Event { pool, object, reason, r#type, actor, from, to, message, nodes, .. } = event;
+    // Where a process took another's place, these are ids of processes too.
+    let is_pid = |text: &str| pids(message).any(|pid| pid == text);
+    let side = |text: &str| if is_pid(text) { String::new() } else { text.to_owned() };
     Kind {
         about: [pool, object, reason].map(String::clone),
         r#type: *r#type,
-        said: [actor, from, to, message].map(|text| without_pids(text)),
+        said: [actor.clone(), side(from), side(to), without_pids(message)],
         nodes: nodes.clone(),
     }
+}
+
+/// The ids of processes that a text names.
+fn pids(text: &str) -> impl Iterator<Item = &str> {
+    let words = || text.split(' ');
+    words()
+        .zip(words().skip(1))
+        .filter(|(before, word)| *before == "pid" && word.parse::<u32>().is_ok())
+        .map(|(_, w)| w)
 }
 
 /// `pid 7 was ended by signal 9` -> `pid was ended by signal 9`
@@ -181,6 +193,15 @@ mod tests {
         let died = |message: &str| kind(&event::warning("NodeDied", "node/n".to_owned(), message));
         assert_eq!(died("pid 7 was ended by signal 9"), died("pid 8123 was ended by signal 9"));
         assert_ne!(died("pid 7 was ended by signal 9"), died("pid 7 was ended by signal 6"));
+        let replaced = |from: u32, to: u32| {
+            let text = format!("pid {from} was ended by signal 9; pid {to} runs in its place");
+            let event = event::normal("NodeReplaced", "node/n".to_owned(), text);
+            kind(&v1::Event { from: from.to_string(), to: to.to_string(), ..event })
+        };
+        assert_eq!(replaced(7, 8), replaced(8123, 8124));
+        let scaled =
+            |to: &str| kind(&v1::Event { to: to.into(), ..event::normal("PoolScaled", "pool/p".into(), "pid 7") });
+        assert_ne!(scaled("8"), scaled("9"), "no id of a process");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 pub use self::launch::Launcher;
 pub use self::supervisor::Supervisor;
-use super::{Failures, Notices, Scaler, Wanted};
+use super::{Failures, Notices, PROCESS, Scaler, Wanted};
 use crate::figures::Figures;
 
 /// The drive's end of the process scaler.
@@ -48,7 +48,7 @@ impl ProcessScaler {
 
 impl Scaler for ProcessScaler {
     fn name(&self) -> &'static str {
-        "process"
+        PROCESS
     }
 
     fn acts(&self) -> bool {

@@ -10,8 +10,10 @@ use echo_proto::v1::{self, Finding, cluster_client::ClusterClient};
 use tonic::transport::Endpoint;
 
 use super::super::Api;
+use super::super::files::MAX_FILE_FINDINGS;
 use super::finding::{error, ok, warning};
 use super::{clock, files};
+use crate::scaler;
 
 /// Longest wait for the leader.
 const LEADER_DEADLINE: Duration = Duration::from_secs(1);
@@ -31,11 +33,24 @@ pub(super) async fn look(api: &Api) -> Vec<Finding> {
         warning("InvalidRecord", format!("key/{key}"), cause, hint)
     }));
     let leads = api.leadership.borrow().is_some();
+    if leads {
+        findings.extend(api.file_findings());
+    }
+    findings.extend(leader.as_ref().and_then(|leader| idle(leader, api.about.scaler.acts())));
     match (away, leader) {
         (None, Some(leader)) if leader.instance != api.about.instance => findings.extend(of_leader(&leader).await),
         (away, leader) => findings.push(own_part(own, leads, away, leader.is_some())),
     }
     findings
+}
+
+/// That the leader starts no nodes, where this control would.
+fn idle(leader: &v1::LeaderRecord, acts: bool) -> Option<Finding> {
+    (acts && leader.scaler == scaler::NONE).then(|| {
+        let text = format!("{}, and this control, which would, does not lead", scaler::idle(leader));
+        let hint = "give all controls the same --scaler, or end that one: then another leads";
+        warning("Scaler", format!("control/{}", leader.instance), text, hint)
+    })
 }
 
 /// Who drives, where there is no other to ask; `away`: why etcd does not answer, `recorded`: etcd has this control as the
@@ -74,6 +89,7 @@ async fn of_leader(leader: &v1::LeaderRecord) -> Vec<Finding> {
     let took = sent.1.elapsed();
     let mut findings = vec![ok("Leader", object.as_str(), format!("it drives, at {}", leader.address))];
     findings.extend(super::version(&object, &info.version));
+    findings.extend(info.file_findings.into_iter().take(MAX_FILE_FINDINGS));
     let skew = info.time.and_then(|time| clock::skew(time, sent.0, took));
     findings.extend(skew.map(|skew| clock::judge(&object, &skew)));
     findings
@@ -111,6 +127,13 @@ mod tests {
             severity == v1::Severity::Warning && text.contains("not known") && text.contains("no answer"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_leader_that_starts_no_nodes_is_told_by_who_would() {
+        let leader = |scaler: &str| v1::LeaderRecord { scaler: scaler.to_owned(), ..Default::default() };
+        assert!(idle(&leader(scaler::NONE), true).is_some_and(|told| told.message.contains("--scaler none")));
+        assert_eq!((idle(&leader(scaler::NONE), false), idle(&leader(scaler::PROCESS), true)), (None, None));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 use echo_proto::v1::{Finding, Severity};
 
 /// All is well.
-pub(super) fn ok(check: &str, object: impl Into<String>, message: impl Into<String>) -> Finding {
+pub(in crate::api) fn ok(check: &str, object: impl Into<String>, message: impl Into<String>) -> Finding {
     finding(Severity::Ok, check, object.into(), message.into(), String::new())
 }
 
 /// It works, but should be looked at.
-pub(super) fn warning(
+pub(in crate::api) fn warning(
     check: &str,
     object: impl Into<String>,
     message: impl Into<String>,
@@ -20,7 +20,7 @@ pub(super) fn warning(
 }
 
 /// It does not work.
-pub(super) fn error(
+pub(in crate::api) fn error(
     check: &str,
     object: impl Into<String>,
     message: impl Into<String>,

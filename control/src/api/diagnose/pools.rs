@@ -3,7 +3,7 @@
 //!
 //! Part of the diagnosis. It repeats nothing that a node's own finding says. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1::{self, Finding, NodePhase, RolloutPhase};
@@ -14,11 +14,9 @@ use crate::event::of_pool;
 use crate::fleet::{Node, natural_order};
 use crate::plan::intent;
 use crate::present;
+use crate::scaler::FAILED;
 use crate::view::{PoolState, State};
 use crate::words::count;
-
-/// Type of the condition of a pool whose nodes could not all be started.
-const SCALER_FAILED: &str = "ScalerFailed";
 
 /// What there is to say of each pool.
 pub(super) fn judge(state: &State) -> Vec<Finding> {
@@ -31,7 +29,8 @@ fn of_one(name: &PoolName, pool: &PoolState) -> Vec<Finding> {
     let object = of_pool(name);
     let (wanted, status) = (pool.desired().unwrap_or(entry.value.plan.replicas), present::status(pool));
     let ready = ready(&object, wanted, status.ready, &lack(pool, wanted, &status.conditions));
-    [Some(ready), rollout(&object, pool), out_of_service(&object, pool)].into_iter().flatten().collect()
+    let size = size(&object, pool, wanted, &status);
+    [Some(ready), size, rollout(&object, pool), out_of_service(&object, pool)].into_iter().flatten().collect()
 }
 
 fn ready(object: &str, wanted: u32, ready: u32, lack: &str) -> Finding {
@@ -43,6 +42,17 @@ fn ready(object: &str, wanted: u32, ready: u32, lack: &str) -> Finding {
         _ if ready < wanted => warning("PoolReady", object, text, hint),
         _ => ok("PoolReady", object, text),
     }
+}
+
+/// More nodes than wanted, or what the scaler fails at though enough are ready.
+fn size(object: &str, pool: &PoolState, wanted: u32, status: &v1::PoolStatus) -> Option<Finding> {
+    let there = pool.fleet.staying(&BTreeSet::new());
+    let failed = status.conditions.iter().find(|condition| condition.r#type == FAILED);
+    let surplus = (there > wanted as usize).then(|| format!("{there} nodes run, and {wanted} are wanted"));
+    let told = failed.filter(|_| status.ready >= wanted).map(|condition| condition.message.clone());
+    let text = [surplus, told].into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let hint = format!("see `echoctl describe {object}`; `echoctl delete node/NAME` ends a node");
+    (!text.is_empty()).then(|| warning("PoolSize", object, text, hint))
 }
 
 /// `2 not there, 1 cordoned; 2 nodes not started: ...`: why a pool has fewer nodes that take clients than it wants.
@@ -57,7 +67,7 @@ fn lack(pool: &PoolState, wanted: u32, conditions: &[v1::PoolCondition]) -> Stri
         }
     }
     let told = why.into_iter().map(|(reason, nodes)| format!("{nodes} {reason}")).collect::<Vec<_>>().join(", ");
-    let failures = conditions.iter().filter(|condition| condition.r#type == SCALER_FAILED);
+    let failures = conditions.iter().filter(|condition| condition.r#type == FAILED);
     [told].into_iter().chain(failures.map(|failure| failure.message.clone())).collect::<Vec<_>>().join("; ")
 }
 
@@ -179,7 +189,7 @@ mod tests {
         let view = view(nodes.map(|(key, status)| (key, format!(r#"{{"status":{{{status}}}}}"#))).to_vec());
         view.apply(Update::Changes(vec![Delta::Gone(b"/echo/v1/test/nodes/edge/node-1".to_vec())]), 4);
         let failed = v1::PoolCondition {
-            r#type: SCALER_FAILED.into(),
+            r#type: FAILED.into(),
             message: "2 nodes not started: no address is left".into(),
             ..Default::default()
         };
@@ -189,6 +199,25 @@ mod tests {
         assert_eq!(told(2, &[]), "1 refusing what they should run, 1 vanished");
         let all = "2 not there, 1 refusing what they should run, 1 vanished; 2 nodes not started: no address is left";
         assert_eq!(told(4, &[failed]), all);
+    }
+
+    #[test]
+    fn more_nodes_than_wanted_and_what_the_scaler_fails_at_are_told() {
+        let nodes = [READY, READY, READY].map(|status| format!(r#"{{"status":{{{status}}}}}"#));
+        let keys = ["nodes/edge/node-1", "nodes/edge/node-2", "nodes/edge/node-3"];
+        let name = "edge".parse().unwrap();
+        let told = |wanted, message: &str| {
+            let failed = v1::PoolCondition { r#type: FAILED.into(), message: message.into(), ..Default::default() };
+            let conditions = if message.is_empty() { Vec::new() } else { vec![failed] };
+            let status = v1::PoolStatus { ready: 3, conditions, ..Default::default() };
+            let view = view(keys.into_iter().zip(nodes.clone()).collect());
+            view.read(|state| size("pool/edge", state.pools.get(&name).unwrap(), wanted, &status)).map(|f| f.message)
+        };
+        assert_eq!(told(3, ""), None);
+        assert_eq!(told(2, "").as_deref(), Some("3 nodes run, and 2 are wanted"));
+        assert_eq!(told(2, "not ours").as_deref(), Some("3 nodes run, and 2 are wanted: not ours"));
+        assert_eq!(told(3, "they end again").as_deref(), Some("they end again"));
+        assert_eq!(told(4, "no room"), None, "told with the nodes that lack");
     }
 
     #[test]

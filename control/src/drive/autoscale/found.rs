@@ -2,6 +2,7 @@
 //!
 //! Used by the drive's part that writes pools' sizes. No I/O; time is passed in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use super::standing::Standing;
 use crate::figures::{Figures, Sample, User};
 use crate::fleet::Node;
 use crate::plan::autoscale::{Autoscaler, Limit, Load};
-use crate::scaler::Failure;
+use crate::scaler::{FAILED, Failure};
 use crate::store::Stored;
 use crate::view::{PoolEntry, PoolState};
 
@@ -25,9 +26,6 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// A limit is told for so long after it was last met: load that sits at it meets it in every other round, and each change
 /// is a write.
 const LIMITED_FOR: Duration = Duration::from_secs(60);
-
-/// The condition of a pool whose scaler can't do what it wants.
-const FAILED: &str = "ScalerFailed";
 
 /// One pool, at one instant.
 pub(super) struct Found {
@@ -43,6 +41,8 @@ pub(super) struct Found {
     pub(super) scale_at: i64,
     /// How many run, none of which may end at once; `None`: this leader goes on from what it knows.
     pub(super) there: Option<u32>,
+    /// It has fewer nodes than it wants.
+    pub(super) lacks: bool,
     /// Those that stay: which life of each, and whether it serves everybody.
     nodes: Vec<(NodeId, String, bool)>,
 }
@@ -78,6 +78,7 @@ pub(super) fn found(name: &PoolName, pool: &PoolState) -> Option<Found> {
         scale_at: pool.scale.mod_revision(),
         pool: stored.clone(),
         there: None,
+        lacks: pool.desired().is_some_and(|wanted| pool.fleet.staying(&BTreeSet::new()) < wanted as usize),
     })
 }
 
@@ -151,7 +152,7 @@ pub(super) fn conditions(
     before: &[v1::PoolCondition],
     limit: Option<Limit>,
     failure: Option<&Failure>,
-    idle: bool,
+    idle: Option<String>,
 ) -> Vec<v1::PoolCondition> {
     let limited = limit.map(|limit| match limit {
         Limit::Max => {
@@ -161,7 +162,7 @@ pub(super) fn conditions(
             ("ScalingLimited", "TooFewReplicas", "the figures ask for fewer nodes than minReplicas".to_owned())
         }
     });
-    let idle = idle.then(|| (FAILED, "NoScaler", "control runs with --scaler none, and starts no nodes".to_owned()));
+    let idle = idle.map(|message| (FAILED, "NoScaler", message));
     let failed = failure.map(|failure| (FAILED, failure.reason, failure.message.clone()));
     let condition = |(r#type, reason, message): (&str, &str, String)| {
         let held = before.iter().find(|c| c.r#type == r#type && c.reason == reason && c.status);
@@ -222,14 +223,14 @@ mod tests {
     #[test]
     fn a_condition_keeps_the_time_since_which_it_holds() {
         let full = Failure { reason: "NoRoom", message: "2 nodes are not started".to_owned() };
-        let first = conditions(&[], Some(Limit::Max), Some(&full), true);
+        let first = conditions(&[], Some(Limit::Max), Some(&full), None);
         let told: Vec<_> = first.iter().map(|c| (c.r#type.as_str(), c.reason.as_str())).collect();
         assert_eq!(told, [("ScalingLimited", "TooManyReplicas"), ("ScalerFailed", "NoRoom")]);
-        assert_eq!(conditions(&first, Some(Limit::Max), Some(&full), true), first);
-        let other = conditions(&first, Some(Limit::Min), None, true);
+        assert_eq!(conditions(&first, Some(Limit::Max), Some(&full), None), first);
+        let other = conditions(&first, Some(Limit::Min), None, Some("nobody starts nodes".to_owned()));
         assert_eq!((other[0].reason.as_str(), other[1].reason.as_str()), ("TooFewReplicas", "NoScaler"));
         assert!(other[0].transition_time != first[0].transition_time);
-        assert_eq!(conditions(&other, None, None, false), []);
+        assert_eq!(conditions(&other, None, None, None), []);
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::event;
 use crate::plan::scale::MAX_PER_HOST;
 use crate::words::count;
 
+/// A node that does not stay.
+const BACK_OFF: &str = "BackOff";
 /// Nodes that one message names.
 const MAX_NAMED: usize = 8;
 
@@ -60,7 +62,7 @@ pub(super) fn ended(node: (u32, &PoolName), death: &Death, wait: Duration) -> v1
 /// It died soon after its start, and not for the first time.
 pub(super) fn backs_off(node: (u32, &PoolName)) -> v1::Event {
     let text = "it ends again and again soon after its start, so that each start waits longer; see its log".to_owned();
-    about(event::warning, "BackOff", node, text)
+    about(event::warning, BACK_OFF, node, text)
 }
 
 /// Another process runs in the place of one that died.
@@ -92,8 +94,9 @@ pub(super) fn overdue(node: (u32, &PoolName), pid: u32, signal: &str) -> v1::Eve
     about(event::warning, "NodeOverdue", node, text)
 }
 
-/// What can't be done, by pool.
-pub(super) fn failures(
+/// What can't be done, by pool: of several things, what only an operator mends.
+pub(super) fn failures<'a>(
+    looping: impl Iterator<Item = (u32, &'a PoolName)>,
     refused: BTreeMap<PoolName, u32>,
     beyond: BTreeMap<PoolName, u32>,
     others: &[Other],
@@ -106,7 +109,24 @@ pub(super) fn failures(
         let message = format!("{} not started: a host runs at most {MAX_PER_HOST}", count(missing, "node"));
         (pool, Failure { reason: "NoRoom", message })
     };
-    beyond.into_iter().map(elsewhere).chain(refused.into_iter().map(no_room)).collect()
+    let mut ends: BTreeMap<PoolName, Vec<u32>> = BTreeMap::new();
+    looping.for_each(|(index, pool)| ends.entry(pool.clone()).or_default().push(index));
+    let ends = ends.into_iter().map(|(pool, nodes)| (pool, Failure { reason: BACK_OFF, message: loops(&nodes) }));
+    ends.chain(beyond.into_iter().map(elsewhere)).chain(refused.into_iter().map(no_room)).collect()
+}
+
+/// Who does not stay, and where to see why.
+fn loops(nodes: &[u32]) -> String {
+    let named = nodes.iter().take(MAX_NAMED).map(|index| format!("node-{index}")).collect::<Vec<_>>().join(", ");
+    let more = match nodes.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let first = nodes.first().map_or(0, |index| *index);
+    format!(
+        "{named}{more}: no start lasts, so that each waits longer; see `echoctl get events --for node/node-{first}` and \
+         its log"
+    )
 }
 
 /// How many are too many, who of them it could be, and who can end them.
@@ -130,7 +150,8 @@ fn runs_elsewhere<'a>(many: u32, others: impl Iterator<Item = &'a Other>) -> Str
 /// Tells what can't be done, where that is new, and keeps it for who asks.
 pub(super) fn tell_failures(notices: &Notices, told: &watch::Sender<Failures>, failures: Failures) {
     for (pool, failure) in &failures {
-        if told.borrow().get(pool) != Some(failure) {
+        // Each node's back-off is told as its own.
+        if failure.reason != BACK_OFF && told.borrow().get(pool) != Some(failure) {
             notices.send(event::warning("ScaleRefused", event::of_pool(pool), &failure.message));
         }
     }
@@ -157,7 +178,7 @@ mod tests {
         let edge: PoolName = "edge".parse().unwrap();
         let mut refuse = |missing: Option<u32>| {
             let refused = missing.map(|missing| (edge.clone(), missing)).into_iter().collect();
-            tell_failures(&notices, &failures, super::failures(refused, BTreeMap::new(), &[]));
+            tell_failures(&notices, &failures, super::failures(std::iter::empty(), refused, BTreeMap::new(), &[]));
             (
                 told.try_recv().ok().map(|notice| (notice.event.message, notice.revision)),
                 known.borrow().get(&edge).map(|failure| failure.message.clone()),

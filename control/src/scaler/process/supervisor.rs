@@ -56,6 +56,7 @@ struct Start {
     backoff: Option<Backoff>,
     /// Of the process whose place it takes.
     death: Option<Death>,
+    loops: bool,
 }
 
 impl Supervisor {
@@ -132,6 +133,7 @@ impl Supervisor {
 
     async fn reconcile(&mut self, wanted: &Wanted) {
         self.push();
+        self.workers.values_mut().for_each(|worker| worker.settle(Instant::now()));
         let others = self.others(wanted).await;
         let waits = self.choice.ask(count::shrinking(&self.workers, &others, &wanted.replicas), Instant::now());
         let workers = count::all(&self.workers, &others, &wanted.idle, &self.choice);
@@ -141,7 +143,9 @@ impl Supervisor {
         let mut starts = Vec::new();
         for action in actions {
             match action {
-                Action::Start(index, pool) => starts.push(Start { index, pool, backoff: None, death: None }),
+                Action::Start(index, pool) => {
+                    starts.push(Start { index, pool, backoff: None, death: None, loops: false })
+                }
                 Action::Stop(index) => self.stop(index, wanted),
             }
         }
@@ -149,10 +153,12 @@ impl Supervisor {
         let due = self.workers.iter().filter(|(_, worker)| worker.is_to_start(now));
         starts.extend(due.map(|(index, worker)| {
             let (pool, backoff, death) = (worker.pool.clone(), worker.backoff.clone(), worker.death.clone());
-            Start { index: *index, pool, backoff, death }
+            Start { index: *index, pool, backoff, death, loops: worker.loops }
         }));
         self.start(starts).await;
-        let failures = notice::failures(refused, beyond, &others);
+        let looping = self.workers.iter().filter(|(_, worker)| worker.loops);
+        let looping = looping.map(|(index, worker)| (*index, &worker.pool));
+        let failures = notice::failures(looping, refused, beyond, &others);
         notice::tell_failures(&self.notices, &self.failures, failures);
     }
 
@@ -198,7 +204,7 @@ impl Supervisor {
     }
 
     fn started(&mut self, start: Start, result: Result<(Handle, Child), LaunchError>) {
-        let (now, Start { index, pool, backoff, death }) = (Instant::now(), start);
+        let (now, Start { index, pool, backoff, death, loops }) = (Instant::now(), start);
         let zone = scale::zone(&self.launcher.zones, index).to_owned();
         let worker = match result {
             Ok((handle, child)) => {
@@ -207,7 +213,7 @@ impl Supervisor {
                 if let Some(death) = death {
                     self.notices.send(notice::replaced((index, &pool), &death, handle.pid));
                 }
-                Worker::alive(pool, zone, handle, now, backoff)
+                Worker { loops, ..Worker::alive(pool, zone, handle, now, backoff) }
             }
             Err(error) => {
                 self.notices.send(notice::failed((index, &pool), &error));

@@ -29,6 +29,8 @@ pub(super) struct Worker {
     pub(super) backoff: Option<Backoff>,
     /// How its last life ended; `None`: it lives its first.
     pub(super) death: Option<Death>,
+    /// It ends again and again soon after its start, or can't be started.
+    pub(super) loops: bool,
 }
 
 /// Where it stands.
@@ -80,14 +82,14 @@ impl Worker {
         started: Instant,
         backoff: Option<Backoff>,
     ) -> Self {
-        Self { pool, zone, state: State::Alive(handle), started, backoff, death: None }
+        Self { pool, zone, state: State::Alive(handle), started, backoff, death: None, loops: false }
     }
 
     /// One that could not be started. The first retry waits as well: what hindered this start hinders the next.
     pub(super) fn failed(pool: PoolName, zone: String, now: Instant, backoff: Option<Backoff>) -> Self {
         let mut backoff = backoff.unwrap_or_else(new_backoff);
         let state = State::Dead(now + backoff.next_wait());
-        Self { pool, zone, state, started: now, backoff: Some(backoff), death: None }
+        Self { pool, zone, state, started: now, backoff: Some(backoff), death: None, loops: true }
     }
 
     /// When to look at it again, if nothing happens before.
@@ -95,8 +97,13 @@ impl Worker {
         match &self.state {
             State::Dead(at) => Some(*at),
             State::Leaving(leaving) => Some(leaving.until),
-            State::Alive(_) => None,
+            State::Alive(_) => self.loops.then(|| self.started + HEALTHY_AFTER),
         }
+    }
+
+    /// One that has lived for long does not loop.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.loops &= !self.is_alive() || now.saturating_duration_since(self.started) < HEALTHY_AFTER;
     }
 
     /// Whether it is to be started again by now.
@@ -131,6 +138,7 @@ impl Worker {
                 Duration::ZERO
             }
         };
+        self.loops = !wait.is_zero();
         self.state = State::Dead(now + wait);
         wait
     }
@@ -149,8 +157,8 @@ mod tests {
     fn an_end_in_order_takes_no_free_restart_but_a_node_that_never_stays_waits() {
         let wait = |ending, lived: Duration| {
             let (pool, now) = ("edge".parse().unwrap(), Instant::now());
-            let mut worker =
-                Worker { pool, zone: String::new(), state: State::Dead(now), started: now, backoff: None, death: None };
+            let mut worker = Worker { state: State::Dead(now), ..Worker::failed(pool, String::new(), now, None) };
+            worker.backoff = None;
             let death = || Death { pid: 7, how: String::new(), ending, words: None };
             assert_eq!(worker.died(now + lived, death()), Duration::ZERO);
             worker.died(now + Duration::from_secs(1), death())

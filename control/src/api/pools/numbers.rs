@@ -1,0 +1,96 @@
+//! Whether a number of nodes can come true, as far as the leader's record tells who starts nodes.
+//!
+//! Part of the Pools service. What can never be is refused at once; what nobody does, or not all of it, is a warning.
+
+use std::collections::BTreeSet;
+
+use echo_proto::ids::PoolName;
+use echo_proto::v1::LeaderRecord;
+
+use super::super::Api;
+use super::super::error::ApiError;
+use crate::plan::scale::MAX_PER_HOST;
+use crate::scaler::{self, NONE, PROCESS};
+
+impl Api {
+    fn leader(&self) -> Option<LeaderRecord> {
+        self.view.read(|state| state.leader.as_ref().map(|leader| leader.value.clone()))
+    }
+
+    /// A number that the leader's host has no addresses for is refused.
+    pub(super) fn check_number(&self, replicas: u32) -> Result<(), ApiError> {
+        match self.leader().and_then(|leader| beyond_host(&leader, replicas)) {
+            Some(cause) => Err(ApiError::argument("replicas", cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// What keeps a pool from having as many nodes, in words.
+    pub(super) fn number_warnings(&self, name: &PoolName, replicas: u32) -> Option<String> {
+        let leader = self.leader()?;
+        self.view.read(|state| {
+            let there = state.pools.get(name).map_or(0, |pool| pool.fleet.staying(&BTreeSet::new()));
+            let others = state.pools.iter().filter(|(other, _)| *other != name);
+            let others: u32 = others.filter_map(|(_, pool)| pool.desired()).fold(0, u32::saturating_add);
+            warning(&leader, replicas, there, others)
+        })
+    }
+}
+
+/// That one host can't hold so many, in words.
+fn beyond_host(leader: &LeaderRecord, replicas: u32) -> Option<String> {
+    (leader.scaler == PROCESS && replicas > MAX_PER_HOST).then(|| {
+        format!(
+            "{replicas} is too large; at most {MAX_PER_HOST} of all pools: the control that leads, {} on {}, runs nodes \
+             as processes, each on a loopback address of its own",
+            leader.address, leader.host
+        )
+    })
+}
+
+/// `there`: nodes that the pool has; `others`: nodes that the other pools want.
+fn warning(leader: &LeaderRecord, replicas: u32, there: usize, others: u32) -> Option<String> {
+    let all = replicas.saturating_add(others);
+    match leader.scaler.as_str() {
+        NONE if there != replicas as usize => Some(format!(
+            "{there} run, and {}; start or end them yourself, or let a control with --scaler process lead",
+            scaler::idle(leader)
+        )),
+        PROCESS if all > MAX_PER_HOST => Some(format!(
+            "all pools want {all} nodes, and the control that leads, {} on {}, runs at most {MAX_PER_HOST}",
+            leader.address, leader.host
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn leader(scaler: &str) -> LeaderRecord {
+        let (address, host) = ("10.0.0.5:7400".into(), "h".into());
+        LeaderRecord { address, host, scaler: scaler.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn what_one_host_cannot_hold_is_refused() {
+        assert!(beyond_host(&leader(PROCESS), 255).unwrap().starts_with("255 is too large; at most 254 of all pools"));
+        assert_eq!(beyond_host(&leader(PROCESS), 254), None);
+        assert_eq!(beyond_host(&leader(NONE), 10_000), None);
+        assert_eq!(beyond_host(&leader(""), 10_000), None, "an older leader does not tell");
+    }
+
+    #[test]
+    fn what_nobody_does_is_warned_of() {
+        let told = warning(&leader(NONE), 6, 5, 0).unwrap();
+        assert!(
+            told.starts_with("5 run, and the control that leads, 10.0.0.5:7400 on h, runs with --scaler none"),
+            "{told}"
+        );
+        assert_eq!(warning(&leader(NONE), 5, 5, 0), None);
+        assert_eq!(warning(&leader(PROCESS), 6, 5, 248), None);
+        assert!(warning(&leader(PROCESS), 6, 5, 249).unwrap().contains("want 255 nodes"));
+    }
+}

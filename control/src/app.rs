@@ -171,7 +171,7 @@ impl Bound {
             let files = PoolFiles::new(api.clone(), from, followed);
             spawn("the pool files", Box::pin(files.run(stop.clone())));
         }
-        spawn("the gRPC server", Box::pin(serve::grpc(self.grpc, api, stop.clone())));
+        spawn("the gRPC server", Box::pin(serve::grpc(self.grpc, view.clone(), api, stop.clone())));
         spawn("the HTTP server", Box::pin(http::serve(self.http, metrics, view, stop.clone())));
         tracing::info!(grpc = %addresses.grpc, http = %addresses.http, "serving");
         tasks

@@ -36,6 +36,10 @@ struct Question {
 pub(crate) async fn run(view: View, mut stop: Stop) {
     // Not those of the API: neither must keep the other waiting.
     let agents = Agents::default();
+    tokio::select! {
+        () = view.until(|state| state.synced) => {}
+        () = stop.wait() => return,
+    }
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut everybody = Instant::now();
@@ -53,6 +57,7 @@ pub(crate) async fn run(view: View, mut stop: Stop) {
                 () = stop.wait() => return,
             }
         }
+        view.called();
         if again {
             everybody = Instant::now() + ASK_EVERY;
         }
@@ -132,6 +137,28 @@ mod tests {
         let questions = view.read(|state| questions(state, Instant::now() + SETTLE, false));
         view.judge(ask(&Agents::default(), &questions).await);
         assert_eq!((asked(&view, SETTLE, false), asked(&view, SETTLE, true)), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn the_first_call_is_over_when_all_that_were_there_were_asked() {
+        let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
+        let (trigger, stop) = crate::stop::stop();
+        let call = tokio::spawn(run(view.clone(), stop));
+        let value = br#"{"status":{"incarnation":"i","agentAddress":"127.0.0.1:1"}}"#.to_vec();
+        let entry = Entry { key: KEY.into(), value, mod_revision: 3, create_revision: 3, version: 1 };
+        assert!(!view.read(|state| state.called), "nothing is known yet");
+        view.apply(Update::Reset(vec![entry]), 3);
+        view.until(|state| state.called).await;
+        let lost = |state: &State| {
+            state
+                .pools
+                .values()
+                .flat_map(|pool| pool.fleet.live())
+                .all(|n| n.doubt() == Some(echo_proto::v1::SyncState::Lost))
+        };
+        assert!(view.read(lost), "it was asked before that");
+        trigger.set();
+        call.await.unwrap();
     }
 
     #[test]

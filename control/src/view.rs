@@ -84,6 +84,11 @@ impl View {
         self.change(|state| state.judge(verdicts));
     }
 
+    /// Puts down that the roll call has asked all that it had to, once.
+    pub(crate) fn called(&self) {
+        self.change(|state| !std::mem::replace(&mut state.called, true));
+    }
+
     /// Forgets nodes that are gone for long.
     pub(crate) fn sweep(&self, now: Instant) {
         self.change(|state| state.sweep(now));

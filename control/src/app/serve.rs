@@ -16,6 +16,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use crate::api::Api;
 use crate::stop::Stop;
+use crate::view::View;
 
 /// Our services, by their full names.
 const SERVICES: [&str; 4] = ["echo.v1.Pools", "echo.v1.Nodes", "echo.v1.Events", "echo.v1.Cluster"];
@@ -28,8 +29,17 @@ const DRAIN_DEADLINE: Duration = Duration::from_millis(400);
 /// Idle connections are probed, so that a vanished client frees its streams.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Serves the API, grpc.health.v1 and reflection until `stop`.
-pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
+/// Longest wait for the nodes to say that they live, before anything is told of them.
+const CALL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Serves the API, grpc.health.v1 and reflection until `stop`. Calls that come sooner wait: a control that has only just
+/// begun to look would say that no node is ready.
+pub(super) async fn grpc(listener: TcpListener, view: View, api: Api, mut stop: Stop) {
+    let called = view.until(|state| state.called || state.away.is_some());
+    tokio::select! {
+        _ = tokio::time::timeout(CALL_DEADLINE, called) => {}
+        () = stop.wait() => return,
+    }
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     for service in SERVICES {
@@ -53,7 +63,6 @@ pub(super) async fn grpc(listener: TcpListener, api: Api, stop: Stop) {
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
             ended.wait().await;
         });
-    let mut stop = stop;
     let deadline = async {
         stop.wait().await;
         tokio::time::sleep(DRAIN_DEADLINE).await;

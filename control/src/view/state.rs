@@ -35,6 +35,8 @@ pub struct State {
     pub away: Option<StoreError>,
     /// Since when it is seen without a break who comes and goes; `None`: it is not seen now.
     pub followed_since: Option<Instant>,
+    /// Whether those that were there at first were asked whether they live.
+    pub called: bool,
     /// All that is known of each pool.
     pub pools: BTreeMap<PoolName, PoolState>,
     /// Where the fleet answers datagrams.
@@ -132,6 +134,7 @@ impl State {
             synced: false,
             away: None,
             followed_since: None,
+            called: false,
             pools: BTreeMap::new(),
             guard_ports: Slot::Absent,
             leader: None,
@@ -152,7 +155,7 @@ impl State {
         self.pools.retain(|_, pool| !pool.is_empty());
         self.revision = revision;
         self.history = History::renew(before.revision, revision);
-        (self.outages, self.followed_since) = (before.outages, before.followed_since);
+        (self.outages, self.followed_since, self.called) = (before.outages, before.followed_since, before.called);
         self.synced = true;
     }
 

@@ -67,9 +67,19 @@ pub(crate) fn rollout(pool: &PoolState) -> Option<v1::Rollout> {
     let mut rollout = pool.rollout.valid()?.value.clone();
     let asked = |node: &&std::sync::Arc<Node>| sync::is_asked(&node.status) && pinned_revision(pool, node) == 0;
     rollout.nodes = pool.fleet.live().filter(asked).count() as u32;
+    rollout.pinned = pool.fleet.live().filter(|node| pinned_revision(pool, node) > 0).count() as u32;
     let acked = |node: &&std::sync::Arc<Node>| node.status.applied.is_some() && node.status.applied == rollout.to;
     rollout.acked = pool.fleet.live().filter(asked).filter(acked).count() as u32;
     Some(rollout)
+}
+
+/// What became of a revision, as its pool's newest rollout tells.
+pub(crate) fn outcome(state: &State, revision: &v1::Revision) -> Option<v1::RevisionOutcome> {
+    let this = revision.revision.as_ref()?;
+    let rollout = state.pools.get(&revision.pool.parse::<PoolName>().ok()?)?.rollout.valid()?;
+    // Of another life of the pool's it tells nothing.
+    let told = rollout.value.to.as_ref().filter(|to| to.uid == this.uid).map(|_| &rollout.value.outcomes)?;
+    told.iter().find(|outcome| outcome.n == this.n).cloned()
 }
 
 /// A node that refused what its pool's newest rollout gave it, and so does not try it again in this rollout.

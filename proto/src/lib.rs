@@ -32,6 +32,10 @@ pub mod v1 {
 /// The encoded `FileDescriptorSet` of package `echo.v1`, for gRPC reflection and the codec.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo_v1.bin"));
 
+/// Full names of the standard services that each of our gRPC servers has beside its own.
+pub const STANDARD_SERVICES: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+
 /// The `apiVersion` of every object.
 pub const API_VERSION: &str = "echo/v1";
 

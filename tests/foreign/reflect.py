@@ -12,7 +12,6 @@ import grpc
 from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2  # noqa: F401  (names the details of an error)
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
@@ -39,7 +38,7 @@ def main(address, method=None, request="{}"):
             print(json_format.MessageToJson(call(message, timeout=TIMEOUT), descriptor_pool=pool))
         except grpc.RpcError as error:
             status = rpc_status.from_call(error)
-            details = [json_format.MessageToDict(detail) for detail in status.details] if status else []
+            details = [json_format.MessageToDict(d, descriptor_pool=pool) for d in status.details] if status else []
             told = {"code": error.code().name, "message": error.details(), "details": details}
             sys.exit(json.dumps(told))
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use echo_proto::STANDARD_SERVICES;
 use echo_tests::cluster::{name, text};
 use echo_tests::finish::finish;
 use echo_tests::{Cluster, Process, eventually, node, tools};
@@ -17,6 +18,13 @@ fn reflect(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The services of these methods, which are sorted by them.
+fn services(methods: &str) -> Vec<&str> {
+    let mut services: Vec<&str> = methods.lines().filter_map(|method| Some(method.split_once('/')?.0)).collect();
+    services.dedup();
+    services
+}
+
 #[test]
 fn a_foreign_grpc_client_lists_and_calls() {
     let cluster = Cluster::start(2);
@@ -25,6 +33,8 @@ fn a_foreign_grpc_client_lists_and_calls() {
     for method in ["echo.v1.Pools/Apply", "echo.v1.Nodes/List", "echo.v1.Events/List", "grpc.health.v1.Health/Check"] {
         assert!(methods.lines().any(|m| m == method), "{method} is not in\n{methods}");
     }
+    let ours = ["echo.v1.Cluster", "echo.v1.Events", "echo.v1.Nodes", "echo.v1.Pools"];
+    assert_eq!(services(&methods), [&ours[..], &STANDARD_SERVICES].concat());
     let health = reflect(&[&control, "grpc.health.v1.Health/Check"]);
     assert_eq!(serde_json::from_str::<Value>(&health).unwrap()["status"], "SERVING");
 
@@ -33,7 +43,13 @@ fn a_foreign_grpc_client_lists_and_calls() {
     let nodes = cluster.wait_nodes(3);
 
     let agent = text(&nodes[2], "/status/agentAddress");
-    assert!(reflect(&[&agent]).lines().any(|m| m == "echo.v1.Agent/GetStatus"));
+    let methods = reflect(&[&agent]);
+    assert!(methods.lines().any(|m| m == "echo.v1.Agent/GetStatus"));
+    assert_eq!(
+        services(&methods),
+        [&["echo.v1.Agent"], &STANDARD_SERVICES[..]].concat(),
+        "what it serves, and no more"
+    );
     let status: Value = serde_json::from_str(&reflect(&[&agent, "echo.v1.Agent/GetStatus"])).unwrap();
     assert_eq!(text(&status, "/node/metadata/name"), "node-3");
     assert_eq!(text(&status, "/node/status/phase"), "NODE_PHASE_READY");

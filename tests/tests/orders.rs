@@ -5,7 +5,7 @@
 use echo_tests::cluster::{DRAIN, SETTLED, text};
 use echo_tests::finish::finish;
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, eventually, tools};
+use echo_tests::{Cluster, Process, eventually, tools};
 use serde_json::Value;
 use std::process::Command;
 
@@ -181,7 +181,11 @@ fn a_rollout_is_paused_gone_on_with_and_aborted() {
     assert!(status.code == 1 && status.stderr.starts_with(told), "{status:?}");
     assert_eq!(order("abort"), "pool/default rollout of revision 2 already aborted\n");
     let history = echoctl.ok("rollout history pool/default");
-    assert!(history.lines().last().unwrap().ends_with("reverted"), "{history}");
+    assert!(history.lines().last().unwrap().ends_with("aborted"), "{history}");
+    let told = "revision 2 of pool/default was taken back, so its nodes run revision 1 already";
+    refused(&cluster, "rollout undo pool/default", 1, &[told, "--to-revision N"]);
+    let bad = echoctl.run("rollout undo pool/default --to-revision 2 --dry-run=server");
+    assert!(bad.stderr.contains("revision 2 was taken back when it was tried: aborted by "), "{bad:?}");
     let events = echoctl.ok("get events --for pool/default -o wide");
     for reason in ["RolloutPauseOrdered", "RolloutPaused", "RolloutResumed", "RolloutAbortOrdered", "RolloutReverted"] {
         assert!(events.contains(reason), "{reason} is not in {events}");
@@ -190,6 +194,48 @@ fn a_rollout_is_paused_gone_on_with_and_aborted() {
     apply(&cluster, 100, "");
     echoctl.ok("rollout status pool/default --timeout 20s");
     wait_row(&cluster, "node-2", &[" 3 ", "SYNCED"]);
+}
+
+#[test]
+fn who_replaces_a_change_and_who_waits_for_it_are_told() {
+    let cluster = Cluster::start(2);
+    let echoctl = cluster.echoctl();
+    let apply = |limit: u32| {
+        let text = pool(limit).replace("minHealthy: 100ms", "minHealthy: 60s");
+        echoctl.run(&format!("apply -f {}", cluster.file("pool.yaml", &text)))
+    };
+    assert_eq!(apply(100).stderr, "");
+    wait_status(&cluster, &["1 of 2 nodes run revision 2"]);
+    assert_eq!(echoctl.run("rollout status pool/default --watch=false").code, 3, "neither done nor failed");
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.env("ECHO_SERVER", format!("http://{}", cluster.address())).args(["rollout", "status", "pool/default"]);
+    let mut waiting = Process::start("waiting", cluster.dir(), command);
+    eventually("somebody waits for it", SETTLED, || ensure(waiting.log().contains("revision 2"), || waiting.log()));
+
+    echoctl.ok("rollout pause pool/default");
+    wait_status(&cluster, &["paused: 1 of 2", "it waits for `echoctl rollout resume pool/default`"]);
+    let warned = apply(200).stderr;
+    for part in
+        ["the rollout of revision 2 of ", " was held (paused by ", "that hold is over: nodes that have it go back"]
+    {
+        assert!(warned.starts_with("warning: ") && warned.contains(part), "{part:?} is not in: {warned}");
+    }
+    assert_eq!(waiting.wait(SETTLED).code(), Some(1), "{}", waiting.log());
+    let overtaken =
+        "error: revision 2 of pool/default was overtaken before every node ran it: superseded by revision 3";
+    assert!(waiting.log().contains(overtaken), "{}", waiting.log());
+
+    wait_status(&cluster, &["1 of 2 nodes run revision 3"]);
+    let warned = apply(300).stderr;
+    assert!(warned.contains("the rollout of revision 3 of ") && warned.contains("is dropped: nodes"), "{warned}");
+    wait_status(&cluster, &["1 of 2 nodes run revision 4"]);
+    let earlier = echoctl.run("rollout status pool/default --revision 3");
+    assert!(earlier.code == 1 && earlier.stderr.contains("was overtaken"), "{earlier:?}");
+    let first = echoctl.ok("rollout status pool/default --revision 1");
+    assert!(first.starts_with("revision 1 of pool/default completed"), "{first}");
+    let history = echoctl.ok("rollout history pool/default");
+    let states: Vec<&str> = history.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(states, ["STATE", "stable", "superseded", "superseded", "next"], "{history}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ use super::{Api, filter, pool_name, selector};
 use crate::event;
 use crate::plan::change::{self, Beside};
 use crate::plan::owned;
+use crate::present;
 use crate::store::{Entry, Stored};
 use crate::view::check_record;
 
@@ -152,6 +153,7 @@ impl Pools for Api {
             .list_page(&prefix, &wanted, |entry| {
                 let stored = entry.decode::<v1::Revision>().ok()?;
                 let mut revision = stored.value;
+                revision.outcome = self.view.read(|state| present::outcome(state, &revision));
                 revision.metadata.get_or_insert_default().resource_version = stored.mod_revision.to_string();
                 Some(revision)
             })

@@ -49,13 +49,16 @@ pub(crate) struct Written {
     pub(crate) before: Option<v1::PoolRecord>,
     /// Whether anything changed.
     pub(crate) changed: bool,
+    /// The rollout that gave way, in words.
+    replaced: Option<String>,
 }
 
 impl Written {
     /// What who asked for it should know.
     pub(super) fn warnings(&self, change: owned::Change) -> Vec<String> {
         let before = self.before.as_ref().filter(|_| self.changed);
-        before.map_or_else(Vec::new, |before| owned::warnings(&self.name, before, change))
+        let owned = before.map_or_else(Vec::new, |before| owned::warnings(&self.name, before, change));
+        self.replaced.iter().cloned().chain(owned).collect()
     }
 }
 
@@ -115,11 +118,21 @@ impl Api {
             let mod_revision = stored.as_ref().map_or(0, |s| s.mod_revision);
             let Some(changed) = plan(stored.as_ref(), beside)? else {
                 let record = before.clone().unwrap_or_default();
-                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: false });
+                return Ok(Written {
+                    name: name.clone(),
+                    record,
+                    mod_revision,
+                    before,
+                    changed: false,
+                    replaced: None,
+                });
             };
             let record = changed.record.clone();
+            let replaced = before.as_ref().and_then(|before| change::replaced(name, before, &record, rollout));
+            let written =
+                |mod_revision| Written { name: name.clone(), record, mod_revision, before, changed: true, replaced };
             if terms.dry_run {
-                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
+                return Ok(written(mod_revision));
             }
             let change = self.transaction(name, mod_revision, changed).await?;
             let change = match &terms.leader {
@@ -127,7 +140,7 @@ impl Api {
                 None => change,
             };
             if let Some(mod_revision) = self.store.commit(change).await? {
-                return Ok(Written { name: name.clone(), record, mod_revision, before, changed: true });
+                return Ok(written(mod_revision));
             }
         }
         Err(ApiError::contended(&crate::event::of_pool(name)))

@@ -6,8 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use echo_proto::FILE_DESCRIPTOR_SET;
 use echo_proto::telemetry::rpc;
+use echo_proto::{FILE_DESCRIPTOR_SET, STANDARD_SERVICES};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::transport::Server;
@@ -75,12 +75,17 @@ pub(super) async fn grpc(listener: TcpListener, view: View, api: Api, mut stop: 
     }
 }
 
-/// Names the services served here: the descriptors hold those of the nodes as well.
+/// Names the services served here: the descriptors hold those of the nodes as well, and what errors carry. Each version
+/// of reflection tells of both.
 fn reflection() -> Reflection<'static> {
     let described = Reflection::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    SERVICES.into_iter().chain(["grpc.health.v1.Health"]).fold(described, Reflection::with_service_name)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .include_reflection_service(false);
+    SERVICES.into_iter().chain(STANDARD_SERVICES).fold(described, Reflection::with_service_name)
 }
 
 /// SIGTERM and SIGINT.

@@ -4,6 +4,7 @@
 //! makes a new revision; anything else does not. The template of a revision that was taken back makes a new revision
 //! when it is applied again: that is how an operator tries once more.
 
+mod replaced;
 mod size;
 
 use std::time::SystemTime;
@@ -12,6 +13,7 @@ use echo_proto::ids::{Digest, PoolName, PoolUid, RevisionNumber};
 use echo_proto::spec::{DEFAULT_REPLICAS, MAX_REPLICAS};
 use echo_proto::{API_VERSION, v1};
 
+pub use self::replaced::replaced;
 pub use self::size::{Number, bounds, keeping, kept, replicas};
 use self::size::{number, renumber, within};
 use crate::event;
@@ -235,6 +237,7 @@ fn revise(name: &PoolName, record: &mut v1::PoolRecord, request: &Request, now: 
         author: record.author.clone(),
         message: record.message.clone(),
         trace: record.trace.clone(),
+        outcome: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod judge;
 mod mass;
 mod memory;
 mod order;
+mod outcome;
 mod pick;
 mod pins;
 mod progress;
@@ -90,8 +91,9 @@ fn of_rollout(facts: &Facts<'_>) -> Decision {
     }
 }
 
-/// Stores this, with the events that tell of it.
+/// Stores this, with the events that tell of it, and with what becomes of revisions by it.
 fn write(facts: &Facts<'_>, assignment: Option<v1::Assignment>, rollout: v1::Rollout) -> Decision {
+    let rollout = outcome::noted(facts, rollout);
     let events = report::events(facts, &rollout);
     Decision::Write(Box::new(Next { assignment, rollout, events }))
 }

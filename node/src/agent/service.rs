@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use echo_proto::telemetry::rpc;
 use echo_proto::v1::agent_server::{Agent, AgentServer};
-use echo_proto::{FILE_DESCRIPTOR_SET, v1};
+use echo_proto::{FILE_DESCRIPTOR_SET, STANDARD_SERVICES, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,6 +17,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder as Reflection;
 
 use super::files::FileCount;
 use super::identity::Identity;
@@ -28,6 +29,8 @@ use crate::intake::{Connection, Intake, Patience};
 use crate::live::{Counters, Sessions};
 use crate::metrics::Load;
 
+/// Our service, by its full name.
+const SERVICE: &str = "echo.v1.Agent";
 /// Longest time for one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most calls at once on one connection.
@@ -37,6 +40,18 @@ const MAX_STREAMS: u32 = 64;
 const MAX_CONNECTIONS: usize = 24;
 /// How often an idle connection is checked.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Names the services served here: the descriptors hold those of control as well. Each version of reflection tells of
+/// both.
+fn reflection() -> Reflection<'static> {
+    let described = Reflection::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+        .include_reflection_service(false);
+    [SERVICE].into_iter().chain(STANDARD_SERVICES).fold(described, Reflection::with_service_name)
+}
 
 /// What the data path tells of itself.
 #[derive(Clone)]
@@ -81,11 +96,6 @@ impl AgentService {
     pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
         let (health, health_server) = tonic_health::server::health_reporter();
         let readiness = follow_readiness(health, self.report.clone());
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
         let (accepted, incoming) = mpsc::channel(1);
         let served = Server::builder()
             .timeout(CALL_TIMEOUT)

@@ -69,7 +69,7 @@ impl RolloutSource {
         }
         let rollout = present::rollout(pool);
         let pending = rollout.as_ref().and_then(|r| r.to.as_ref()) != newest;
-        Ok(v1::WatchRolloutResponse { rollout, pending })
+        Ok(v1::WatchRolloutResponse { rollout, pending, newest: newest.cloned() })
     }
 }
 

@@ -18,6 +18,8 @@ use echo_control::words::count;
 
 /// Exit code of wrong usage; clap's own too.
 const EXIT_USAGE: u8 = 2;
+/// Exit code where what was asked about has not ended: neither done nor failed.
+const EXIT_UNFINISHED: u8 = 3;
 /// Exit code of a `diff` that can't tell.
 const EXIT_NO_DIFF: u8 = 2;
 
@@ -83,9 +85,12 @@ pub(crate) enum Failure {
     /// A backup would not be whole; or there is nothing to back up.
     #[error("{0}; nothing was written")]
     Backup(String),
-    /// A rollout ended badly, or not in time.
+    /// A rollout ended badly.
     #[error("{0}")]
     Rollout(String),
+    /// A rollout has not ended.
+    #[error("{0}")]
+    Unfinished(String),
     /// A drain ended badly, or is no longer waited for.
     #[error("{0}")]
     Drain(String),
@@ -141,6 +146,7 @@ impl Failure {
             Self::NoMatch { .. } => "no_match",
             Self::Backup(_) => "backup",
             Self::Rollout(_) => "rollout",
+            Self::Unfinished(_) => "unfinished",
             Self::Drain(_) => "drain",
             Self::Probe(_) => "probe",
             Self::Bench(_) => "bench",
@@ -182,7 +188,11 @@ impl Failure {
             Self::Partly | Self::Differs => {}
             _ => self.tell(),
         }
-        if matches!(self, Self::Usage(_)) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+        match self {
+            Self::Usage(_) => ExitCode::from(EXIT_USAGE),
+            Self::Unfinished(_) => ExitCode::from(EXIT_UNFINISHED),
+            _ => ExitCode::FAILURE,
+        }
     }
 }
 

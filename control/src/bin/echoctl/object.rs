@@ -124,6 +124,19 @@ pub(crate) fn in_use(revision: Option<&v1::RevisionRef>, status: Option<&v1::Poo
     is(&status.stable).then_some("stable")
 }
 
+/// What became of a revision, as far as that is known.
+pub(crate) fn ended(revision: &v1::Revision) -> Option<&'static str> {
+    Some(match revision.outcome.as_ref()?.end() {
+        v1::RevisionEnd::Unspecified => return None,
+        v1::RevisionEnd::Completed => "completed",
+        v1::RevisionEnd::Reverted => "reverted",
+        v1::RevisionEnd::RevertIncomplete => "reverted, not by all nodes",
+        v1::RevisionEnd::Aborted => "aborted",
+        v1::RevisionEnd::Superseded => "superseded",
+        v1::RevisionEnd::Skipped => "skipped",
+    })
+}
+
 fn created(meta: Option<&v1::ObjectMeta>, view: &View) -> String {
     age(meta.and_then(|m| m.create_time), view.now)
 }

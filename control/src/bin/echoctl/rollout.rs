@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. Only the grammar is here; what each verb does stands in its file.
 
+mod aim;
 pub(crate) mod history;
 mod orders;
 mod progress;
@@ -34,6 +35,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Wait until all nodes run the newest revision; exit 0 only if they do.
+    #[command(after_help = status::EXIT_CODES)]
     Status(status::StatusArgs),
     /// List the revisions that are kept, or show one.
     History(history::HistoryArgs),

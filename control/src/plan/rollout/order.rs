@@ -29,6 +29,7 @@ pub(super) fn carry_out(facts: &Facts<'_>, assignment: &v1::Assignment, rollout:
             write(facts, None, v1::Rollout { problems: Vec::new(), before: Vec::new(), reason, ..resumed })
         }
         (Kind::Abort, Phase::Progressing | Phase::Paused) => {
+            let rollout = v1::Rollout { aborted_by: who.to_owned(), ..rollout };
             turn_back(facts, assignment, &rollout, Vec::new(), format!("aborted by {who}"))
         }
         _ => write(facts, None, rollout),

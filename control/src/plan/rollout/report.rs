@@ -3,6 +3,7 @@
 //! Used by the steps only. A problem's text names node, listener and cause, as `rollout status` prints it.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use echo_proto::v1;
 use v1::RolloutPhase as Phase;
@@ -81,16 +82,20 @@ fn actor(facts: &Facts<'_>, rollout: &v1::Rollout, event: &v1::Event) -> String 
 }
 
 /// The revisions between the one tried last and the newest, which overtook them.
-fn skipped(facts: &Facts<'_>) -> Option<v1::Event> {
+pub(super) fn overtaken(facts: &Facts<'_>) -> RangeInclusive<u32> {
     let newest = facts.newest();
     let tried = facts.rollout.and_then(|r| r.to.as_ref()).filter(|to| to.uid == newest.uid).map_or(0, |to| to.n);
-    let (first, last) = (tried.checked_add(1)?, newest.n.checked_sub(1)?);
+    tried.saturating_add(1)..=newest.n.saturating_sub(1)
+}
+
+fn skipped(facts: &Facts<'_>) -> Option<v1::Event> {
+    let (first, last) = overtaken(facts).into_inner();
     let which = match first.cmp(&last) {
         Ordering::Less => format!("revisions {first} to {last} were skipped"),
         Ordering::Equal => format!("revision {first} was skipped"),
         Ordering::Greater => return None,
     };
-    let message = format!("{which}: revision {} is newer", newest.n);
+    let message = format!("{which}: revision {} is newer", facts.newest().n);
     Some(event::normal("RevisionSkipped", event::of_pool(facts.name), message))
 }
 

@@ -16,6 +16,7 @@ mod losses;
 mod lost;
 mod model;
 mod orders;
+mod outcomes;
 mod pins;
 mod waves;
 mod world;

@@ -10,7 +10,7 @@ use super::sheet::Sheet;
 use super::{Described, optional, pool};
 use crate::connect::Control;
 use crate::failure::Failure;
-use crate::object::{Object as _, in_use, revision};
+use crate::object::{Object as _, ended, in_use, revision};
 use crate::output::human::moment;
 
 impl Described for v1::Revision {
@@ -33,6 +33,8 @@ impl Described for v1::Revision {
         sheet.field("Digest", self.revision.as_ref().map_or("", |r| &r.digest));
         sheet.field("Author", &self.author);
         sheet.optional("Message", &self.message);
+        let why = self.outcome.as_ref().map(|outcome| format!(": {}", outcome.reason)).unwrap_or_default();
+        sheet.optional("Outcome", &ended(self).map(|ended| format!("{ended}{why}")).unwrap_or_default());
         sheet.field("Created", moment(self.meta().and_then(|m| m.create_time), now));
         pool::template(&mut sheet, self.template.as_ref(), None);
         sheet

@@ -11,7 +11,7 @@ use crate::args::{Global, revision};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::object::source::{Filter, list};
-use crate::object::{Object as _, View, in_use, text};
+use crate::object::{Object as _, View, ended, in_use, text};
 use crate::output::human::age;
 use crate::output::table::render;
 use crate::output::{Format, OutputArgs, print, print_list, print_object};
@@ -105,18 +105,18 @@ fn table(
     render(&["REVISION", "AUTHOR", "MESSAGE", "AGE", "STATE"], &rows)
 }
 
-/// What became of a revision, as far as it is still known: `stable`, `next`, `reverted`, and which nodes are pinned to
-/// it.
+/// What a revision is, or what became of it as far as that is known, and which nodes are pinned to it.
 fn state(revision: &v1::Revision, status: &v1::PoolStatus, rollout: Option<&v1::Rollout>) -> String {
     let this = revision.revision.as_ref();
     let tried = rollout.filter(|rollout| rollout.to.as_ref() == this).map(v1::Rollout::phase);
+    let last = rollout.and_then(|rollout| rollout.to.as_ref()).filter(|to| this.is_some_and(|r| r.uid == to.uid));
     let mut state: Vec<String> = Vec::new();
     state.extend(match (in_use(this, Some(status)), tried) {
         (Some("next"), Some(RolloutPhase::Paused)) => Some("next, paused".to_owned()),
         (Some(used), _) => Some(used.to_owned()),
         (None, Some(RolloutPhase::Reverting)) => Some("reverting".to_owned()),
-        (None, Some(RolloutPhase::Reverted | RolloutPhase::RevertIncomplete)) => Some("reverted".to_owned()),
-        (None, _) => None,
+        (None, _) if last.is_some_and(|last| last.n < number(revision)) => Some("waiting".to_owned()),
+        (None, _) => ended(revision).map(str::to_owned),
     });
     let pinned = status.pins.iter().filter(|pin| pin.revision == number(revision)).map(|pin| pin.node.as_str());
     let pinned: Vec<&str> = pinned.collect();
@@ -127,7 +127,10 @@ fn state(revision: &v1::Revision, status: &v1::PoolStatus, rollout: Option<&v1::
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
+    use echo_proto::v1::RevisionEnd;
+
     use super::*;
 
     fn at(n: u32) -> Option<v1::RevisionRef> {
@@ -145,18 +148,22 @@ mod tests {
         let pins = vec![v1::Pin { node: "node-1".into(), revision: 1, ..Default::default() }];
         let status = v1::PoolStatus { stable: at(2), pins, ..Default::default() };
         let rollout = v1::Rollout { to: at(3), phase: RolloutPhase::Reverted.into(), ..Default::default() };
-        let revisions = [revision(1, ""), revision(2, "a greeting"), revision(3, "")];
+        let outcome = |end: RevisionEnd| Some(v1::RevisionOutcome { end: end.into(), ..Default::default() });
+        let good = v1::Revision { outcome: outcome(RevisionEnd::Completed), ..revision(1, "") };
+        let bad = v1::Revision { outcome: outcome(RevisionEnd::Reverted), ..revision(3, "") };
+        let revisions = [good, revision(2, "a greeting"), bad, revision(4, "")];
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60);
         let expected = "\
 REVISION   AUTHOR    MESSAGE      AGE   STATE
-1          ann@net   -            60s   pinned: node-1
+1          ann@net   -            60s   completed, pinned: node-1
 2          ann@net   a greeting   60s   stable
 3          ann@net   -            60s   reverted
+4          ann@net   -            60s   waiting
 ";
         assert_eq!(table(&revisions, &status, Some(&rollout), now), expected);
         let status = v1::PoolStatus { next: at(3), ..status };
         let rollout = v1::Rollout { phase: RolloutPhase::Paused.into(), ..rollout };
-        assert!(table(&revisions, &status, Some(&rollout), now).ends_with("60s   next, paused\n"));
+        assert!(table(&revisions[..3], &status, Some(&rollout), now).ends_with("60s   next, paused\n"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use echo_proto::ids::PoolName;
 use echo_proto::v1::{self, RolloutPhase, SyncState};
 
+use super::aim::Aim;
 use crate::object::{Object as _, cause, revision, short_name};
 
 /// Most nodes that one message names.
@@ -17,7 +18,11 @@ const MAX_NAMED: usize = 16;
 pub(super) enum End {
     /// The newest revision is the stable one; its nodes may still be on their way.
     Completed,
-    /// They do not; why, and who is to blame.
+    /// The revision was completed, and another one applied since; in words.
+    Passed(String),
+    /// It has not ended, and is not waited for.
+    Unfinished(String),
+    /// It is not, and will not be; why, and who is to blame.
     Failed(String),
     /// The pool was deleted meanwhile.
     Gone,
@@ -36,6 +41,7 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) struct Progress {
     pool: String,
+    aim: Aim,
     told: String,
     last: v1::Rollout,
     /// Steps that nobody was in: the ones before had given it to as many already.
@@ -45,9 +51,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(pool: &PoolName) -> Self {
+    /// Of this revision's rollout, or the newest one's.
+    pub(super) fn new(pool: &PoolName, revision: Option<u32>) -> Self {
         Self {
             pool: pool.to_string(),
+            aim: Aim::new(pool.as_str(), revision),
             told: String::new(),
             last: v1::Rollout::default(),
             empty: Vec::new(),
@@ -61,13 +69,16 @@ impl Progress {
         if message.rollout.is_none() && !message.pending {
             return (None, Some(End::Gone));
         }
+        if let Some(end) = self.aim.missed(&message) {
+            return (None, Some(end));
+        }
         let rollout = message.rollout.unwrap_or_default();
         if (rollout.id, rollout.step) != (self.last.id, self.last.step) {
             let passed = self.last.step.saturating_add(1)..rollout.step;
             self.empty = if rollout.id == self.last.id { passed.collect() } else { Vec::new() };
         }
         self.last = rollout;
-        if message.pending {
+        if message.pending && !self.aim.is_at(&self.last) {
             return (self.news(format!("waiting for the rollout of pool/{} to begin", self.pool), None), None);
         }
         match self.last.phase() {
@@ -87,11 +98,7 @@ impl Progress {
     pub(super) fn unfinished(&self) -> String {
         let pool = &self.pool;
         if self.last.phase() == RolloutPhase::Paused {
-            let refused = if self.last.problems.is_empty() { "" } else { ", unless a node refused it" };
-            return format!(
-                "the rollout of pool/{pool} is paused; `echoctl rollout resume pool/{pool}` goes on{refused}, `abort` takes \
-                 it back"
-            );
+            return format!("the rollout of pool/{pool} is paused, and has not ended");
         }
         format!("the rollout of pool/{pool} has not ended; leave out --watch=false to wait for it")
     }
@@ -132,14 +139,20 @@ impl Progress {
 
     fn how_far(&self) -> String {
         let Self { last, .. } = self;
-        let acked = format!("{} of {} nodes run revision {}", last.acked, last.nodes, revision(last.to.as_ref()));
+        let to = revision(last.to.as_ref());
+        let acked = match (last.nodes, last.pinned) {
+            (0, 1..) => format!("no node tries revision {to}: all that pool/{} has are pinned", self.pool),
+            (nodes, _) => format!("{} of {nodes} nodes run revision {to}", last.acked),
+        };
         match last.phase() {
             RolloutPhase::Reverting => {
                 format!("going back to revision {}{}", revision(last.from.as_ref()), because(&last.reason))
             }
             RolloutPhase::Paused => {
                 let why = if last.reason.is_empty() { String::new() } else { format!("; {}", last.reason) };
-                format!("paused: {acked}{}{why}", self.step())
+                // A node that refused it does not try it again.
+                let (pool, verb) = (&self.pool, if last.problems.is_empty() { "resume" } else { "abort" });
+                format!("paused: {acked}{}{why}; it waits for `echoctl rollout {verb} pool/{pool}`", self.step())
             }
             _ => acked + &self.step(),
         }
@@ -188,7 +201,7 @@ impl Progress {
 
 /// `node-2: PENDING, runs revision 3`, of a node that does not do what it is told.
 fn blocks(node: &v1::Node) -> Option<String> {
-    let status = node.status.as_ref()?;
+    let status = node.status.as_ref().filter(|status| status.pinned_revision == 0)?;
     if matches!(status.sync(), SyncState::Synced | SyncState::Unspecified) {
         return None;
     }

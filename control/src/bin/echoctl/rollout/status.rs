@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::progress::{End, News, Progress};
 use super::settle::{self, Stand};
-use crate::args::Global;
+use crate::args::{Global, revision};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::follow::{PATIENCE, follow};
@@ -28,11 +28,22 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often it is asked which nodes hold a rollout up that does not move.
 const ASK: Duration = Duration::from_secs(3);
 
+/// Shown at the end of `--help`.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all nodes run it
+  1  it failed, was taken back or overtaken, or nobody can tell
+  2  wrong usage
+  3  it has not ended: with --watch=false, or after --timeout";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
     /// The pool.
     #[arg(required = true, num_args = 1..=2, value_name = "pool/NAME")]
     target: Vec<String>,
+    /// Number of the revision that is meant; the newest there is now unless given.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = revision)]
+    revision: Option<u32>,
     /// Wait for the end; with =false tell once how it stands.
     #[arg(short, long, value_name = "BOOL", default_value_t = true, default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
@@ -46,7 +57,7 @@ pub(super) struct StatusArgs {
 pub(super) async fn run(global: &Global, args: StatusArgs) -> Result<(), Failure> {
     let pool = target::pool(&args.target)?;
     let mut control = Control::connect(global).await?;
-    let progress = RefCell::new(Progress::new(&pool));
+    let progress = RefCell::new(Progress::new(&pool, args.revision));
     let console = Console::new();
     let waiting = finish(&mut control, &pool, &progress, &console, args.watch);
     // Without --watch the first message is the end; `follow` keeps that to the time of an answer.
@@ -60,7 +71,8 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> Result<(), Failure
     console.settle();
     match end? {
         Stand::Settled(line) => print(&format!("{line}\n")),
-        Stand::Refused(text) | Stand::Waits { line: text, .. } => Err(Failure::Rollout(text)),
+        Stand::Refused(text) => Err(Failure::Rollout(text)),
+        Stand::Waits { line: text, .. } => Err(Failure::Unfinished(text)),
         Stand::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
     }
 }
@@ -80,6 +92,8 @@ async fn finish(
     };
     match end {
         End::Completed => {}
+        End::Unfinished(line) => return Ok(Stand::Waits { running: 0, wanted: 0, line }),
+        End::Passed(line) => return Ok(Stand::Settled(line)),
         End::Failed(text) => return Ok(Stand::Refused(text)),
         End::Gone => return Ok(Stand::Gone),
     }
@@ -134,7 +148,7 @@ async fn wait(
         }
         Ok(match end {
             Some(end) => ControlFlow::Break(end),
-            None if !watch => ControlFlow::Break(End::Failed(progress.borrow().unfinished())),
+            None if !watch => ControlFlow::Break(End::Unfinished(progress.borrow().unfinished())),
             None => ControlFlow::Continue(()),
         })
     })
@@ -145,7 +159,7 @@ async fn wait(
 async fn late(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, limit: Duration) -> Failure {
     // Only adds to the answer; if control is away too, that says less.
     let nodes = nodes(control, pool).await.unwrap_or_default();
-    Failure::Rollout(format!("after {limit:?}: {}", progress.borrow().blocked_by(&nodes)))
+    Failure::Unfinished(format!("after {limit:?}: {}", progress.borrow().blocked_by(&nodes)))
 }
 
 /// Tells which nodes hold up a rollout that does not move; ends never.

@@ -1,5 +1,5 @@
 //! What is told of a rollout, and how it ends.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn message(phase: RolloutPhase, acked: u32, pending: bool) -> v1::WatchRolloutRe
     let from = Some(v1::RevisionRef { n: 3, ..Default::default() });
     let mut rollout = v1::Rollout { acked, nodes: 3, to, from, ..Default::default() };
     rollout.set_phase(phase);
-    v1::WatchRolloutResponse { rollout: Some(rollout), pending }
+    v1::WatchRolloutResponse { rollout: Some(rollout), pending, newest: None }
 }
 
 fn node(name: &str, sync: SyncState) -> v1::Node {
@@ -20,7 +20,7 @@ fn node(name: &str, sync: SyncState) -> v1::Node {
 }
 
 fn progress() -> Progress {
-    Progress::new(&"edge".parse().unwrap())
+    Progress::new(&"edge".parse().unwrap(), None)
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn an_older_rollouts_end_is_not_the_end() {
 fn a_pool_that_goes_away_is_an_end() {
     let mut progress = progress();
     progress.take(message(RolloutPhase::Progressing, 2, false));
-    let fresh = v1::WatchRolloutResponse { rollout: None, pending: true };
+    let fresh = v1::WatchRolloutResponse { pending: true, ..Default::default() };
     assert_eq!(progress.take(fresh).1, None, "a new pool, before its first rollout is stored");
     assert_eq!(progress.take(v1::WatchRolloutResponse::default()), (None, Some(End::Gone)));
 }
@@ -72,7 +72,11 @@ fn the_line_names_the_step_its_canaries_and_their_health() {
     let rollout = message.rollout.as_mut().unwrap();
     (rollout.step, rollout.health, rollout.reason) = (1, String::new(), "paused by ann".into());
     rollout.set_phase(RolloutPhase::Paused);
-    assert_eq!(line(&message), "paused: 1 of 3 nodes run revision 4; step 2 of 3; paused by ann");
+    let paused = "paused: 1 of 3 nodes run revision 4; step 2 of 3; paused by ann; it waits for `echoctl rollout ";
+    assert_eq!(line(&message), format!("{paused}resume pool/edge`"));
+    let problem = v1::RolloutProblem { node: "node-2".into(), ..Default::default() };
+    message.rollout.as_mut().unwrap().problems = vec![problem];
+    assert_eq!(line(&message), format!("{paused}abort pool/edge`"), "what a node refused, it does not try again");
 }
 
 #[test]
@@ -105,4 +109,34 @@ fn a_late_rollout_names_who_holds_it_up() {
     let nodes = [node("node-1", SyncState::Synced), node("node-2", SyncState::Pending)];
     let text = progress.blocked_by(&nodes);
     assert_eq!(text, "1 of 3 nodes run revision 4\n  node-2: PENDING, runs revision -");
+}
+
+#[test]
+fn where_all_are_pinned_it_says_so_and_blames_none() {
+    let mut message = message(RolloutPhase::Progressing, 0, false);
+    let rollout = message.rollout.as_mut().unwrap();
+    (rollout.nodes, rollout.pinned) = (0, 7);
+    let told = progress().take(message).0.unwrap().line;
+    assert_eq!(told, "no node tries revision 4: all that pool/edge has are pinned");
+    let mut pinned = node("node-1", SyncState::Rejected);
+    pinned.status.as_mut().unwrap().pinned_revision = 3;
+    assert!(progress().blockers(&[pinned]).is_empty());
+}
+
+#[test]
+fn a_change_that_another_one_replaced_has_not_come_through() {
+    let newest = |n| Some(v1::RevisionRef { n, ..Default::default() });
+    let mut progress = progress();
+    let begun = v1::WatchRolloutResponse { newest: newest(4), ..message(RolloutPhase::Progressing, 1, false) };
+    assert_eq!(progress.take(begun).1, None);
+    let leaves = v1::WatchRolloutResponse { newest: newest(5), ..message(RolloutPhase::Reverting, 1, true) };
+    let (line, end) = progress.take(leaves);
+    assert_eq!((line.unwrap().line.as_str(), end), ("going back to revision 3", None));
+    let mut next = v1::WatchRolloutResponse { newest: newest(5), ..message(RolloutPhase::Completed, 3, false) };
+    let rollout = next.rollout.as_mut().unwrap();
+    rollout.to = newest(5);
+    let outcome = v1::RevisionOutcome { n: 4, ..Default::default() };
+    rollout.outcomes = vec![v1::RevisionOutcome { end: v1::RevisionEnd::Superseded.into(), ..outcome }];
+    let Some(End::Failed(told)) = progress.take(next).1 else { panic!("5 completed, and 4 did not") };
+    assert!(told.starts_with("revision 4 of pool/edge was overtaken before every node ran it"), "{told}");
 }

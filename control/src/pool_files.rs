@@ -207,7 +207,7 @@ impl PoolFiles {
         let clashes =
             clashes.map(|(name, places)| ("PoolFilesClash", event::of_pool(name), clash(&self.folder, places)));
         let mistakes = wanted.mistakes.iter().map(|(file, mistakes)| {
-            let told = format!("{}: {mistakes}; nothing wrong is applied", self.file(file));
+            let told = format!("{}: {mistakes}; a pool with a mistake is not applied", self.file(file));
             ("PoolFileInvalid", self.api.object(), told)
         });
         clashes.chain(mistakes).collect()

@@ -91,6 +91,12 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Value>, FieldError> {
             let place = format!("line {} column {}", location.line(), location.column());
             return FieldError::new("", format!("not YAML: {place}: {key} stands twice in one mapping; give it once"));
         }
+        if let serde_saphyr::Error::Budget { .. } = e.without_snippet() {
+            return FieldError::new(
+                "",
+                "not YAML of ours: aliases or nesting make it larger than anything that is read",
+            );
+        }
         // Its first line tells place and cause; below it, the text is shown again under a name that is not the file's.
         let told = e.to_string();
         let first = told.lines().next().unwrap_or_default();

@@ -150,8 +150,7 @@ pub fn check_pool(pool: &v1::Pool) -> Result<PoolPlan, FieldErrors> {
     check.at_most("spec.replicas", replicas.into(), MAX_REPLICAS.into());
     let autoscale = spec.autoscale.as_ref().map(|autoscale| check.autoscale("spec.autoscale", autoscale));
     if spec.replicas.is_some() && spec.autoscale.is_some() {
-        check.fail("spec.replicas", "not together with spec.autoscale, which decides it");
-        check.fail("spec.autoscale", "not together with spec.replicas; leave one of them out");
+        check.fail("spec.replicas", "not together with spec.autoscale, which decides it; leave one of them out");
     }
     let replicas = autoscale.as_ref().map_or(replicas, |autoscale| autoscale.min);
     let rollout = check.rollout("spec.rollout", &spec.rollout.unwrap_or_default());

@@ -100,7 +100,6 @@ fn an_autoscaler_comes_and_goes_with_the_pool_file_and_nobody_scales_beside_it()
     let steady = RULE.replace("minReplicas: 1", "minReplicas: 2").replace("1s", "300s");
     let both = apply("both.yaml", &format!("replicas: 2\n  {steady}"));
     assert!(both.stderr.contains("spec.replicas: not together with spec.autoscale"), "{both:?}");
-    assert!(both.stderr.contains("spec.autoscale: not together with spec.replicas"), "{both:?}");
 
     assert_eq!(apply("on.yaml", &steady).stdout, "pool/default configured\n");
     assert_eq!(apply("on.yaml", &steady).stdout, "pool/default unchanged\n");

@@ -73,13 +73,24 @@ fn words_that_are_no_command() {
 #[test]
 fn the_usage_that_is_shown_asks_for_no_flag_of_the_environment() {
     let echoctl = Echoctl::new("http://127.0.0.1:1").env("ECHOCTL_CONFIG", "/tmp/none").env("ECHO_TIMEOUT", "5s");
-    for (line, usage) in [("get", "echoctl get <TYPE"), ("scale pool/a", "echoctl scale --replicas <N> <pool/NAME>")] {
+    for (line, usage) in [("get", "echoctl get <TYPE"), ("scale pool/a", "echoctl scale --replicas <N> <pool/NAME>...")]
+    {
         let output = echoctl.run(line);
         let shown = output.stderr.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
         assert!(output.code == 2 && shown.contains(usage) && !shown.contains("--config"), "{output:?}");
     }
     let bad = echoctl.env("ECHO_TIMEOUT", "5").run("get nodes");
     assert!(bad.code == 2 && bad.stderr.contains("--timeout"), "{bad:?}");
+}
+
+#[test]
+fn the_pool_file_of_the_help_can_be_applied_as_it_stands() {
+    let echoctl = Echoctl::new("http://127.0.0.1:1").env("COLUMNS", "40");
+    let help = echoctl.ok("apply --help");
+    let file = tools::scratch("help").join("pool.yaml");
+    std::fs::write(&file, &help[help.find("\napiVersion").unwrap()..]).unwrap();
+    let valid = echoctl.ok(&format!("apply --dry-run=client -f {}", file.display()));
+    assert_eq!(valid, "pool/edge valid (dry run)\n");
 }
 
 #[test]

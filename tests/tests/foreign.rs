@@ -19,7 +19,7 @@ fn reflect(args: &[&str]) -> String {
 }
 
 /// The services of these methods, which are sorted by them.
-fn services(methods: &str) -> Vec<&str> {
+fn of_methods(methods: &str) -> Vec<&str> {
     let mut services: Vec<&str> = methods.lines().filter_map(|method| Some(method.split_once('/')?.0)).collect();
     services.dedup();
     services
@@ -34,7 +34,7 @@ fn a_foreign_grpc_client_lists_and_calls() {
         assert!(methods.lines().any(|m| m == method), "{method} is not in\n{methods}");
     }
     let ours = ["echo.v1.Cluster", "echo.v1.Events", "echo.v1.Nodes", "echo.v1.Pools"];
-    assert_eq!(services(&methods), [&ours[..], &STANDARD_SERVICES].concat());
+    assert_eq!(of_methods(&methods), [&ours[..], &STANDARD_SERVICES].concat());
     let health = reflect(&[&control, "grpc.health.v1.Health/Check"]);
     assert_eq!(serde_json::from_str::<Value>(&health).unwrap()["status"], "SERVING");
 
@@ -46,7 +46,7 @@ fn a_foreign_grpc_client_lists_and_calls() {
     let methods = reflect(&[&agent]);
     assert!(methods.lines().any(|m| m == "echo.v1.Agent/GetStatus"));
     assert_eq!(
-        services(&methods),
+        of_methods(&methods),
         [&["echo.v1.Agent"], &STANDARD_SERVICES[..]].concat(),
         "what it serves, and no more"
     );

@@ -151,4 +151,11 @@ fn rollout_status_waits_for_the_nodes_and_fails_where_one_cannot_run_it() {
     let failed = cluster.echoctl().run("rollout status bad --timeout 20s");
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.stderr.contains("rejected revision 1: listener echo-tcp: bind 192.0.2.1:0"), "{failed:?}");
+    let pools = cluster.echoctl().run("get pools");
+    let told = "bad: no node serves revision 1 yet; `echoctl rollout status pool/bad` tells why";
+    assert!((pools.stdout + &pools.stderr).contains(told));
+    // Several at once, with and without their type; one that is not there keeps the others from nothing.
+    let several = cluster.echoctl().run("scale bad absent pool/default --replicas 2");
+    assert_eq!(several.stdout, "pool/bad scaled from 1 to 2\npool/default scaled from 3 to 2\n");
+    assert!(several.code == 1 && several.stderr.contains("\"absent\" not found"), "{several:?}");
 }

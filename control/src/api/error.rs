@@ -109,13 +109,13 @@ impl ApiError {
     }
 
     pub(super) fn no_pool(name: &PoolName) -> Self {
-        let text = format!("pool {:?} not found; `echoctl get pools` lists those that exist", name.as_str());
+        let text = format!("pool {:?} not found; `echoctl get pools` lists what there is", name.as_str());
         Self::missing(crate::event::of_pool(name), text)
     }
 
     pub(super) fn no_node(name: &str, pool: Option<&PoolName>) -> Self {
         let place = pool.map_or_else(String::new, |pool| format!(" in pool {:?}", pool.as_str()));
-        let text = format!("node {name:?} not found{place}; `echoctl get nodes` lists those that exist");
+        let text = format!("node {name:?} not found{place}; `echoctl get nodes` lists what there is");
         Self::missing(format!("node/{name}"), text)
     }
 
@@ -227,7 +227,7 @@ mod tests {
     fn a_missing_object_comes_with_the_next_command() {
         let status = Status::from(ApiError::no_pool(&"edge".parse().unwrap()));
         assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists those that exist");
+        assert_eq!(status.message(), "pool \"edge\" not found; `echoctl get pools` lists what there is");
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("not_found", DOMAIN));
         let missing = status.get_details_resource_info().unwrap();

@@ -19,6 +19,14 @@ const MAX_ERRORS: usize = 100;
 /// Most characters of a document's own text, such as a name or a value, that a mistake shows.
 const SHOWN: usize = 40;
 
+/// Fields that hold a share as text, where a number in quotes would be as wrong as without.
+const SHARES: [&str; 4] = [
+    "echo.v1.RolloutPolicy.waves",
+    "echo.v1.RolloutPolicy.max_failures",
+    "echo.v1.Autoscale.tolerance",
+    "echo.v1.Autoscale.Target.cpu",
+];
+
 /// Most known names that a mistake lists.
 const MAX_KNOWN: usize = 16;
 
@@ -139,6 +147,10 @@ impl Reader {
     }
 
     fn single(&mut self, field: &FieldDescriptor, value: &Value) -> Option<Field> {
+        if SHARES.contains(&field.full_name()) && value.is_number() {
+            self.fail(format!("expected a share such as {value}%, got {value}"));
+            return None;
+        }
         match field.kind() {
             Kind::Message(m) if m.full_name() == "google.protobuf.Duration" => self.duration(value),
             Kind::Message(m) if m.full_name() == "google.protobuf.Timestamp" => self.timestamp(&m, value),

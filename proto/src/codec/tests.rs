@@ -118,6 +118,29 @@ spec:
 }
 
 #[test]
+fn a_share_without_its_sign_is_not_put_in_quotes() {
+    let rules = "{rollout: {waves: [5, 100%], maxFailures: 1}, autoscale: {tolerance: 2, target: {cpu: 70}}}";
+    let told = |path: &str, n: u32| format!("spec.{path}: expected a share such as {n}%, got {n}");
+    let found: Vec<String> =
+        read::<v1::Pool>(&format!("{{spec: {rules}}}")).errors.iter().map(ToString::to_string).collect();
+    let expected = [
+        told("rollout.waves[0]", 5),
+        told("rollout.maxFailures", 1),
+        told("autoscale.tolerance", 2),
+        told("autoscale.target.cpu", 70),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused_in_words() {
+    let level = |n: u32| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
+    let bomb = "a0: &a0 [x]\n".to_owned() + &(1..8).map(level).collect::<String>();
+    let told = parse_yaml(&bomb).unwrap_err().to_string();
+    assert_eq!(told, "not YAML of ours: aliases or nesting make it larger than anything that is read");
+}
+
+#[test]
 fn a_mistake_leaves_the_rest_readable() {
     let decoded = read::<v1::Pool>("{apiVersion: echo/v1, metadata: {name: edge, colour: red}}");
     assert_eq!(decoded.errors.len(), 1);

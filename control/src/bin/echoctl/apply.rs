@@ -27,7 +27,8 @@ const POOL_FILE: &str = include_str!("apply/pool.yaml");
 
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+// Not wrapped: the pool file is there to be copied.
+#[command(term_width = 0, after_help = EXAMPLES)]
 #[command(after_long_help = format!("{EXAMPLES}\n\nA pool file, with every field it may have:\n\n{}", POOL_FILE.trim_end()))]
 pub(crate) struct Args {
     /// A file of one or more pools, YAML or JSON; `-` is standard input. May be given several times.

@@ -148,7 +148,7 @@ mod tests {
         let (command, mut found) = (grammar(), Vec::new());
         flags(&command, &mut found);
         let of = |verb, wanted| (verb, Some(wanted));
-        let pool = [("diff", 2), ("history", 1), ("undo", 1)];
+        let pool = [("diff", 2), ("history", 1), ("status", 1), ("undo", 1)];
         let pool = pool.into_iter().flat_map(|(verb, flags)| vec![of(verb, Wanted::RevisionOfPool); flags]);
         let mut all: Vec<_> = pool.chain([of("pin", Wanted::RevisionOfNode)]).collect();
         all.sort_unstable_by_key(|(verb, _)| *verb);

@@ -126,24 +126,29 @@ pub(crate) fn about(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the one pool of a command such as `scale pool/default`, where a name alone is a pool's.
+/// Reads the one pool of a command such as `rollout status pool/default`, where a name alone is a pool's.
 ///
 /// # Errors
 /// It is no pool, or not one.
 pub(crate) fn pool(words: &[String]) -> Result<PoolName, Failure> {
-    if let [name] = words
-        && !name.contains('/')
-        && name.parse::<Type>().is_err()
+    let mut pools = pools(words)?;
+    match (pools.pop(), pools.as_slice()) {
+        (Some(pool), []) => Ok(pool),
+        _ => Err(usage("name one pool, as in pool/default")),
+    }
+}
+
+/// Reads the pools of a command such as `scale edge pool/core`, where a name alone is a pool's.
+///
+/// # Errors
+/// Something else than a pool is named.
+pub(crate) fn pools(words: &[String]) -> Result<Vec<PoolName>, Failure> {
+    if let [word] = words
+        && let Ok(of) = word.parse::<Type>()
     {
-        return name.parse().map_err(usage);
+        return Err(usage(format!("this works on a pool, as in pool/default, not on all {}", of.plural())));
     }
-    match parse(words)? {
-        Target { of: Type::Pool, names } => match names.as_slice() {
-            [name] => name.parse().map_err(usage),
-            _ => Err(usage("name one pool, as in pool/default")),
-        },
-        Target { of, .. } => Err(usage(format!("this works on a pool, as in pool/default, not on {}", of.plural()))),
-    }
+    named(words, Type::Pool, "pools, as in pool/default")
 }
 
 /// Reads the nodes of a command such as `drain node-1 node/node-2`, where a name alone is a node's.
@@ -151,23 +156,31 @@ pub(crate) fn pool(words: &[String]) -> Result<PoolName, Failure> {
 /// # Errors
 /// Something else than a node is named.
 pub(crate) fn nodes(words: &[String]) -> Result<Vec<NodeId>, Failure> {
+    named(words, Type::Node, "nodes, as in node/node-1")
+}
+
+/// Reads names of one type, each with it or without, or all after it.
+fn named<T>(words: &[String], wanted: Type, like: &str) -> Result<Vec<T>, Failure>
+where
+    T: FromStr<Err: fmt::Display> + PartialEq,
+{
     let names = match words.split_first() {
-        Some((of, names)) if !names.is_empty() && of.parse() == Ok(Type::Node) => names,
+        Some((of, names)) if !names.is_empty() && of.parse() == Ok(wanted) => names,
         _ => words,
     };
-    let mut nodes = Vec::with_capacity(names.len());
+    let mut found = Vec::with_capacity(names.len());
     for word in names {
         let name = match word.split_once('/') {
             None => word,
-            Some((of, name)) if of.parse() == Ok(Type::Node) => name,
-            Some(_) => return Err(usage(format!("this works on nodes, as in node/node-1, not on {word:?}"))),
+            Some((of, name)) if of.parse() == Ok(wanted) => name,
+            Some(_) => return Err(usage(format!("this works on {like}, not on {word:?}"))),
         };
-        let id = name.parse().map_err(usage)?;
-        if !nodes.contains(&id) {
-            nodes.push(id);
+        let name = name.parse().map_err(usage)?;
+        if !found.contains(&name) {
+            found.push(name);
         }
     }
-    Ok(nodes)
+    Ok(found)
 }
 
 fn usage(cause: impl fmt::Display) -> Failure {
@@ -207,8 +220,23 @@ mod tests {
         for line in ["pool edge", "pool/edge", "edge"] {
             assert_eq!(pool_of(line).unwrap().as_str(), "edge");
         }
-        for bad in ["pools", "node/node-1", "pool/a pool/b", "pool/Edge"] {
+        for bad in ["pools", "node/node-1", "pool/a pool/b", "a b", "pool/Edge"] {
             assert!(pool_of(bad).is_err(), "{bad:?}");
+        }
+        assert!(pool_of("a b").unwrap_err().to_string().starts_with("name one pool"));
+    }
+
+    #[test]
+    fn several_pools_are_names_with_or_without_their_type() {
+        let read = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            pools(&words).map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        };
+        for line in ["a b", "pool/a b", "pools a b", "a pools/b pool/a"] {
+            assert_eq!(read(line).unwrap(), "a,b", "{line}");
+        }
+        for bad in ["pool", "node/a", "a node/b", "A B"] {
+            assert!(read(bad).is_err(), "{bad:?}");
         }
     }
 

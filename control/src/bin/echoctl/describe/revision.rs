@@ -34,7 +34,7 @@ impl Described for v1::Revision {
         sheet.field("Author", &self.author);
         sheet.optional("Message", &self.message);
         let why = self.outcome.as_ref().map(|outcome| format!(": {}", outcome.reason)).unwrap_or_default();
-        sheet.optional("Outcome", &ended(self).map(|ended| format!("{ended}{why}")).unwrap_or_default());
+        sheet.optional("Outcome", ended(self).map(|ended| format!("{ended}{why}")).unwrap_or_default());
         sheet.field("Created", moment(self.meta().and_then(|m| m.create_time), now));
         pool::template(&mut sheet, self.template.as_ref(), None);
         sheet

@@ -50,6 +50,17 @@ impl Object for v1::Pool {
     fn meta(&self) -> Option<&v1::ObjectMeta> {
         self.metadata.as_ref()
     }
+
+    /// A pool's first revision is stable, and its rollout completed, before any node runs it.
+    fn note(&self) -> Option<String> {
+        let status = self.status.as_ref()?;
+        let none = status.nodes > 0 && status.ready == 0 && status.synced == 0;
+        let completed = status.rollout() == v1::RolloutPhase::Completed;
+        let (name, n) = (self.name(), revision(status.stable.as_ref()));
+        let told =
+            || format!("{name}: no node serves revision {n} yet; `echoctl rollout status pool/{name}` tells why");
+        (none && completed).then(told)
+    }
 }
 
 /// Nodes wanted: as the pool says, or as its autoscaler decided.

@@ -166,6 +166,8 @@ fn a_rollout_is_paused_gone_on_with_and_aborted() {
     let file = cluster.file("pool.yaml", &pool(100).replace("minHealthy: 100ms", "minHealthy: 60s"));
     echoctl.ok(&format!("apply -f {file}"));
     let order = |verb: &str| echoctl.ok(&format!("rollout {verb} pool/default"));
+    // A pause before that would leave the canary without it.
+    wait_status(&cluster, &["1 of 2 nodes run revision 2; step 1 of 3: canary node-1"]);
     assert_eq!(order("pause"), "pool/default rollout of revision 2 paused\n");
     wait_status(&cluster, &["paused: 1 of 2 nodes run revision 2; step 1 of 3: canary node-1; paused by "]);
     assert_eq!(order("pause"), "pool/default rollout of revision 2 already paused\n");

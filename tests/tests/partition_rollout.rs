@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use echo_tests::cluster::{READY, text};
 use echo_tests::eventually;
-use echo_tests::lab::net::Net;
+use echo_tests::lab::net::{Net, TTL};
 use echo_tests::lab::{self, cut, heal};
 use echo_tests::wait::ensure;
 
@@ -17,6 +17,8 @@ const NODES: [&str; 4] = ["node-a", "node-b", "node-c", "node-d"];
 const POLICY: &str = "waves: [50%, 100%], minHealthy: 3s";
 /// Until a rollout is at its end, which begins a step anew where somebody goes.
 const ENDED: Duration = Duration::from_secs(40);
+/// Time enough to ask a node that has no record more than once, before it is taken for lost.
+const LONGER: Duration = Duration::from_secs(5);
 /// Until a state shows that follows from a cut.
 const SHOWN: Duration = Duration::from_secs(15);
 
@@ -45,9 +47,30 @@ fn wait_all(net: &Net) -> Duration {
 }
 
 #[test]
+fn a_node_of_a_wave_that_loses_etcd_serves_on_and_the_change_is_completed() {
+    lab::run("a_node_of_a_wave_that_loses_etcd_serves_on_and_the_change_is_completed", || {
+        let net = Net::of(&NODES, LONGER);
+        let traffic = net.traffic();
+        net.begin_a_change(net.leader(), POLICY);
+        wait_step(&net, 1, &["node-a", "node-b"]);
+        let node = &net.nodes[1].host;
+        cut(node, &net.etcd_host);
+        let completed = net.wait_rollout("COMPLETED", ENDED);
+        assert_eq!(net.sync(0, "node-b").unwrap(), "STALE");
+        heal(node, &net.etcd_host);
+        let back = wait_all(&net);
+        net.wait_synced(0);
+        traffic.stop().assert_clean();
+        println!(
+            "cell: node-etcd cut (in a wave of a rollout) | traffic goes on; the rollout completes without it after {completed:.1?}; it runs the new revision {back:.1?} after the heal"
+        );
+    });
+}
+
+#[test]
 fn a_node_that_loses_etcd_before_its_wave_finds_its_place_later() {
     lab::run("a_node_that_loses_etcd_before_its_wave_finds_its_place_later", || {
-        let net = Net::of(&NODES);
+        let net = Net::of(&NODES, TTL);
         let traffic = net.traffic();
         let before = net.applied("node-d");
         net.begin_a_change(net.leader(), POLICY);
@@ -71,7 +94,7 @@ fn a_node_that_loses_etcd_before_its_wave_finds_its_place_later() {
 #[test]
 fn a_leader_that_loses_etcd_in_a_wave_gives_nobody_anything_any_more() {
     lab::run("a_leader_that_loses_etcd_in_a_wave_gives_nobody_anything_any_more", || {
-        let net = Net::of(&NODES);
+        let net = Net::of(&NODES, TTL);
         let traffic = net.traffic();
         let leader = net.leader();
         net.begin_a_change(leader, POLICY);
@@ -97,7 +120,7 @@ fn a_leader_that_loses_etcd_in_a_wave_gives_nobody_anything_any_more() {
 #[test]
 fn a_follower_that_loses_etcd_says_so_and_whoever_followed_a_rollout_there_goes_on_elsewhere() {
     lab::run("a_follower_that_loses_etcd_says_so_and_whoever_followed_a_rollout_there_goes_on_elsewhere", || {
-        let net = Net::of(&NODES);
+        let net = Net::of(&NODES, TTL);
         let traffic = net.traffic();
         let leader = net.leader();
         net.begin_a_change(leader, POLICY);

@@ -54,6 +54,8 @@ struct Known {
     nodes: Vec<Arc<Node>>,
     /// Nodes that drained and went lately, as the processes that they were.
     left: HashMap<NodeId, String>,
+    /// Those without a record whose Agents answer.
+    serving: HashSet<NodeId>,
     /// Those that vanished, and when.
     vanished: Vec<(Arc<Node>, Instant)>,
 }
@@ -215,7 +217,7 @@ impl Pools {
         self.count(&known.name, &mut facts.nodes);
         let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
-        memory.look(&mut facts, Absent { left: &known.left, watched_for }, now);
+        memory.look(&mut facts, Absent { left: &known.left, serving: &known.serving, watched_for }, now);
         let watched = memory.watched(&facts);
         self.judge(&known.name, watched);
         facts
@@ -261,6 +263,11 @@ impl Known {
     }
 }
 
+/// Whether it has no record, but its Agent answers.
+fn stale(node: &Node) -> bool {
+    node.doubt() == Some(v1::SyncState::Stale)
+}
+
 /// A pool whose keys can be read, save for the assignment: that can be written anew.
 fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
     let readable = !matches!(state.rollout, Slot::Invalid(_));
@@ -273,6 +280,7 @@ fn known(name: &PoolName, state: &PoolState) -> Option<Known> {
         rollout: state.rollout.valid().cloned(),
         nodes: state.fleet.live().cloned().collect(),
         left: state.fleet.leavers().map(|(id, incarnation)| (id.clone(), incarnation.to_owned())).collect(),
+        serving: state.fleet.vanished().filter(|(node, _)| stale(node)).map(|(node, _)| node.id.clone()).collect(),
         vanished: state.fleet.vanished().map(|(node, since)| (Arc::clone(node), since)).collect(),
     })
 }

@@ -48,38 +48,47 @@ pub struct Member {
     /// Its host.
     pub host: Party,
     dir: PathBuf,
-    etcd: String,
-    command: fn(&Party, &Path) -> Command,
+    program: &'static str,
+    args: Vec<String>,
 }
 
 impl Member {
     /// Starts it.
-    fn start(host: Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Self {
-        let process = spawn(&host, dir, etcd, command);
-        Self { process, host, dir: dir.to_owned(), etcd: etcd.to_owned(), command }
+    fn start(host: Party, dir: &Path, program: &'static str, args: Vec<String>) -> Self {
+        let process = spawn(&host, dir, program, &args);
+        Self { process, host, dir: dir.to_owned(), program, args }
     }
 
     /// Starts it again, after its end.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = spawn(&self.host, &self.dir, &self.etcd, self.command);
+        self.process = spawn(&self.host, &self.dir, self.program, &self.args);
     }
 }
 
 impl Net {
     /// Starts all, with two nodes, and waits until they serve. Only within [`super::run`].
     pub fn start() -> Self {
-        Self::of(&["node-a", "node-b"])
+        Self::of(&["node-a", "node-b"], TTL)
     }
 
-    /// As [`Self::start`], with these nodes.
-    pub fn of(nodes: &[&str]) -> Self {
+    /// As [`Self::start`], with these nodes, whose leases live for `ttl`.
+    pub fn of(nodes: &[&str], ttl: Duration) -> Self {
         let (mut lab, dir) = (Lab::new(), Scratch::new("lab"));
         std::fs::write(dir.join("pool.yaml"), pool(nodes.len())).expect("can write a pool file");
         let etcd_host = lab.party("etcd");
         let etcd = etcd_host.within(|| Etcd::start_on(&dir, etcd_host.address));
-        let controls = ["control-a", "control-b"].map(|name| Member::start(lab.party(name), &dir, etcd.url(), control));
-        let nodes = nodes.iter().map(|name| Member::start(lab.party(name), &dir, etcd.url(), node)).collect();
+        let controls = ["control-a", "control-b"].map(|name| {
+            let host = lab.party(name);
+            let args = control(&host, &dir, etcd.url());
+            Member::start(host, &dir, "echo-control", args)
+        });
+        let mut start = |name: &&str| {
+            let host = lab.party(name);
+            let args = node(&host, &dir, etcd.url(), ttl);
+            Member::start(host, &dir, "echo-node", args)
+        };
+        let nodes = nodes.iter().map(&mut start).collect();
         let client = lab.party("client");
         let net = Self { etcd, etcd_host, controls: controls.into(), nodes, client, dir, changes: AtomicU32::new(0) };
         net.wait_synced(0);
@@ -248,23 +257,27 @@ fn pool(nodes: usize) -> String {
     pool_on(u32::try_from(nodes).expect("a lab is small"), PORT)
 }
 
-fn spawn(host: &Party, dir: &Path, etcd: &str, command: fn(&Party, &Path) -> Command) -> Process {
-    let mut command = command(host, dir);
-    command.args(["--etcd", etcd, "--insecure", "--lifeline"]);
-    command.args(["--grpc", &format!("{}:7400", host.address), "--http", &format!("{}:7480", host.address)]);
+fn spawn(host: &Party, dir: &Path, program: &str, args: &[String]) -> Process {
+    let mut command = Command::new(tools::ours(program));
+    command.args(args);
     host.within(|| Process::start(&host.name, dir, command))
 }
 
-fn control(_: &Party, dir: &Path) -> Command {
-    let mut command = Command::new(tools::ours("echo-control"));
-    command.arg("--bootstrap-pool").arg(dir.join("pool.yaml"));
-    command
+fn control(host: &Party, dir: &Path, etcd: &str) -> Vec<String> {
+    common(host, etcd).chain(words(&["--bootstrap-pool", &dir.join("pool.yaml").display().to_string()])).collect()
 }
 
-fn node(host: &Party, dir: &Path) -> Command {
-    let mut command = Command::new(tools::ours("echo-node"));
-    let ttl = format!("{}s", TTL.as_secs());
-    command.args(["--id", &host.name, "--address", &host.address.to_string(), "--lease-ttl", &ttl]);
-    command.arg("--state-dir").arg(dir.join(&host.name));
-    command
+fn node(host: &Party, dir: &Path, etcd: &str, ttl: Duration) -> Vec<String> {
+    let (ttl, state) = (format!("{}s", ttl.as_secs()), dir.join(&host.name).display().to_string());
+    let own = ["--id", &host.name, "--address", &host.address.to_string(), "--lease-ttl", &ttl, "--state-dir", &state];
+    common(host, etcd).chain(words(&own)).collect()
+}
+
+fn common(host: &Party, etcd: &str) -> impl Iterator<Item = String> {
+    let [grpc, http] = [7400, 7480].map(|port| format!("{}:{port}", host.address));
+    words(&["--etcd", etcd, "--insecure", "--lifeline", "--grpc", &grpc, "--http", &http])
+}
+
+fn words(words: &[&str]) -> std::vec::IntoIter<String> {
+    words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>().into_iter()
 }

@@ -5,7 +5,7 @@
 
 mod life;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, runs_next};
@@ -56,6 +56,8 @@ pub struct Memory {
 pub struct Absent<'a> {
     /// Those that drained and went lately, and as which process: another one may be there again.
     pub left: &'a HashMap<NodeId, String>,
+    /// Those without a record whose Agents answer: only etcd is out of their reach.
+    pub serving: &'a HashSet<NodeId>,
     /// How long this leader has seen without a break who comes and goes.
     pub watched_for: Duration,
 }
@@ -98,7 +100,7 @@ impl Memory {
         if let Some(rollout) = facts.rollout.filter(|r| entered && r.phase() == Phase::Progressing) {
             self.expect(rollout, |id| absent.left.contains_key(id) || pinned.contains(id.as_str()), now);
         }
-        self.miss(absent.left, now);
+        self.miss(absent, now);
         if self.sample.0 != self.stage.rollout {
             self.sample = (self.stage.rollout, health::sample(facts));
         }
@@ -150,7 +152,8 @@ impl Memory {
         if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && excused) {
             let (counted, heard) = (life.counted.filter(|_| !another), life.heard && !another);
             *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, heard, ..Life::new(now) };
-        } else if entered {
+        } else if entered || life.gone.is_some_and(|gone| now.saturating_duration_since(gone) >= self.lease_ttl) {
+            // Who was away for so long, and is not lost, could not hear of it.
             life.since = now;
         }
         node.restarted = life.incarnation != status.incarnation;
@@ -198,16 +201,18 @@ impl Memory {
         }
     }
 
-    /// Notes who is not there. Who left is not lost, nor whom the rollout was not about.
-    fn miss(&mut self, left: &HashMap<NodeId, String>, now: Instant) {
-        let Self { lives, look, stable, lease_ttl, .. } = self;
-        let has_left = |id: &NodeId, life: &Life| match left.get(id) {
+    /// Notes who is not there. Who left is not lost, nor whom the rollout was not about, nor who serves without etcd: that
+    /// is its link's fault, or else the canaries' that are to find out such a thing.
+    fn miss(&mut self, absent: Absent<'_>, now: Instant) {
+        let Self { lives, look, stable, lease_ttl, stage, .. } = self;
+        let has_left = |id: &NodeId, life: &Life| match absent.left.get(id) {
             Some(incarnation) => !life.is_met() || *incarnation == life.incarnation,
             None => false,
         };
         lives.retain(|id, life| life.look == *look || (life.asked && !has_left(id, life)));
-        for life in lives.values_mut().filter(|life| life.look != *look) {
-            stable.lost += usize::from(life.is_missed(now, *lease_ttl) && !life.given);
+        for (id, life) in lives.iter_mut().filter(|(_, life)| life.look != *look) {
+            let serves = absent.serving.contains(id) && !(life.given && stage.is_canary());
+            stable.lost += usize::from(life.is_missed(now, *lease_ttl, serves) && !life.given);
         }
         stable.of = stable.of.max(lives.values().filter(|life| life.is_met() && life.asked && !life.given).count());
         let gone = lives.values().filter(|life| life.look != *look).count();

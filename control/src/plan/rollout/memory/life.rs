@@ -69,6 +69,11 @@ impl Stage {
         }
     }
 
+    /// Whether only canaries have `next`.
+    pub(super) fn is_canary(&self) -> bool {
+        self.step == 0 && self.canaries > 0
+    }
+
     pub(super) fn phase(&self) -> Phase {
         Phase::try_from(self.phase).unwrap_or_default()
     }
@@ -101,8 +106,8 @@ impl Life {
         self.given && self.asked && self.heard && self.silent && self.gone.is_none()
     }
 
-    /// It is not there; whether it counts as lost for that from now on.
-    pub(super) fn is_missed(&mut self, now: Instant, lease_ttl: Duration) -> bool {
+    /// It is not there, or has no record though it `serves`; whether it counts as lost for that from now on.
+    pub(super) fn is_missed(&mut self, now: Instant, lease_ttl: Duration, serves: bool) -> bool {
         if self.gone.is_none() {
             self.gaps = self.gaps.saturating_add(1);
         }
@@ -111,7 +116,7 @@ impl Life {
             return false;
         }
         self.lost = match now.saturating_duration_since(gone) {
-            absent if absent >= lease_ttl => Some(GONE),
+            absent if absent >= lease_ttl && !serves => Some(GONE),
             _ if self.gaps > MAX_GAPS => Some(FLAPS),
             _ => None,
         };

@@ -3,6 +3,7 @@
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(10);
 
 /// A pool whose nodes are to be healthy for longer than they have time to answer, and whose canary has revision 2.
 fn tried(nodes: u32) -> World {
@@ -205,4 +206,65 @@ fn a_pinned_canary_that_a_leader_never_saw_is_not_waited_for() {
     world.vanish(1);
     world.elect();
     assert_eq!(world.waits(), Some(ACK_DEADLINE), "for node-2");
+}
+
+/// In the first wave of ten nodes, where three have revision 2 and one of them loses etcd, but answers.
+fn cut_off() -> (World, v1::NodeStatus) {
+    let mut world = tried(10);
+    world.pass(MINUTE);
+    world.writes();
+    assert_eq!(world.ack_given(2), [1, 2, 3]);
+    lead(&mut world);
+    let status = world.vanish(3);
+    world.serving.insert(id(3));
+    (world, status)
+}
+
+#[test]
+fn who_serves_without_etcd_in_a_wave_is_not_lost_and_not_waited_for() {
+    let (mut world, status) = cut_off();
+    assert_eq!(world.waits(), Some(TTL), "until it is known");
+    world.pass(TTL);
+    assert_eq!(world.waits(), Some(MINUTE));
+    world.pass(MINUTE);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().step, 2);
+    world.ack_given(2);
+    world.decide();
+    world.pass(MINUTE);
+    assert_eq!(world.writes(), Phase::Completed);
+    assert_eq!(world.stable(), 2);
+    world.nodes.insert(id(3), status);
+    assert_eq!(world.waits(), None, "it finds its place by itself");
+}
+
+#[test]
+fn who_serves_without_etcd_is_lost_once_it_is_silent() {
+    let (mut world, _) = cut_off();
+    world.pass(TTL);
+    world.decide();
+    world.serving.clear();
+    assert_eq!(world.writes(), Phase::Reverting);
+    assert_eq!(world.rollout().problems[0].cause, "lost: its record is gone");
+}
+
+#[test]
+fn who_comes_back_to_etcd_late_is_not_blamed_for_what_it_could_not_hear() {
+    let (mut world, status) = cut_off();
+    world.pass(MINUTE - Duration::from_secs(1));
+    world.decide();
+    world.nodes.insert(id(3), v1::NodeStatus { applied: Some(revision(1)), ..status });
+    waits(&mut world);
+    world.pass(MINUTE);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().step, 2);
+}
+
+#[test]
+fn a_canary_that_serves_without_etcd_takes_the_revision_back() {
+    let mut world = tried(10);
+    world.vanish(1);
+    world.serving.insert(id(1));
+    world.pass(TTL);
+    assert_eq!(world.writes(), Phase::Reverting, "that is what a canary is for");
 }

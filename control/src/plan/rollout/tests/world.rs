@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) rollout: Option<v1::Rollout>,
     pub(super) nodes: BTreeMap<NodeId, v1::NodeStatus>,
     pub(super) left: HashMap<NodeId, String>,
+    /// Who answers without a record.
+    pub(super) serving: HashSet<NodeId>,
     pub(super) recalled: Vec<v1::Revision>,
     pub(super) mass_loss: Option<MassLoss>,
     /// Of whom only a record is known that may be a dead one's.
@@ -70,6 +72,7 @@ impl World {
             rollout: None,
             nodes: BTreeMap::new(),
             left: HashMap::new(),
+            serving: HashSet::new(),
             recalled: Vec::new(),
             mass_loss: None,
             doubtful: HashSet::new(),
@@ -235,7 +238,7 @@ impl World {
             sizes: self.sizes,
             now: SystemTime::UNIX_EPOCH,
         };
-        let absent = Absent { left: &self.left, watched_for: self.now - self.begun };
+        let absent = Absent { left: &self.left, serving: &self.serving, watched_for: self.now - self.begun };
         self.memory.look(&mut facts, absent, self.now);
         facts
     }

@@ -21,6 +21,7 @@ use crate::plan::rollout::{
     Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, Sizes, decide, lease_ttl,
     mass_loss, needed,
 };
+use crate::plan::sync::is_asked;
 use crate::store::election::Leadership;
 use crate::store::{Change, Store, StoreError, Stored};
 use crate::view::{AssignmentEntry, PoolEntry, PoolState, Slot, View};
@@ -116,7 +117,9 @@ impl Pools {
             }
             let gone = pool.vanished.iter().map(|(node, _)| node);
             let ttl = lease_ttl(pool.nodes.iter().chain(gone).map(|node| &node.status)).unwrap_or_default();
-            let vanished = pool.vanished.iter().map(|(_, since)| *since);
+            // One that an operator drained may well be rebooted.
+            let served = pool.vanished.iter().filter(|(node, _)| is_asked(&node.status));
+            let vanished = served.map(|(_, since)| *since);
             if let Some((lost, all)) = mass_loss(vanished, pool.nodes.len(), ttl, since, now) {
                 let message = format!("{lost} of {all} nodes of pool {} vanished within {ttl:?}", pool.name);
                 tracing::warn!("{message}; rollouts are paused");

@@ -111,6 +111,8 @@ pub struct Since {
     pub decided_in: Option<Duration>,
     /// Nodes given `next` whose Agents answered before, and do not any more.
     pub hanging: Vec<String>,
+    /// How long some do.
+    pub hung: Duration,
     /// Nodes without `next` that went without a word so short ago that more may be about to.
     pub vanished: usize,
     /// Until none of them counts any more.

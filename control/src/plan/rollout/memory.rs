@@ -41,6 +41,8 @@ pub struct Memory {
     healthy: Option<Instant>,
     /// Since when nobody serves with it, nor is to.
     deserted: Option<Instant>,
+    /// Since when nodes hang.
+    hung: Option<Instant>,
     lives: HashMap<NodeId, Life>,
     /// Counts looks: who was not seen in the last one is gone.
     look: u64,
@@ -73,6 +75,7 @@ impl Memory {
             resumed: false,
             healthy: None,
             deserted: None,
+            hung: None,
             lives: HashMap::new(),
             look: 0,
             lease_ttl: DEFAULT_LEASE_TTL,
@@ -107,6 +110,8 @@ impl Memory {
         facts.since = self.tell(until_decided, now);
         let (healthy, deserted) = on_next(facts);
         facts.since.healthy = held(&mut self.healthy, healthy, now);
+        let hung = facts.since.hangs();
+        facts.since.hung = held(&mut self.hung, hung, now).unwrap_or_default();
         facts.since.deserted = held(&mut self.deserted, deserted, now).unwrap_or_default();
     }
 
@@ -127,7 +132,7 @@ impl Memory {
             self.stable = Tally::default();
             (self.begun, self.resumed) = (now, resumed);
         }
-        (self.stage, self.since, self.healthy, self.deserted) = (stage, now, None, None);
+        (self.stage, self.since, self.healthy, self.deserted, self.hung) = (stage, now, None, None, None);
         self.stages += 1;
         true
     }

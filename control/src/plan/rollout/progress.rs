@@ -124,12 +124,18 @@ impl<'f> Step<'f> {
         }
     }
 
-    /// Nodes that serve with `next` by their records do not answer: whether they are lost is known when those run out.
+    /// Nodes that serve with `next` by their records do not answer: whether they are lost is known when those run out. Where
+    /// they do not, the nodes live, and it may be the way to them that is cut: an operator has to look.
     fn hung(&self, wait: Option<Duration>) -> Decision {
         let names: Vec<&str> = self.facts.since.hanging.iter().map(String::as_str).take(MAX_PROBLEMS).collect();
-        let health = format!("not healthy: the Agent of {} does not answer", names.join(", "));
+        let silent = format!("the Agent of {} does not answer", names.join(", "));
+        let deadline = self.facts.policy_of(self.rollout).ack_deadline;
+        let Some(left) = deadline.checked_sub(self.facts.since.hung).filter(|left| !left.is_zero()) else {
+            return pause(self.facts, self.rollout, Vec::new(), format!("{silent} for {}", seconds(deadline)));
+        };
+        let health = format!("not healthy: {silent}");
         if self.rollout.health == health {
-            return Decision::Wait(wait);
+            return Decision::Wait([wait, Some(left)].into_iter().flatten().min());
         }
         write(self.facts, None, v1::Rollout { health, ..self.rollout.clone() })
     }

@@ -85,13 +85,32 @@ fn a_canary_that_stops_to_answer_is_not_healthy_and_that_is_told() {
     world.pass(MIN_HEALTHY);
     assert_eq!(world.writes(), Phase::Progressing);
     assert_eq!(world.rollout().health, "not healthy: the Agent of node-1 does not answer");
-    world.pass(MIN_HEALTHY * 2);
-    assert_eq!((world.waits(), world.rollout().step), (None, 0), "its record goes when it is dead");
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.waits(), Some(ACK_DEADLINE - MIN_HEALTHY * 2), "its record goes when it is dead");
     world.silent.clear();
     assert_eq!(world.waits(), Some(MIN_HEALTHY));
     world.pass(MIN_HEALTHY);
     world.writes();
     assert_eq!((world.rollout().step, world.rollout().health.as_str()), (1, "not judged: 0 messages of 1000"));
+}
+
+#[test]
+fn an_agent_that_is_silent_while_its_node_lives_pauses_until_somebody_has_looked() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world.silent.insert(id(1));
+    world.writes();
+    world.pass(ACK_DEADLINE);
+    assert_eq!(world.writes(), Phase::Paused);
+    assert_eq!(world.rollout().reason, "the Agent of node-1 does not answer for 30s");
+    world.order(v1::RolloutOrderKind::Resume);
+    world.counted.clear();
+    world.writes();
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    assert_eq!((world.rollout().phase(), world.rollout().step), (Phase::Progressing, 1), "who resumes knows of it");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use echo_proto::backoff::random_below;
 use echo_proto::telemetry::rpc::{ClientLayer, Traced};
 use echo_proto::v1;
 use tokio::sync::Semaphore;
@@ -29,8 +30,10 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_FLOWS: u32 = 1_024;
 /// An Agent that was late within this time is not waited for again: one dead node must not slow each list.
 const LATE_FOR: Duration = Duration::from_secs(3);
-/// Most connections that are kept; beyond, all are dropped and made again when needed.
-const MAX_CHANNELS: usize = 1_024;
+/// Most connections that are kept, at some 30 KiB each; beyond, any one of them goes for each that is made. Who asks more
+/// Agents than these in turn makes a connection for almost each question, which costs several times the question itself:
+/// who does so again and again has to go slowly, as `figures` does.
+pub(crate) const MAX_CHANNELS: usize = 1_024;
 
 /// One Agent.
 type Agent = AgentClient<Traced<Channel>>;
@@ -139,8 +142,11 @@ impl Agents {
         if let Some(channel) = channels.get(address) {
             return Some(channel.clone());
         }
-        if channels.len() >= MAX_CHANNELS {
-            channels.clear();
+        // Not the oldest: of somewhat more Agents than these, asked in turn, that is always the next one.
+        if channels.len() >= MAX_CHANNELS
+            && let Some(any) = channels.keys().nth(random_below(channels.len())).cloned()
+        {
+            channels.remove(&any);
         }
         let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?.connect_timeout(DEADLINE);
         let channel = endpoint.connect_lazy();
@@ -150,7 +156,7 @@ impl Agents {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -169,5 +175,17 @@ mod tests {
         let again = Instant::now();
         agents.fill(&mut nodes).await;
         assert!(again.elapsed() < DEADLINE, "who was late is not waited for again: {:?}", again.elapsed());
+    }
+
+    #[tokio::test]
+    async fn somewhat_more_agents_than_connections_keep_most_of_them() {
+        let agents = Agents::default();
+        let address = |n: usize| format!("127.0.0.1:{}", 10_000 + n);
+        let asked = MAX_CHANNELS * 5 / 4;
+        let kept = |n: usize| agents.channels.lock().unwrap().contains_key(&address(n));
+        let rounds: Vec<usize> =
+            (0..4).map(|_| (0..asked).filter(|n| (kept(*n), agents.channel(&address(*n))).0).count()).collect();
+        assert!(agents.channels.lock().unwrap().len() <= MAX_CHANNELS);
+        assert!(rounds[1..].iter().all(|kept| *kept > asked / 4), "{rounds:?}");
     }
 }

@@ -21,7 +21,7 @@ const EVERY_OF_SOME: Duration = Duration::from_millis(500);
 const EVERY_OF_POOL: Duration = Duration::from_secs(2);
 /// A round that takes long is followed by a pause of so many times its length.
 const PAUSE: u32 = 4;
-/// A node's sample is dropped when it has not answered for so long.
+/// A node's sample is dropped when it has not answered for so long, and for two rounds.
 const KEEP_FOR: Duration = Duration::from_secs(60);
 
 /// What the nodes' Agents said last; cheap to clone.

@@ -8,13 +8,17 @@ use std::sync::Arc;
 
 use echo_proto::ids::{NodeId, PoolName};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Figures, KEEP_FOR, PAUSE, Sample, User, Whom};
-use crate::agents::{Agents, IN_FLIGHT};
+use crate::agents::{Agents, IN_FLIGHT, MAX_CHANNELS};
 use crate::fleet::Node;
 use crate::stop::Stop;
 use crate::view::View;
+
+/// From one question to the next of a round over more nodes than connections are kept: 200 a second, each with a
+/// connection of its own, take about a tenth of a core. Such a round takes as long as it takes, 50 s over 10,000.
+const PACE: Duration = Duration::from_millis(5);
 
 /// One look at all nodes of a wish.
 struct Round {
@@ -31,6 +35,8 @@ struct Round {
     silent: usize,
     /// Nobody who was late is waited for again soon: a few are asked each time, as somebody waits for just these.
     many: bool,
+    /// When its next question may be asked; `None`: at any time.
+    paced: Option<Instant>,
 }
 
 /// Whom to ask.
@@ -58,14 +64,16 @@ impl Figures {
         loop {
             rounds.extend(self.begin(&view, Instant::now()));
             while asked.len() < IN_FLIGHT
-                && let Some(question) = next(&mut rounds)
+                && let Some(question) = next(&mut rounds, Instant::now())
             {
                 let id = question.id;
                 let task = asked.spawn(ask(agents.clone(), question)).id();
                 rounds.iter_mut().filter(|round| round.id == id).for_each(|round| round.out.extend([task]));
             }
             rounds.retain(|round| !round.is_over() || self.end(round));
-            let due = self.due();
+            // Who waits for a place is woken by it.
+            let waits = rounds.iter().filter(|_| asked.len() < IN_FLIGHT).filter_map(Round::waits);
+            let due = self.due().into_iter().chain(waits).min();
             tokio::select! {
                 Some(ended) = asked.join_next_with_id() => ended_in(&mut rounds, ended).into_iter().for_each(|a| self.put(a)),
                 () = self.shared.changed.notified() => {}
@@ -81,7 +89,7 @@ impl Figures {
         let due = known.wishes.iter_mut().filter(|(_, wish)| wish.due.is_some_and(|due| due <= now));
         let begun = due.map(|((pool, user), wish)| {
             wish.due = None;
-            let left = view.read(|state| {
+            let left: VecDeque<_> = view.read(|state| {
                 let fleet = state.pools.get(pool).map(|pool| &pool.fleet);
                 match &wish.whom {
                     Whom::Pool => fleet.into_iter().flat_map(|fleet| fleet.live()).map(address).collect(),
@@ -91,7 +99,7 @@ impl Figures {
                     }
                 }
             });
-            let many = wish.whom == Whom::Pool;
+            let (many, paced) = (wish.whom == Whom::Pool, (left.len() > MAX_CHANNELS).then_some(now));
             Round {
                 id: wish.id,
                 pool: pool.clone(),
@@ -101,6 +109,7 @@ impl Figures {
                 out: BTreeSet::new(),
                 silent: 0,
                 many,
+                paced,
             }
         });
         begun.collect()
@@ -115,9 +124,11 @@ impl Figures {
         wish.asked = Some(round.began);
         wish.silent = round.silent;
         let lasted = now.saturating_duration_since(round.began);
-        wish.due = Some((round.began + wish.whom.every()).max(now + lasted * PAUSE));
+        // One that was paced has paused all along.
+        let pause = if round.paced.is_some() { Duration::ZERO } else { lasted * PAUSE };
+        wish.due = Some((round.began + wish.whom.every()).max(now + pause));
         if let Some(samples) = known.samples.get_mut(&round.pool) {
-            samples.retain(|_, sample| now.saturating_duration_since(sample.at) < KEEP_FOR);
+            samples.retain(|_, sample| now.saturating_duration_since(sample.at) < KEEP_FOR.max(lasted * 2));
         }
         drop(known);
         self.shared.rounds.send_modify(|rounds| *rounds += 1);
@@ -141,6 +152,11 @@ impl Figures {
 impl Round {
     fn is_over(&self) -> bool {
         self.left.is_empty() && self.out.is_empty()
+    }
+
+    /// Until when it asks nobody, though somebody is left.
+    fn waits(&self) -> Option<Instant> {
+        self.paced.filter(|_| !self.left.is_empty())
     }
 
     /// A task has ended, maybe one of another round.
@@ -169,11 +185,13 @@ fn address(node: &Arc<Node>) -> (NodeId, String) {
     (node.id.clone(), node.status.agent_address.clone())
 }
 
-/// Whom to ask next: the rounds take turns.
-fn next(rounds: &mut VecDeque<Round>) -> Option<Question> {
-    let place = rounds.iter().position(|round| !round.left.is_empty())?;
+/// Whom to ask at `now`: the rounds take turns.
+fn next(rounds: &mut VecDeque<Round>, now: Instant) -> Option<Question> {
+    let may = |round: &Round| !round.left.is_empty() && round.paced.is_none_or(|due| due <= now);
+    let place = rounds.iter().position(may)?;
     rounds.rotate_left(place);
     let round = rounds.front_mut()?;
+    round.paced = round.paced.map(|_| now + PACE);
     let (node, address) = round.left.pop_front()?;
     let question = Question { id: round.id, pool: round.pool.clone(), node, address, many: round.many };
     rounds.rotate_left(1);
@@ -198,7 +216,7 @@ mod tests {
         let mut asked: JoinSet<Answer> = JoinSet::new();
         let out = BTreeSet::from([asked.spawn(async { panic!("on purpose") }).id()]);
         let (pool, left, began) = ("edge".parse().unwrap(), VecDeque::new(), Instant::now());
-        let round = Round { id: 1, pool, user: User::Autoscaler, began, left, out, silent: 0, many: true };
+        let round = Round { id: 1, pool, user: User::Autoscaler, began, left, out, silent: 0, many: true, paced: None };
         let mut rounds = VecDeque::from([round]);
         assert!(!rounds[0].is_over());
         assert!(ended_in(&mut rounds, asked.join_next_with_id().await.unwrap()).is_none());

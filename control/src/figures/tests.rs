@@ -114,3 +114,27 @@ async fn a_large_pool_that_does_not_answer_keeps_nobody_waiting() {
     asked(&figures, User::Autoscaler, &large, begun).await;
     assert!(figures.sample(&large, &"n1".parse().unwrap()).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_nodes_than_connections_are_asked_slowly_and_the_few_at_once() {
+    // Without an address: nobody is waited for, so that all time is the round's own.
+    let nodes = (0..2_000).map(|n| {
+        let key = format!("/echo/v1/test/nodes/large/n{n}").into_bytes();
+        Entry { key, value: br#"{"status":{"zone":"z"}}"#.to_vec(), ..Entry::default() }
+    });
+    let (figures, (_trigger, stop)) = (Figures::default(), stop());
+    tokio::spawn(figures.clone().run(view(nodes.collect()), stop));
+
+    let (large, begun) = (pool("large"), Instant::now());
+    figures.want(User::Autoscaler, &large, Some(Whom::Pool));
+    figures.want(User::Health, &large, Some(Whom::Nodes(["n7".parse().unwrap()].into())));
+    asked(&figures, User::Health, &large, begun).await;
+    assert_eq!(figures.asked(User::Autoscaler, &large), None);
+    let mut rounds = figures.rounds();
+    while figures.asked(User::Autoscaler, &large).is_none() {
+        rounds.changed().await.unwrap();
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(9) && took <= Duration::from_secs(15), "{took:?}: 200 a second");
+    assert_eq!(figures.silent(User::Autoscaler, &large), 2_000, "unknown, and not zero");
+}

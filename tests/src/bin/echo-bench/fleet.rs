@@ -136,7 +136,7 @@ fn idle(place: &Place, long: Duration, seen: &mut Seen) -> Result<(), Failure> {
 
 fn list(place: &Place, nodes: usize, seen: &mut Seen) -> Result<(), Failure> {
     for (skip_live, work) in [(true, "A list of all nodes in pages of 500"), (false, "The same with live figures")] {
-        let mut times = Vec::new();
+        let (mut times, meter) = (Vec::new(), Meter::start(place)?);
         for _ in 0..LISTS {
             let began = Instant::now();
             let found = place.client.nodes(skip_live)?.len();
@@ -148,7 +148,10 @@ fn list(place: &Place, nodes: usize, seen: &mut Seen) -> Result<(), Failure> {
         let taken = middle(times).ok_or("no lists")?;
         match skip_live {
             true => seen.note(work, "seconds", taken, LISTED_WITHIN),
-            false => println!("        {work}: {:.2} s; each Agent is asked", taken.median),
+            false => {
+                println!("        {work}: {:.2} s; each Agent is asked", taken.median);
+                seen.cost("lists with live figures", &meter, place)?;
+            }
         }
     }
     Ok(())

@@ -40,8 +40,10 @@ fn what_cannot_work_is_told_before_anything_is_started() {
         ("--node-lease-ttl 500ms", 2, "--node-lease-ttl: 500ms"),
         ("--pool big.yaml", 2, "spec.replicas: 255"),
         ("--pool /nonexistent", 1, "/nonexistent"),
+        ("--pool ruled.yaml --nodes 3", 2, "spec.autoscale: decides, from 1 to 4 nodes; leave --nodes out"),
     ];
     std::fs::write(dir.join("big.yaml"), echo_tests::cluster::pool_file(255)).unwrap();
+    std::fs::write(dir.join("ruled.yaml"), ruled()).unwrap();
     for (args, code, part) in cases {
         let output = finish(command(&state, &format!("{ANY_PORTS} {args}")).current_dir(dir));
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -53,6 +55,28 @@ fn what_cannot_work_is_told_before_anything_is_started() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.contains("--pool") && stderr.contains("delete"), "a damaged pool.yaml: {stderr}");
     assert_eq!(std::fs::read_dir(state.join("logs")).unwrap().count(), 0, "nothing was started");
+}
+
+/// A pool file whose number of nodes is its autoscaler's.
+fn ruled() -> String {
+    echo_tests::cluster::pool_file(1).replace("replicas: 1", "autoscale: {maxReplicas: 4, target: {connections: 10}}")
+}
+
+#[test]
+fn a_number_of_nodes_is_not_for_a_stored_pool_that_is_autoscaled() {
+    let state = state("ruled");
+    let file = state.parent().unwrap().join("ruled.yaml");
+    std::fs::write(&file, ruled()).unwrap();
+    let mut up = Up::start(&state, &format!("{ANY_PORTS} --pool {}", file.display()));
+    up.interrupt();
+    let output = finish(&mut command(&state, &format!("{ANY_PORTS} --nodes 3")));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("pool \"default\" is autoscaled, 1 to 4 nodes; change spec.autoscale"), "{stderr}");
+    let mut up = Up::start(&state, ANY_PORTS);
+    let log = up.process.log();
+    assert!(log.contains("pool/default: 1 node, as stored in") && log.contains("; its autoscaler decides"), "{log}");
+    up.interrupt();
 }
 
 #[test]

@@ -57,7 +57,9 @@ pub(super) fn command(settings: &Settings) -> (PathBuf, Vec<OsString>) {
     flag("--node-grpc-port", &args.node_grpc_port.to_string());
     flag("--node-http-port", &args.node_http_port.to_string());
     flag("--node-lease-ttl", &milliseconds(args.node_lease_ttl));
-    if let Some(nodes) = args.nodes {
+    // Of an autoscaled one control refuses it; where another is stored, that is scaled.
+    let ruled = settings.pool.spec.as_ref().is_some_and(|spec| spec.autoscale.is_some());
+    if let Some(nodes) = args.nodes.filter(|_| !ruled) {
         flag("--bootstrap-replicas", &nodes.to_string());
     }
     line.push("--lifeline".into());

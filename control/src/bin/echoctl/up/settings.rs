@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use echo_control::plan::change;
 use echo_control::plan::scale::MAX_PER_HOST;
 use echo_proto::codec;
 use echo_proto::ids::ClusterName;
@@ -149,9 +150,16 @@ fn check_flags(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A pool of a file may want more nodes than this machine can run, unless --nodes wants others.
+/// A pool of a file may want more nodes than this machine can run, unless --nodes wants others; one that is autoscaled has
+/// no number that --nodes could change.
 fn check_replicas(args: &Args, given: Option<&v1::Pool>) -> Result<(), Failure> {
     let replicas = given.and_then(|pool| pool.spec.as_ref()?.replicas).filter(|_| args.nodes.is_none());
+    let rule = given.and_then(|pool| pool.spec.as_ref()?.autoscale.as_ref()).filter(|_| args.nodes.is_some());
+    if let (Some(rule), Some(file)) = (rule, &args.pool) {
+        let (least, most) = change::bounds(rule);
+        let next = "leave --nodes out, or give spec.replicas in place of it";
+        return Err(Failure::Usage(format!("{file}: spec.autoscale: decides, from {least} to {most} nodes; {next}")));
+    }
     match (replicas, &args.pool) {
         (Some(replicas), Some(file)) if replicas > MAX_PER_HOST => Err(Failure::Usage(format!(
             "{file}: spec.replicas: {replicas} nodes are too many for one machine; give --nodes, at most {MAX_PER_HOST}"

@@ -70,9 +70,9 @@ fn tell_stored(cluster: &Cluster<'_>, pool: &v1::Pool) {
     if stored && settings.args.nodes.is_none() {
         let replicas = wanted(pool).unwrap_or_default();
         let dir = settings.state.root().display();
-        cluster
-            .console
-            .line(&format!("{name}: {}, as stored in {dir}; --nodes N changes that", count(replicas, "node")));
+        let ruled = pool.spec.as_ref().is_some_and(|spec| spec.autoscale.is_some());
+        let who = if ruled { "its autoscaler decides" } else { "--nodes N changes that" };
+        cluster.console.line(&format!("{name}: {}, as stored in {dir}; {who}", count(replicas, "node")));
     }
     if !stored && settings.continued {
         let file = settings.state.pool_file();

@@ -86,22 +86,30 @@ pub fn parse_yaml(text: &str) -> Result<Vec<Value>, FieldError> {
     check_size(text.len())?;
     let options = serde_saphyr::Options::default();
     serde_saphyr::from_multiple_with_options(text, options).map_err(|e| {
-        if let serde_saphyr::Error::DuplicateMappingKey { key, location } = e.without_snippet() {
+        let cause = cause(&e);
+        if let serde_saphyr::Error::DuplicateMappingKey { key, location } = cause {
             let key = key.as_deref().unwrap_or("a key");
             let place = format!("line {} column {}", location.line(), location.column());
             return FieldError::new("", format!("not YAML: {place}: {key} stands twice in one mapping; give it once"));
         }
-        if let serde_saphyr::Error::Budget { .. } = e.without_snippet() {
-            return FieldError::new(
-                "",
-                "not YAML of ours: aliases or nesting make it larger than anything that is read",
-            );
+        if let serde_saphyr::Error::Budget { .. } = cause {
+            let told = "not YAML of ours: aliases or nesting make it larger than anything that is read";
+            return FieldError::new("", told);
         }
         // Its first line tells place and cause; below it, the text is shown again under a name that is not the file's.
         let told = e.to_string();
         let first = told.lines().next().unwrap_or_default();
         FieldError::new("", format!("not YAML: {}", first.strip_prefix("error: ").unwrap_or(first)))
     })
+}
+
+/// The mistake itself, without where it is shown and through which aliases it was met.
+fn cause(mut error: &serde_saphyr::Error) -> &serde_saphyr::Error {
+    use serde_saphyr::Error::{AliasError, WithSnippet};
+    while let AliasError { error: inner, .. } | WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    error
 }
 
 /// Reads one message from an untyped value.

@@ -155,7 +155,7 @@ mod tests {
         let load = load(None);
         let mut client = Client::start(&load).expect("threads can be started");
         // By its own time, and not by the clock: on a busy machine it waits for a core.
-        let enough = |told: Option<(Duration, Duration)>| told.is_none_or(|(ran, _)| ran >= Duration::from_millis(5));
+        let enough = |told: Option<(Duration, Duration)>| told.is_some_and(|(ran, _)| ran >= Duration::from_millis(5));
         let spin = move || async move {
             let begin = std::time::Instant::now();
             while !enough(times()) && begin.elapsed() < Duration::from_secs(30) {}

@@ -159,7 +159,9 @@ fn wanted(state: &State, stands: impl Fn(&PoolName, &PoolState) -> bool) -> Opti
         };
         let idle = pool.fleet.live().filter_map(|node| Some(((name.clone(), node.id.clone()), usage(node)?)));
         wanted.idle.extend(idle);
-        let known = pool.fleet.iter().filter_map(|node| Some(((name.clone(), node.id.clone()), registered(node)?)));
+        // Most of a large fleet are nobody's whom a scaler could have started: their names are not copied in each pass.
+        let known = pool.fleet.iter().filter_map(|node| registered(node).map(|of| (node, of)));
+        let known = known.map(|(node, of)| ((name.clone(), node.id.clone()), of));
         wanted.registered.extend(known);
     }
     Some(wanted)

@@ -146,7 +146,10 @@ impl Memory {
     ) {
         let status = node.status;
         let asked = is_asked(status) && !node.pinned;
-        let life = self.lives.entry(node.id.clone()).or_insert_with(|| Life::new(now));
+        if !self.lives.contains_key(node.id) {
+            self.lives.insert(node.id.clone(), Life::new(now));
+        }
+        let Some(life) = self.lives.get_mut(node.id) else { return };
         let entered = life.stage != self.stages;
         let is_given = || !node.pinned && assignment.is_some_and(|a| runs_next(a, node.id));
         // Also one that was away when the stage began, or was not asked, has found its place by the rule.

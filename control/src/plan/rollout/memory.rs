@@ -19,7 +19,7 @@ use super::mass::SETTLE;
 use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
 use crate::plan::sync::{is_asked, reference};
-use life::{GONE, Life, RESTARTED, Stage};
+use life::{GONE, Life, RESTARTED, Stage, held};
 
 /// How long the record of a node outlives it, where that does not say so.
 const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
@@ -292,10 +292,4 @@ fn on_next(facts: &Facts<'_>) -> (bool, bool) {
     let (acked, behind) = facts.answers(&reference(&assignment.uid, next));
     let healthy = behind.is_empty() && facts.since.misses_few() && !facts.since.hangs();
     (!acked.is_empty() && healthy, acked.is_empty() && behind.is_empty())
-}
-
-/// How long it `holds`.
-fn held(since: &mut Option<Instant>, holds: bool, now: Instant) -> Option<Duration> {
-    *since = since.filter(|_| holds).or(holds.then_some(now));
-    since.map(|since| now.saturating_duration_since(since))
 }

@@ -123,3 +123,9 @@ impl Life {
         self.lost.is_some()
     }
 }
+
+/// How long it `holds`.
+pub(super) fn held(since: &mut Option<Instant>, holds: bool, now: Instant) -> Option<Duration> {
+    *since = since.filter(|_| holds).or(holds.then_some(now));
+    since.map(|since| now.saturating_duration_since(since))
+}

@@ -154,7 +154,7 @@ impl Scales {
         let Some(revision) = written else { return Ok(Pass::Again) };
         // Only now: what was not stored has not happened.
         self.kept.extend(kept.map(|kept| (pool.name.clone(), kept)));
-        let standing = pool.standing.clone().map(|standing| standing.with(scale.replicas));
+        let standing = pool.standing.clone().map(|standing| standing.decided(scale.replicas));
         self.begun.extend(standing.map(|standing| (pool.name.clone(), standing)));
         self.written.extend(revision.map(|revision| (pool.name.clone(), revision)));
         // The scaler has yet to be told.

@@ -32,9 +32,9 @@ impl Standing {
         Some(Self { uid, rule, replicas })
     }
 
-    /// The same pool, with this number.
-    pub(super) fn with(self, replicas: u32) -> Self {
-        Self { replicas, ..self }
+    /// The same pool, once its autoscaler has decided on so many; without one, nobody has.
+    pub(super) fn decided(self, replicas: u32) -> Self {
+        Self { replicas: if self.rule.is_some() { replicas } else { self.replicas }, ..self }
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use crate::view::View;
 
     /// The number of a pool with this in its record, and in its spec, of which 5 are stored as decided.
-    fn standing(record: &str, spec: &str) -> Option<u32> {
+    fn standing(record: &str, spec: &str) -> Option<Standing> {
         let view = View::new(echo_proto::keys::Keys::new(&"test".parse().unwrap()));
         let pool = format!(
             r#"{{"metadata":{{"name":"edge","uid":"u"}},"revision":{{"uid":"u","n":1}}{record},"spec":{{{spec},"template":
@@ -60,15 +60,24 @@ mod tests {
         };
         let entries = [("pools/edge", pool.as_str()), ("scales/edge", r#"{"replicas":5}"#)];
         view.apply(Update::Reset(entries.map(entry).into()), 3);
-        let known = |state: &crate::view::State| state.pools.values().next().map(Standing::of).unwrap();
-        view.read(known).map(|standing| standing.replicas)
+        view.read(|state| state.pools.values().next().map(Standing::of)).unwrap()
     }
+
+    const RULE: &str = r#""autoscale":{"minReplicas":1,"maxReplicas":8,"target":{"connections":4}}"#;
+    const OPEN: &str = r#","replicasOpen":true"#;
 
     #[test]
     fn a_number_that_somebody_named_needs_no_look() {
-        let rule = r#""autoscale":{"minReplicas":1,"maxReplicas":8,"target":{"connections":4}}"#;
-        assert_eq!(standing("", rule), Some(5));
-        assert_eq!(standing(r#","replicasOpen":true"#, r#""replicas":3"#), Some(3));
-        assert_eq!(standing("", r#""replicas":3"#), None);
+        let replicas = |record, spec| standing(record, spec).map(|standing| standing.replicas);
+        assert_eq!(replicas("", RULE), Some(5));
+        assert_eq!(replicas(OPEN, r#""replicas":3"#), Some(3));
+        assert_eq!(replicas("", r#""replicas":3"#), None);
+    }
+
+    #[test]
+    fn what_an_autoscaler_decides_is_no_other_number() {
+        let open = standing(OPEN, r#""replicas":3"#).unwrap();
+        assert_eq!(open.clone().decided(0), open, "or each second pass would look anew who runs");
+        assert_eq!(standing("", RULE).unwrap().decided(6).replicas, 6);
     }
 }

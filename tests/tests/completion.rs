@@ -47,7 +47,7 @@ fn bash_completes_verbs_flags_types_and_names() {
     let changed = pool_file(2) + "    limits: {maxConnections: 5}\n";
     cluster.echoctl().ok(&format!("apply -f {} --now", cluster.file("changed.yaml", &changed)));
     let env = [("ECHOCTL_CONFIG", config.as_str())];
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("echoctl roll", &["rollout"]),
         ("echoctl config use", &["use-context"]),
         ("echoctl get --wat", &["--watch"]),
@@ -59,6 +59,7 @@ fn bash_completes_verbs_flags_types_and_names() {
         ("echoctl drain node-1 no", &["node-2"]),
         ("echoctl scale po", &["pool/default"]),
         ("echoctl rollout status pool/d", &["pool/default"]),
+        ("echoctl rollout status pool/default -o ", &["json", "yaml"]),
         ("echoctl get nodes -p ", &["default"]),
         ("echoctl get events --for pool/", &["pool/default"]),
         ("echoctl get nodes --context ", &["lab"]),

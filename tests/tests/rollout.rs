@@ -128,6 +128,47 @@ fn what_a_node_refused_is_aborted_and_applied_again_but_not_resumed() {
 }
 
 #[test]
+fn a_program_reads_how_a_rollout_stands_and_each_change_of_it() {
+    let cluster = Cluster::start(2);
+    let echoctl = cluster.echoctl();
+    let patient = pool_with(GREET).replace("minHealthy: 100ms", "minHealthy: 60s");
+    echoctl.ok(&format!("apply -f {}", cluster.file("patient.yaml", &patient)));
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    eventually("the canary runs it", SETTLED, || {
+        let once = echoctl.run("rollout status pool/default --watch=false -o json");
+        assert_eq!((once.code, text(&json(&once.stdout), "/rollout/pool").as_str()), (3, "default"), "{once:?}");
+        let acked = json(&once.stdout).pointer("/rollout/acked").cloned();
+        ensure(acked == Some(1.into()), || format!("{once:?}"))
+    });
+    let mut command = Command::new(tools::ours("echoctl"));
+    command.env("ECHO_SERVER", format!("http://{}", cluster.address()));
+    command.args(["rollout", "status", "pool/default", "-o", "json"]);
+    let mut status = Process::start("status", cluster.dir(), command);
+    eventually("it waits", SETTLED, || ensure(!status.log().is_empty(), || "nothing told".into()));
+    echoctl.ok("rollout abort pool/default");
+    assert_eq!(status.wait(SETTLED).code(), Some(1), "{}", status.log());
+    let log = status.log();
+    let (lines, rest): (Vec<&str>, Vec<&str>) = log.lines().partition(|line| line.starts_with('{'));
+    assert!(rest.iter().all(|line| line.starts_with("error: revision 2 ")) && !rest.is_empty(), "{log}");
+    let told: Vec<Value> = lines.iter().map(|line| json(line)).collect();
+    let of = |path: &str| told.iter().map(|change| text(change, path)).collect::<Vec<_>>();
+    let types = of("/type");
+    assert!(types[0] == "ADDED" && types.len() > 1 && types[1..].iter().all(|kind| kind == "MODIFIED"), "{log}");
+    let phases = of("/object/rollout/phase");
+    assert_eq!(
+        (phases[0].as_str(), phases.last().unwrap().as_str()),
+        ("ROLLOUT_PHASE_PROGRESSING", "ROLLOUT_PHASE_REVERTED")
+    );
+
+    echoctl.ok(&format!("apply -f {} --now", cluster.file("greet.yaml", &pool_with(GREET))));
+    let done = echoctl.run("rollout status pool/default -o json --timeout 20s");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{done:?}");
+    let last = json(done.stdout.lines().last().unwrap());
+    assert_eq!(text(&last, "/object/rollout/phase"), "ROLLOUT_PHASE_COMPLETED");
+    assert_eq!(last.pointer("/object/newest/n"), Some(&3.into()));
+}
+
+#[test]
 fn a_pool_deleted_meanwhile_ends_the_wait() {
     let cluster = Cluster::start(1);
     let node = cluster.node_pid("node-1");

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::console::{Colour, Console};
 use crate::output::table::{Widths, plain};
-use crate::output::{Format, document, print};
+use crate::output::{TreeForm, document, print};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -31,14 +31,7 @@ pub(crate) struct Args {
     strict: bool,
     /// Form of the result.
     #[arg(short, long, value_enum, value_name = "FORM")]
-    output: Option<Form>,
-}
-
-/// The forms of a result that is not for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    Json,
-    Yaml,
+    output: Option<TreeForm>,
 }
 
 /// Looks at everything and tells what was found.
@@ -57,8 +50,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     }
     match args.output {
         None => print(&text(&findings, &Console::new()))?,
-        Some(Form::Json) => print(&document(&tree(&findings), Format::Json))?,
-        Some(Form::Yaml) => print(&document(&tree(&findings), Format::Yaml))?,
+        Some(form) => print(&document(&tree(&findings), form.into()))?,
     }
     let bad = |finding: &Finding| match finding.severity() {
         Severity::Error => true,

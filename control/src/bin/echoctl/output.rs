@@ -9,6 +9,8 @@ pub(crate) mod table;
 use std::io::Write as _;
 
 use clap::ValueEnum;
+use echo_proto::codec::Message;
+use echo_proto::v1::WatchType;
 use echo_proto::{API_VERSION, codec};
 use serde_json::{Value, json};
 
@@ -38,6 +40,22 @@ pub(crate) enum Form {
     Table,
     /// One document.
     Json,
+}
+
+/// The form of what people read as text, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TreeForm {
+    Json,
+    Yaml,
+}
+
+impl From<TreeForm> for Format {
+    fn from(form: TreeForm) -> Self {
+        match form {
+            TreeForm::Json => Self::Json,
+            TreeForm::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// The flag of every command that shows objects.
@@ -115,9 +133,19 @@ pub(crate) fn notes<'a, T: Object + 'a>(items: impl IntoIterator<Item = &'a T>) 
     items.into_iter().filter_map(Object::note).map(|note| format!("{}\n", table::plain(&note))).collect()
 }
 
-/// The object as a tree, in the words of the format.
-pub(crate) fn value<T: Object>(object: &T, format: Format) -> Value {
+/// The message as a tree, in the words of the format.
+pub(crate) fn value<T: Message>(object: &T, format: Format) -> Value {
     if format == Format::Yaml { codec::to_human_value(object) } else { codec::to_full_value(object) }
+}
+
+/// The text of a change that a watch tells: a JSON line, or a YAML document.
+pub(crate) fn change(kind: WatchType, object: &Value, format: Format) -> String {
+    let kind = kind.as_str_name().trim_start_matches("WATCH_TYPE_");
+    let change = json!({"type": kind, "object": object});
+    match format {
+        Format::Yaml => format!("---\n{}", document(&change, Format::Yaml)),
+        _ => format!("{change}\n"),
+    }
 }
 
 /// The text of a tree.

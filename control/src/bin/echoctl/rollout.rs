@@ -8,6 +8,7 @@ mod orders;
 mod progress;
 mod settle;
 mod status;
+mod told;
 mod undo;
 
 use clap::Subcommand;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Wait until all nodes run the newest revision; exit 0 only if they do.
-    #[command(after_help = status::EXIT_CODES)]
+    #[command(after_help = status::CODES_AND_EXAMPLES)]
     Status(status::StatusArgs),
     /// List the revisions that are kept, or show one.
     History(history::HistoryArgs),

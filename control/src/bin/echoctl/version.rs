@@ -9,7 +9,7 @@ use crate::args::Global;
 use crate::connect::Control;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::{Format, document, print};
+use crate::output::{TreeForm, document, print};
 
 /// Shown at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -26,14 +26,7 @@ pub(crate) struct Args {
     client: bool,
     /// Form of the result.
     #[arg(short, long, value_enum, value_name = "FORM")]
-    output: Option<Form>,
-}
-
-/// The forms that a version has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    Json,
-    Yaml,
+    output: Option<TreeForm>,
 }
 
 /// Who answered, and how it came to be asked.
@@ -69,7 +62,7 @@ async fn ask(global: &Global) -> Result<Answer, Failure> {
     }
 }
 
-fn text(answer: Option<&Answer>, form: Option<Form>) -> String {
+fn text(answer: Option<&Answer>, form: Option<TreeForm>) -> String {
     if let Some(form) = form {
         let mut tree = json!({"clientVersion": VERSION});
         if let (Some(answer), Some(tree)) = (answer, tree.as_object_mut()) {
@@ -77,7 +70,7 @@ fn text(answer: Option<&Answer>, form: Option<Form>) -> String {
             tree.insert("addressFrom".to_owned(), answer.origin.clone().into());
             tree.insert("server".to_owned(), codec::to_value(&answer.info));
         }
-        return document(&tree, if form == Form::Json { Format::Json } else { Format::Yaml });
+        return document(&tree, form.into());
     }
     let mut text = format!("Client Version: {VERSION}\n");
     if let Some(Answer { info, server, origin }) = answer {
@@ -98,6 +91,6 @@ mod tests {
     #[test]
     fn an_absent_server_leaves_the_clients_version() {
         assert_eq!(text(None, None), format!("Client Version: {VERSION}\n"));
-        assert_eq!(text(None, Some(Form::Json)), format!("{{\n  \"clientVersion\": \"{VERSION}\"\n}}\n"));
+        assert_eq!(text(None, Some(TreeForm::Json)), format!("{{\n  \"clientVersion\": \"{VERSION}\"\n}}\n"));
     }
 }

@@ -8,7 +8,7 @@ use echo_proto::v1;
 use super::{Config, check_name};
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::output::{Format, document, print, table, tell};
+use crate::output::{Format, TreeForm, document, print, table, tell};
 use echo_proto::codec;
 
 /// Shown at the end of `--help`.
@@ -32,7 +32,7 @@ enum Action {
     View {
         /// Form of the result.
         #[arg(short, long, value_enum, default_value = "yaml", value_name = "FORM")]
-        output: Form,
+        output: TreeForm,
     },
     /// List the contexts; a star marks the current one.
     GetContexts,
@@ -67,13 +67,6 @@ enum Action {
     },
 }
 
-/// The forms that the file is shown in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    Json,
-    Yaml,
-}
-
 impl Action {
     fn changes(&self) -> bool {
         !matches!(self, Self::View { .. } | Self::GetContexts | Self::CurrentContext)
@@ -104,8 +97,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<(), Failure> {
     let (mut config, _lock) =
         if args.action.changes() { Config::read_locked(file)? } else { (Config::read(file)?, None) };
     match &args.action {
-        Action::View { output: Form::Yaml } => print(&config.yaml()),
-        Action::View { output: Form::Json } => print(&document(&codec::to_value(&config.content), Format::Json)),
+        Action::View { output: TreeForm::Yaml } => print(&config.yaml()),
+        Action::View { output: TreeForm::Json } => print(&document(&codec::to_value(&config.content), Format::Json)),
         Action::GetContexts => list(&config),
         Action::CurrentContext => current(&config),
         Action::UseContext { name } => {

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use echo_proto::v1::WatchType;
-use serde_json::json;
 
 use super::known::{Delta, Known};
 use crate::connect::Control;
@@ -15,7 +14,7 @@ use crate::follow::follow;
 use crate::object::source::{Filter, Watched};
 use crate::object::{Object, View};
 use crate::output::table::{Widths, render_in};
-use crate::output::{Format, document, notes, print, value};
+use crate::output::{Format, change, notes, print, value};
 
 /// What an AGE says of an object that is gone.
 const GONE: &str = "deleted";
@@ -79,12 +78,7 @@ impl<T: Object> Printer<T> {
         if self.format == Format::Name {
             return print(&format!("{}\n", delta.object.path()));
         }
-        let kind = delta.kind.as_str_name().trim_start_matches("WATCH_TYPE_");
-        let change = json!({"type": kind, "object": value(&delta.object, self.format)});
-        match self.format {
-            Format::Yaml => print(&format!("---\n{}", document(&change, Format::Yaml))),
-            _ => print(&format!("{change}\n")),
-        }
+        print(&change(delta.kind, &value(&delta.object, self.format), self.format))
     }
 
     /// The first list. Its columns have room for what they will say, so that later rows stand below them.

@@ -11,16 +11,16 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::time::Instant;
 
-use super::progress::{End, News, Progress};
+use super::progress::{End, Progress};
 use super::settle::{self, Stand};
+use super::told::Told;
 use crate::args::{Global, revision};
 use crate::connect::Control;
 use crate::failure::Failure;
 use crate::follow::{PATIENCE, follow};
 use crate::object::Object as _;
 use crate::object::source::{Filter, list};
-use crate::output::console::Console;
-use crate::output::print;
+use crate::output::TreeForm;
 use crate::target;
 
 /// How often the nodes of a completed rollout are looked at.
@@ -29,12 +29,17 @@ const LOOK: Duration = Duration::from_millis(250);
 const ASK: Duration = Duration::from_secs(3);
 
 /// Shown at the end of `--help`.
-pub(super) const EXIT_CODES: &str = "\
+pub(super) const CODES_AND_EXAMPLES: &str = "\
 Exit codes:
   0  all nodes run it
   1  it failed, was taken back or overtaken, or nobody can tell
   2  wrong usage
-  3  it has not ended: with --watch=false, or after --timeout";
+  3  it has not ended: with --watch=false, or after --timeout
+
+Examples:
+  echoctl rollout status pool/edge --timeout 1m
+  echoctl rollout status pool/edge --watch=false -o json | jq -r .rollout.phase
+  echoctl rollout status pool/edge -o json | jq .object.rollout.acked";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -48,6 +53,9 @@ pub(super) struct StatusArgs {
     #[arg(short, long, value_name = "BOOL", default_value_t = true, default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     watch: bool,
+    /// What control answers, whole: each change a JSON line or a YAML document; with --watch=false one document.
+    #[arg(short, long, value_enum, value_name = "FORM")]
+    output: Option<TreeForm>,
 }
 
 /// Waits for the end.
@@ -58,8 +66,8 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> Result<(), Failure
     let pool = target::pool(&args.target)?;
     let mut control = Control::connect(global).await?;
     let progress = RefCell::new(Progress::new(&pool, args.revision));
-    let console = Console::new();
-    let waiting = finish(&mut control, &pool, &progress, &console, args.watch);
+    let told = Told::new(args.output, args.watch);
+    let waiting = finish(&mut control, &pool, &progress, &told, args.watch);
     // Without --watch the first message is the end; `follow` keeps that to the time of an answer.
     let end = match global.timeout.filter(|_| args.watch) {
         None => waiting.await,
@@ -68,9 +76,9 @@ pub(super) async fn run(global: &Global, args: StatusArgs) -> Result<(), Failure
             Err(_) => Err(late(&mut control, &pool, &progress, limit).await),
         },
     };
-    console.settle();
+    told.settle();
     match end? {
-        Stand::Settled(line) => print(&format!("{line}\n")),
+        Stand::Settled(line) => told.result(&line),
         Stand::Refused(text) => Err(Failure::Rollout(text)),
         Stand::Waits { line: text, .. } => Err(Failure::Unfinished(text)),
         Stand::Gone => Err(Failure::NotFound { what: format!("pool {:?}", pool.as_str()), list: v1::Pool::LIST }),
@@ -82,13 +90,13 @@ async fn finish(
     control: &mut Control,
     pool: &PoolName,
     progress: &RefCell<Progress>,
-    console: &Console,
+    told: &Told,
     watch: bool,
 ) -> Result<Stand, Failure> {
     let mut asking = control.clone();
     let end = tokio::select! {
-        end = wait(control, pool, progress, console, watch) => end?,
-        never = blame(&mut asking, pool, progress, console) => never,
+        end = wait(control, pool, progress, told, watch) => end?,
+        never = blame(&mut asking, pool, progress, told) => never,
     };
     match end {
         End::Completed => {}
@@ -116,16 +124,9 @@ async fn finish(
         }
         let news = progress.borrow_mut().news(line, Some((running, wanted)));
         if let Some(news) = news {
-            show(console, &news);
+            told.news(&news);
         }
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn show(console: &Console, news: &News) {
-    match news.share {
-        Some((done, total)) => console.gauge(done, total, &news.line),
-        None => console.progress(&news.line),
     }
 }
 
@@ -134,7 +135,7 @@ async fn wait(
     control: &mut Control,
     pool: &PoolName,
     progress: &RefCell<Progress>,
-    console: &Console,
+    told: &Told,
     watch: bool,
 ) -> Result<End, Failure> {
     let open = async |control: &mut Control| {
@@ -142,9 +143,10 @@ async fn wait(
         control.pools.watch_rollout(request).await.map(tonic::Response::into_inner)
     };
     follow(control, open, |message| {
+        told.answer(&message)?;
         let (news, end) = progress.borrow_mut().take(message);
         if let Some(news) = news {
-            show(console, &news);
+            told.news(&news);
         }
         Ok(match end {
             Some(end) => ControlFlow::Break(end),
@@ -162,16 +164,19 @@ async fn late(control: &mut Control, pool: &PoolName, progress: &RefCell<Progres
     Failure::Unfinished(format!("after {limit:?}: {}", progress.borrow().blocked_by(&nodes)))
 }
 
-/// Tells which nodes hold up a rollout that does not move; ends never.
-async fn blame(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, console: &Console) -> End {
+/// Tells people which nodes hold up a rollout that does not move; ends never.
+async fn blame(control: &mut Control, pool: &PoolName, progress: &RefCell<Progress>, told: &Told) -> End {
+    if !told.for_people() {
+        return std::future::pending().await;
+    }
     loop {
-        let told = progress.borrow().told().to_owned();
+        let last = progress.borrow().told().to_owned();
         tokio::time::sleep(ASK).await;
-        if progress.borrow().told() != told {
+        if progress.borrow().told() != last {
             continue;
         }
         match nodes(control, pool).await {
-            Ok(nodes) => progress.borrow_mut().blockers(&nodes).iter().for_each(|line| console.line(line)),
+            Ok(nodes) => progress.borrow_mut().blockers(&nodes).iter().for_each(|line| told.line(line)),
             // Another one may know.
             Err(_) => control.turn().await,
         }

@@ -19,8 +19,10 @@ use tokio::time::Instant;
 const EVERY_OF_SOME: Duration = Duration::from_millis(500);
 /// ... and over a whole pool.
 const EVERY_OF_POOL: Duration = Duration::from_secs(2);
-/// A round that takes long is followed by a pause of so many times its length.
-const PAUSE: u32 = 4;
+/// A round over a whole pool that takes long is followed by a pause of so many times its length ...
+const PAUSE_OF_POOL: u32 = 4;
+/// ... and one over some nodes by one as long as it was: a rollout waits for what they say.
+const PAUSE_OF_SOME: u32 = 1;
 /// A node's sample is dropped when it has not answered for so long, and for two rounds.
 const KEEP_FOR: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,14 @@ impl Whom {
             Self::Nodes(_) => EVERY_OF_SOME,
         }
     }
+
+    /// After a round that lasted so long.
+    fn pause(&self, lasted: Duration) -> Duration {
+        lasted.saturating_mul(match self {
+            Self::Pool => PAUSE_OF_POOL,
+            Self::Nodes(_) => PAUSE_OF_SOME,
+        })
+    }
 }
 
 #[derive(Default)]
@@ -92,8 +102,9 @@ struct Wish {
     /// Tells it from those before it: a round over other nodes is none of its own.
     id: u64,
     whom: Whom,
-    /// When its last finished round began.
+    /// When its last finished round began, and when the one before that did.
     asked: Option<Instant>,
+    asked_before: Option<Instant>,
     /// Who did not answer in that.
     silent: usize,
     /// When its next round begins; `None`: one is under way.
@@ -109,7 +120,14 @@ impl Figures {
             Some(whom) if known.wishes.get(&key).is_some_and(|wish| wish.whom == whom) => return,
             Some(whom) => {
                 known.made += 1;
-                let wish = Wish { id: known.made, whom, asked: None, silent: 0, due: Some(Instant::now()) };
+                let wish = Wish {
+                    id: known.made,
+                    whom,
+                    asked: None,
+                    asked_before: None,
+                    silent: 0,
+                    due: Some(Instant::now()),
+                };
                 known.wishes.insert(key, wish);
             }
             None => known.forget(&key),
@@ -133,7 +151,12 @@ impl Figures {
         self.known().wishes.get(&(pool.clone(), user))?.asked
     }
 
-    /// How many did not answer in that round.
+    /// As [`Self::asked`], of the finished round before that.
+    pub fn asked_before(&self, user: User, pool: &PoolName) -> Option<Instant> {
+        self.known().wishes.get(&(pool.clone(), user))?.asked_before
+    }
+
+    /// How many did not answer in the last finished round.
     pub fn silent(&self, user: User, pool: &PoolName) -> usize {
         self.known().wishes.get(&(pool.clone(), user)).map_or(0, |wish| wish.silent)
     }

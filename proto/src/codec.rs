@@ -7,6 +7,7 @@
 
 mod duration;
 mod read;
+mod words;
 mod write;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use std::sync::LazyLock;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
-pub use read::nearest;
+pub use words::nearest;
 
 /// Largest JSON or YAML text that is read, in bytes; etcd's own limit for a value is 1.5 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
@@ -54,6 +55,8 @@ pub enum Strictness {
     Strict,
     /// Records and events: a newer writer's fields are passed over.
     Lenient,
+    /// A record with a part that must be understood: they are told apart, in [`Decoded::unknown`].
+    Apart,
 }
 
 /// A message generated from our `.proto` files.
@@ -69,6 +72,8 @@ pub struct Decoded<M> {
     pub message: M,
     /// In the order of the document.
     pub errors: Vec<FieldError>,
+    /// What is unknown, where it is told apart.
+    pub unknown: Vec<FieldError>,
 }
 
 impl<M> Decoded<M> {
@@ -120,7 +125,8 @@ pub fn decode<M: Message>(value: &Value, strictness: Strictness) -> Decoded<M> {
         reader.fail(format!("does not fit {}: {e}", M::full_name()));
         M::default()
     });
-    Decoded { message, errors: reader.into_errors() }
+    let (errors, unknown) = reader.into_errors();
+    Decoded { message, errors, unknown }
 }
 
 /// Reads one message from JSON, as it stands in etcd.
@@ -138,7 +144,7 @@ pub fn decode_json<M: Message>(json: &[u8], strictness: Strictness) -> Decoded<M
     });
     match parsed {
         Ok(value) => decode(&value, strictness),
-        Err(error) => Decoded { message: M::default(), errors: vec![error] },
+        Err(error) => Decoded { message: M::default(), errors: vec![error], unknown: Vec::new() },
     }
 }
 

@@ -173,13 +173,15 @@ impl Pools {
 
     /// What nodes count, of those whose figures are asked for, and who of them did not say so when it was asked last.
     fn count(&self, pool: &PoolName, nodes: &mut [NodeFacts<'_>]) {
-        let asked = self.figures.asked(User::Health, pool);
+        let asked = [self.figures.asked(User::Health, pool), self.figures.asked_before(User::Health, pool)];
         for id in self.judged.get(pool).into_iter().flatten() {
             // They are in the order of their ids.
             let place = nodes.binary_search_by(|node| node.id.cmp(id));
             let Some(node) = place.ok().and_then(|place| nodes.get_mut(place)) else { continue };
             let sample = self.figures.sample(pool, id).filter(|sample| sample.incarnation == node.status.incarnation);
-            node.silent = asked.is_some_and(|asked| sample.as_ref().is_none_or(|sample| sample.at < asked));
+            let is_late = |asked: &&Instant| sample.as_ref().is_none_or(|sample| sample.at < **asked);
+            node.missed =
+                asked.first().copied().flatten().map(|_| asked.iter().flatten().filter(is_late).map(|_| 1).sum());
             node.counted = sample.map(|sample| Counted::of(&sample.live));
         }
     }

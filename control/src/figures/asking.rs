@@ -10,7 +10,7 @@ use echo_proto::ids::{NodeId, PoolName};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Figures, KEEP_FOR, PAUSE, Sample, User, Whom};
+use super::{Figures, KEEP_FOR, Sample, User, Whom};
 use crate::agents::{Agents, IN_FLIGHT, MAX_CHANNELS};
 use crate::fleet::Node;
 use crate::stop::Stop;
@@ -121,11 +121,11 @@ impl Figures {
         let wish = known.wishes.get_mut(&(round.pool.clone(), round.user)).filter(|wish| wish.id == round.id);
         // What nobody wants any more ends without a word.
         let Some(wish) = wish else { return false };
-        wish.asked = Some(round.began);
+        wish.asked_before = wish.asked.replace(round.began);
         wish.silent = round.silent;
         let lasted = now.saturating_duration_since(round.began);
         // One that was paced has paused all along.
-        let pause = if round.paced.is_some() { Duration::ZERO } else { lasted * PAUSE };
+        let pause = if round.paced.is_some() { Duration::ZERO } else { wish.whom.pause(lasted) };
         wish.due = Some((round.began + wish.whom.every()).max(now + pause));
         if let Some(samples) = known.samples.get_mut(&round.pool) {
             samples.retain(|_, sample| now.saturating_duration_since(sample.at) < KEEP_FOR.max(lasted * 2));

@@ -176,7 +176,7 @@ impl<D: Doorway> Applier<D> {
             Assigned::Unknown => {}
             // Who has this node's id serves at its addresses.
             Assigned::Withheld => self.no_fallback(),
-            Assigned::Value(json) => match Assignment::read(&json, &self.own.node) {
+            Assigned::Value(json) => match Assignment::read(&json, &self.own.node, self.current.as_ref()) {
                 Ok(assignment) => {
                     self.no_fallback();
                     self.current = Some(assignment);

@@ -41,15 +41,16 @@ pub struct Offer {
 }
 
 impl Assignment {
-    /// Reads the value of the key, for `node`.
+    /// Reads the value of the key, for `node`, which read another one `before`: a config that stood there as well is not
+    /// checked again, as most changes are for other nodes.
     ///
     /// # Errors
     /// It is no assignment at all. A config that is wrong is not an error here: its [`Offer`] says so.
-    pub fn read(json: &[u8], node: &NodeId) -> Result<Self, FieldErrors> {
-        let decoded = codec::decode_json::<v1::Assignment>(json, Strictness::Lenient);
-        let strict = codec::decode_json::<v1::Assignment>(json, Strictness::Strict).errors;
+    pub fn read(json: &[u8], node: &NodeId, before: Option<&Self>) -> Result<Self, FieldErrors> {
+        let decoded = codec::decode_json::<v1::Assignment>(json, Strictness::Apart);
         let assignment = decoded.message;
-        let mut errors: Vec<_> = decoded.errors.into_iter().filter(|e| !in_config(&e.path)).collect();
+        let (mut strict, mut errors): (Vec<_>, Vec<_>) = decoded.errors.into_iter().partition(|e| in_config(&e.path));
+        strict.extend(decoded.unknown);
         // An absent field is a mistake of its own only where nothing else is wrong.
         if errors.is_empty() {
             let required = [("uid", assignment.uid.is_empty()), ("stable", assignment.stable.is_none())];
@@ -58,7 +59,8 @@ impl Assignment {
         let (Some(stable), true) = (assignment.stable.clone(), errors.is_empty()) else {
             return Err(FieldErrors(errors));
         };
-        let offer = |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict);
+        let offer =
+            |name: &str, assigned: v1::AssignedRevision| offer(name, &assignment.uid, assigned, &strict, before);
         let place = Place::of(&assignment, node);
         let next = match place {
             Place::Stable => None,
@@ -94,11 +96,21 @@ fn config_path<'a>(name: &str, path: &'a str) -> Option<&'a str> {
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
-fn offer(name: &str, uid: &str, assigned: v1::AssignedRevision, errors: &[FieldError]) -> Offer {
+fn offer(
+    name: &str,
+    uid: &str,
+    assigned: v1::AssignedRevision,
+    errors: &[FieldError],
+    before: Option<&Assignment>,
+) -> Offer {
     let v1::AssignedRevision { n, digest, config } = assigned;
     let found = errors.iter().filter_map(|e| Some(FieldError::new(config_path(name, &e.path)?, e.cause.clone())));
+    let found: Vec<_> = found.collect();
     let config = config.unwrap_or_default();
-    let plan = plan(found.collect(), &digest, &config);
+    let offers = before.into_iter().flat_map(|before| [Some(&before.stable), before.next.as_ref()]).flatten();
+    let same = offers.filter(|old| found.is_empty() && old.revision.digest == digest && old.config == config);
+    let known = same.filter_map(|old| old.plan.as_ref().ok()).next();
+    let plan = known.map_or_else(|| plan(found, &digest, &config), |known| Ok(Arc::clone(known)));
     Offer { revision: v1::RevisionRef { uid: uid.to_owned(), n, digest }, config, plan }
 }
 
@@ -141,7 +153,7 @@ mod tests {
     }
 
     fn read(json: &str) -> Result<Assignment, FieldErrors> {
-        Assignment::read(json.as_bytes(), &"node-1".parse().unwrap())
+        Assignment::read(json.as_bytes(), &"node-1".parse().unwrap(), None)
     }
 
     fn revision(n: u32, config: &str) -> String {
@@ -157,6 +169,23 @@ mod tests {
         assert_eq!(mine.stable.plan.unwrap().listeners[0].port, 7007);
         assert!(read(&assignment(r#","picked":["node-2"]"#)).unwrap().next.is_none());
         assert!(read(&assignment(r#","cut":"18446744073709551615""#)).unwrap().next.is_some());
+    }
+
+    #[test]
+    fn what_stood_there_before_is_not_checked_again() {
+        let (one, two) = (revision(1, CONFIG), revision(2, &CONFIG.replace("7007", "7008")));
+        let node = "node-1".parse().unwrap();
+        let then = |json: &str, before| Assignment::read(json.as_bytes(), &node, Some(before)).unwrap();
+        let first = read(&format!(r#"{{"uid":"u","stable":{one}}}"#)).unwrap();
+        let second = then(&format!(r#"{{"uid":"u","stable":{one},"next":{two},"picked":["node-1"]}}"#), &first);
+        assert!(Arc::ptr_eq(first.stable.plan.as_ref().unwrap(), second.stable.plan.as_ref().unwrap()));
+        let third = then(&format!(r#"{{"uid":"u","stable":{two}}}"#), &second);
+        assert!(Arc::ptr_eq(second.next.as_ref().unwrap().plan.as_ref().unwrap(), third.stable.plan.as_ref().unwrap()));
+        let other = format!(r#"{{"uid":"u","stable":{}}}"#, two.replace("7008", "7009"));
+        let cause = then(&other, &third).stable.plan.unwrap_err();
+        assert!(cause.starts_with("digest: assigned"), "the digest alone says nothing: {cause}");
+        let unknown = format!(r#"{{"uid":"u","stable":{}}}"#, two.replace(r#""port":7008"#, r#""port":7008,"prot":1"#));
+        assert!(then(&unknown, &third).stable.plan.is_err(), "what it does not understand, it does not take for known");
     }
 
     #[test]

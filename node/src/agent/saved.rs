@@ -38,7 +38,7 @@ impl SavedConfig {
     /// What was saved, if it is valid.
     pub async fn load(&self, node: &NodeId) -> Option<Assignment> {
         let text = self.blocking(|dir| dir.read(CONFIG, MAX_BYTES)).await.ok().flatten()?;
-        let saved = Assignment::read(text.as_bytes(), node).ok()?;
+        let saved = Assignment::read(text.as_bytes(), node, None).ok()?;
         saved.stable.plan.is_ok().then_some(saved)
     }
 

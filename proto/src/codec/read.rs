@@ -2,12 +2,11 @@
 //!
 //! Used by the codec only. It must not stop at a mistake, nor panic on any tree.
 
-use std::borrow::Cow;
-
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor};
 use prost_reflect::{ReflectMessage as _, Value as Field};
 use serde_json::{Map, Value};
 
+use super::words::{cut, describe, unknown};
 use super::{FieldError, Strictness, duration, write};
 
 /// Deepest nesting that is read; our own messages need 8.
@@ -15,9 +14,6 @@ const MAX_DEPTH: usize = 32;
 
 /// Most mistakes that are told one by one: nobody reads more, and whoever wrote a document decides how many it has.
 const MAX_ERRORS: usize = 100;
-
-/// Most characters of a document's own text, such as a name or a value, that a mistake shows.
-const SHOWN: usize = 40;
 
 /// Fields that hold a share as text, where a number in quotes would be as wrong as without.
 const SHARES: [&str; 4] = [
@@ -27,39 +23,64 @@ const SHARES: [&str; 4] = [
     "echo.v1.Autoscale.Target.cpu",
 ];
 
-/// Most known names that a mistake lists.
-const MAX_KNOWN: usize = 16;
-
 /// Walks one document.
 pub(super) struct Reader {
     strictness: Strictness,
     path: String,
     depth: usize,
+    told: Told,
+    /// What is unknown, where that is told apart.
+    unknown: Told,
+}
+
+/// Mistakes.
+#[derive(Default)]
+struct Told {
     errors: Vec<FieldError>,
-    /// Mistakes beyond [`MAX_ERRORS`].
+    /// How many there are beyond [`MAX_ERRORS`].
     untold: usize,
 }
 
-impl Reader {
-    pub(super) fn new(strictness: Strictness) -> Self {
-        Self { strictness, path: String::new(), depth: 0, errors: Vec::new(), untold: 0 }
-    }
-
-    /// Notes a mistake at the current path.
-    pub(super) fn fail(&mut self, cause: impl Into<String>) {
+impl Told {
+    fn note(&mut self, path: &str, cause: impl Into<String>) {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(FieldError::new(self.path.clone(), cause));
+            self.errors.push(FieldError::new(path, cause));
         } else {
             self.untold += 1;
         }
     }
 
     /// Every mistake, or [`MAX_ERRORS`] of them and how many more there are.
-    pub(super) fn into_errors(mut self) -> Vec<FieldError> {
+    fn into_errors(mut self) -> Vec<FieldError> {
         if self.untold > 0 {
             self.errors.push(FieldError::new("", format!("{} more mistakes are not shown", self.untold)));
         }
         self.errors
+    }
+}
+
+impl Reader {
+    pub(super) fn new(strictness: Strictness) -> Self {
+        Self { strictness, path: String::new(), depth: 0, told: Told::default(), unknown: Told::default() }
+    }
+
+    /// Notes a mistake at the current path.
+    pub(super) fn fail(&mut self, cause: impl Into<String>) {
+        self.told.note(&self.path, cause);
+    }
+
+    /// Notes what is unknown here, as strictly as is asked.
+    fn meet_unknown(&mut self, cause: impl FnOnce() -> String) {
+        match self.strictness {
+            Strictness::Strict => self.told.note(&self.path, cause()),
+            Strictness::Lenient => {}
+            Strictness::Apart => self.unknown.note(&self.path, cause()),
+        }
+    }
+
+    /// The mistakes, and what is unknown where that is told apart.
+    pub(super) fn into_errors(self) -> (Vec<FieldError>, Vec<FieldError>) {
+        (self.told.into_errors(), self.unknown.into_errors())
     }
 
     /// Runs `read` one step down the path.
@@ -97,9 +118,7 @@ impl Reader {
     fn member(&mut self, descriptor: &MessageDescriptor, message: &mut DynamicMessage, name: &str, member: &Value) {
         let field = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
         let Some(field) = field else {
-            if self.strictness == Strictness::Strict {
-                self.fail(unknown("field", name, descriptor.fields().map(|f| f.json_name().to_owned())));
-            }
+            self.meet_unknown(|| unknown("field", name, descriptor.fields().map(|f| f.json_name().to_owned())));
             return;
         };
         // As in protobuf JSON: null is the absent field.
@@ -217,11 +236,12 @@ impl Reader {
         let found = names.get_value_by_name(text).or_else(|| names.get_value_by_name(&format!("{prefix}{text}")));
         match found {
             Some(found) => Some(Field::EnumNumber(found.number())),
-            None if self.strictness == Strictness::Lenient => None,
             None => {
-                let short = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
-                let known: Vec<_> = names.values().skip(1).map(|v| short(v.name())).collect();
-                self.fail(format!("expected one of {}, got {}", known.join(", "), describe(value)));
+                self.meet_unknown(|| {
+                    let short = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
+                    let known: Vec<_> = names.values().skip(1).map(|v| short(v.name())).collect();
+                    format!("expected one of {}, got {}", known.join(", "), describe(value))
+                });
                 None
             }
         }
@@ -237,50 +257,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// A document's own text, cut to a readable length.
-fn cut(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
-        None => Cow::Borrowed(text),
-    }
-}
-
-/// Names a value as its writer would, cut to a readable length.
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::Bool(b) => b.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::String(s) => format!("{:?}", cut(s)),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a mapping".into(),
-    }
-}
-
-/// "unknown field", with the nearest known name, or where none is near with what there is.
-fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
-    let mut names: Vec<_> = known.collect();
-    if let Some(nearest) = nearest(name, names.iter().cloned()) {
-        return format!("unknown {what}; did you mean {nearest}?");
-    }
-    let more = if names.len() > MAX_KNOWN { ", ..." } else { "" };
-    names.truncate(MAX_KNOWN);
-    match names.as_slice() {
-        [] => format!("unknown {what}; there are none here"),
-        [one] => format!("unknown {what}; there is only {one}"),
-        names => format!("unknown {what}; there are {}{more}", names.join(", ")),
-    }
-}
-
-/// The known name that `name` was probably meant to be, if one is near.
-pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    if name.len() > SHOWN {
-        // None of ours is near, and to look would take as long as its writer likes.
-        return None;
-    }
-    let (far, nearest) =
-        known.map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &name.to_lowercase()), k)).min()?;
-    (far <= name.chars().count().max(3) / 3).then_some(nearest)
 }

@@ -67,8 +67,9 @@ pub struct NodeFacts<'a> {
     pub lost: bool,
     /// What this process of it counted until now, if its Agent said so lately.
     pub counted: Option<Counted>,
-    /// Whether its Agent was asked, and did not answer the last time.
-    pub silent: bool,
+    /// How many of the last two questions its Agent has not answered, of which one may be late where a machine is busy;
+    /// `None`: it was not asked lately.
+    pub missed: Option<u8>,
 }
 
 /// So many nodes of a pool vanished at once that it is not their config's doing.
@@ -113,6 +114,8 @@ pub struct Since {
     pub hanging: Vec<String>,
     /// How long some do.
     pub hung: Duration,
+    /// Nodes given `next` whose Agents did not answer the last time, also those: whether they do is not known yet.
+    pub unheard: usize,
     /// Nodes without `next` that went without a word so short ago that more may be about to.
     pub vanished: usize,
     /// Until none of them counts any more.
@@ -134,6 +137,11 @@ impl Since {
         self.hanging.len().saturating_mul(ONE_LOSS_IN) > self.next.of
     }
 
+    /// Whether more of them did not answer the last time than a large pool has at any time.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard.saturating_mul(ONE_LOSS_IN) > self.next.of
+    }
+
     /// Whether so few of those that were given `next` are missing that a large pool need not wait to know more.
     pub(super) fn misses_few(&self) -> bool {
         self.undecided.saturating_mul(ONE_LOSS_IN) <= self.next.of
@@ -153,7 +161,7 @@ impl<'a> NodeFacts<'a> {
             restarted: false,
             lost: false,
             counted: None,
-            silent: false,
+            missed: None,
         }
     }
 

@@ -11,6 +11,7 @@ use echo_proto::v1;
 use v1::RolloutPhase as Phase;
 
 use super::facts::{Facts, NodeFacts};
+use super::pick;
 
 /// Fewer messages say nothing.
 const MIN_JUDGED: u64 = 1_000;
@@ -69,13 +70,15 @@ impl Counted {
     }
 }
 
-/// Whose figures a rollout is judged by: its canaries and, from its beginning, so that it is known what they did before,
-/// a `sample` of the others; of a small pool all. Those of one that is not to wait for anything are not looked at.
+/// Whose figures a rollout is judged by: its canaries and, once these have the revision, so that it is known what they did
+/// before they are given it, a `sample` of the others; of a small pool all. Canaries that are still to be given it wait for
+/// theirs, which come later where many are asked. Those of a rollout that is not to wait for anything are not looked at.
 pub(super) fn watched(facts: &Facts<'_>, sample: &BTreeSet<NodeId>) -> Option<BTreeSet<NodeId>> {
     let rollout = facts.rollout.filter(|r| r.phase() == Phase::Progressing && !r.now)?;
     let is_small = facts.nodes.len() <= MAX_SAMPLED;
+    let alone = pick::waiting(facts, rollout).next().is_some();
     let tries = |node: &NodeFacts<'_>| rollout.canaries.iter().any(|canary| node.is(canary));
-    let nodes = facts.staying().filter(|node| is_small || sample.contains(node.id) || tries(node));
+    let nodes = facts.staying().filter(|node| is_small || (!alone && sample.contains(node.id)) || tries(node));
     Some(nodes.map(|node| node.id.clone()).collect())
 }
 

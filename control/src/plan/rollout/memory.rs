@@ -189,7 +189,7 @@ impl Memory {
     /// could be compared with, but for what it did until an operator resumed the rollout, who knows of that.
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
         let Some(life) = self.lives.get_mut(node.id) else { return };
-        life.silent = node.silent;
+        life.missed = node.missed.unwrap_or(life.missed);
         let Some(counted) = node.counted else { return };
         life.heard = true;
         let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
@@ -265,6 +265,7 @@ impl Memory {
         let fresh = fresh.filter_map(|life| (life.gone? + self.lease_ttl + SETTLE).checked_duration_since(now));
         let fresh: Vec<Duration> = fresh.filter(|left| !left.is_zero()).collect();
         (since.vanished, since.settled_in) = (fresh.len(), fresh.into_iter().max());
+        since.unheard = self.lives.values().filter(|life| life.is_unheard()).count();
         since.hanging = self.lives.iter().filter(|(_, life)| life.hangs()).map(|(id, _)| id.to_string()).collect();
         since.hanging.sort_unstable_by(|a, b| natural_order(a, b));
         since

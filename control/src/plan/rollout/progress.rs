@@ -117,10 +117,11 @@ impl<'f> Step<'f> {
         if self.facts.since.hangs() {
             return self.hung(wait);
         }
-        match self.facts.since.healthy {
-            Some(healthy) if healthy >= self.min_healthy => self.pass(),
-            Some(healthy) => Decision::Wait([wait, Some(self.min_healthy - healthy)].into_iter().flatten().min()),
-            None => Decision::Wait(wait),
+        match self.facts.since.healthy.map(|healthy| self.min_healthy.saturating_sub(healthy)) {
+            Some(Duration::ZERO) if !self.facts.since.is_unheard() => self.pass(),
+            // They are asked again at once, and each answer is looked at.
+            Some(Duration::ZERO) | None => Decision::Wait(wait),
+            Some(left) => Decision::Wait(wait.into_iter().chain([left]).min()),
         }
     }
 

@@ -95,6 +95,21 @@ fn a_canary_that_stops_to_answer_is_not_healthy_and_that_is_told() {
 }
 
 #[test]
+fn one_answer_that_is_late_holds_a_step_up_and_begins_nothing_anew() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.ack(1, 2);
+    world.pass(MIN_HEALTHY / 2);
+    world.late.insert(id(1));
+    assert_eq!(world.waits(), Some(MIN_HEALTHY / 2), "the machine may be busy");
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.waits(), None, "it may hang: the next answer tells");
+    world.late.clear();
+    world.writes();
+    assert_eq!(world.rollout().step, 1, "it was healthy all the time");
+}
+
+#[test]
 fn an_agent_that_is_silent_while_its_node_lives_pauses_until_somebody_has_looked() {
     let mut world = World::staged(10);
     world.begin(2);

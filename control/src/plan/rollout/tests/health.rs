@@ -148,10 +148,15 @@ fn after_a_resume_nodes_are_compared_with_what_they_did_until_then() {
 }
 
 #[test]
-fn of_a_large_pool_a_sample_is_asked_from_the_beginning_and_the_same_by_any_leader() {
+fn of_a_large_pool_a_sample_is_asked_once_canaries_have_it_and_the_same_by_any_leader() {
     let mut world = World::staged(1_000);
     assert_eq!(world.watched(), None, "no rollout is on its way");
-    world.begin(2);
+    world.counted.clear();
+    world.apply(2);
+    world.writes();
+    assert_eq!(world.watched(), Some([id(1)].into()), "it waits for the canary's figures alone");
+    world.pass(Duration::from_secs(1));
+    world.writes();
     let watched = world.watched().unwrap();
     assert!(watched.contains(&id(1)), "the canary");
     assert!((256..=257).contains(&watched.len()), "{}", watched.len());

@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) doubtful: HashSet<NodeId>,
     /// Whose Agents do not answer any more.
     pub(super) silent: HashSet<NodeId>,
+    /// Who did not the last time.
+    pub(super) late: HashSet<NodeId>,
     /// What Agents say; of others they say nothing.
     pub(super) counted: BTreeMap<NodeId, Counted>,
     pub(super) memory: Memory,
@@ -77,6 +79,7 @@ impl World {
             mass_loss: None,
             doubtful: HashSet::new(),
             silent: HashSet::new(),
+            late: HashSet::new(),
             counted: BTreeMap::new(),
             memory: Memory::new(now),
             begun: now,
@@ -217,11 +220,11 @@ impl World {
     }
 
     fn facts(&mut self) -> Facts<'_> {
-        let (counted, doubtful, silent) = (&self.counted, &self.doubtful, &self.silent);
+        let (counted, doubtful, silent, late) = (&self.counted, &self.doubtful, &self.silent, &self.late);
         let node = |id, status| NodeFacts {
             counted: counted.get(id).copied(),
             doubtful: doubtful.contains(id),
-            silent: silent.contains(id),
+            missed: Some(if silent.contains(id) { 2 } else { late.contains(id).into() }),
             ..NodeFacts::new(id, status)
         };
         let mut facts = Facts {

@@ -10,6 +10,7 @@ use v1::RolloutPhase as Phase;
 
 use super::facts::Facts;
 use crate::event;
+use crate::words::add_nobody;
 
 /// The events that go with a rollout's new state.
 pub(super) fn events(facts: &Facts<'_>, rollout: &v1::Rollout) -> Vec<v1::Event> {
@@ -23,7 +24,9 @@ pub(super) fn events(facts: &Facts<'_>, rollout: &v1::Rollout) -> Vec<v1::Event>
     let which = format!("rollout {} of revision {n}", rollout.id);
     let about = event::of_pool(facts.name);
     if before.step != rollout.step {
-        let message = format!("{which} goes on with step {} of {}", rollout.step.saturating_add(1), rollout.steps);
+        let (at, of) = (rollout.step.saturating_add(1), rollout.steps);
+        let passed = add_nobody(&(before.step.saturating_add(1)..rollout.step));
+        let message = format!("{which} goes on with step {at} of {of}{passed}");
         return vec![event::normal("RolloutAdvanced", about, message)];
     }
     if before.canaries.len() < rollout.canaries.len() {

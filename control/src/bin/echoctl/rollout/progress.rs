@@ -3,7 +3,9 @@
 //! Used by `rollout status`.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
+use echo_control::words::add_nobody;
 use echo_proto::ids::PoolName;
 use echo_proto::v1::{self, RolloutPhase, SyncState};
 
@@ -45,7 +47,7 @@ pub(super) struct Progress {
     told: String,
     last: v1::Rollout,
     /// Steps that nobody was in: the ones before had given it to as many already.
-    empty: Vec<u32>,
+    empty: Range<u32>,
     /// Nodes that were told to hold it up, with the reason.
     blamed: Vec<String>,
 }
@@ -58,7 +60,7 @@ impl Progress {
             aim: Aim::new(pool.as_str(), revision),
             told: String::new(),
             last: v1::Rollout::default(),
-            empty: Vec::new(),
+            empty: 0..0,
             blamed: Vec::new(),
         }
     }
@@ -75,7 +77,7 @@ impl Progress {
         let rollout = message.rollout.unwrap_or_default();
         if (rollout.id, rollout.step) != (self.last.id, self.last.step) {
             let passed = self.last.step.saturating_add(1)..rollout.step;
-            self.empty = if rollout.id == self.last.id { passed.collect() } else { Vec::new() };
+            self.empty = if rollout.id == self.last.id { passed } else { 0..0 };
         }
         self.last = rollout;
         if message.pending && !self.aim.is_at(&self.last) {
@@ -189,13 +191,8 @@ impl Progress {
             [one] => format!(": canary {one}"),
             names => format!(": canaries {}", names.join(", ")),
         };
-        let passed = match empty.as_slice() {
-            [] => String::new(),
-            [step] => format!(" (step {} adds nobody)", step + 1),
-            [first, .., last] => format!(" (steps {} to {} add nobody)", first + 1, last + 1),
-        };
         let health = if rollout.health.is_empty() { String::new() } else { format!("; {}", rollout.health) };
-        at + &passed + &canaries + &health
+        at + &add_nobody(empty) + &canaries + &health
     }
 }
 

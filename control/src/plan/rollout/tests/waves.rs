@@ -30,6 +30,17 @@ fn canaries_then_waves_then_all_each_healthy_for_a_while() {
 }
 
 #[test]
+fn the_event_tells_of_a_step_that_adds_nobody() {
+    let mut world = World::staged(3);
+    world.begin(2);
+    assert_eq!(world.ack_given(2), [1]);
+    world.pass(MIN_HEALTHY);
+    let Decision::Write(next) = world.decide() else { panic!("a quarter of three is one, and one has it") };
+    let told: Vec<&str> = next.events.iter().map(|event| event.message.as_str()).collect();
+    assert_eq!(told, ["rollout 2 of revision 2 goes on with step 3 of 3 (step 2 adds nobody)"]);
+}
+
+#[test]
 fn a_wave_stops_at_a_rejection() {
     let mut world = World::staged(10);
     world.begin(2);

@@ -94,6 +94,7 @@ impl PoolFiles {
 
     /// Follows the folder for one term.
     async fn follow(&mut self, term: Leadership) {
+        self.api.leads(term).await;
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let (mut seen, mut looks) = (Term::new(Instant::now(), self.behind), Looks::default());
         loop {

@@ -195,10 +195,13 @@ fn what_is_wrong_is_told_and_the_rest_applied() {
         ("one.yaml", &pool("both", 1, "replicas: 0")),
         ("two.json", &pool("both", 2, "replicas: 0")),
         ("good.yaml", &pool("good", 1, "replicas: 0")),
+        ("many.yaml", &pool("many", 1, "replicas: 255")),
     ]);
     let mut cluster = mount.cluster();
     let echoctl = cluster.echoctl();
     wait_limit(&echoctl, "good", 1);
+    let refused = wait_event(&echoctl, "PoolFileRefused");
+    assert!(refused.contains("many.yaml is not applied: spec.replicas: 255 is too large; at most 254"), "{refused}");
     let told = wait_event(&echoctl, "PoolFileInvalid");
     for part in ["wrong.yaml: 3 mistakes: ", "colour: unknown field", "spec.replicas: 100001", "limits.maxConnections"]
     {
@@ -210,7 +213,7 @@ fn what_is_wrong_is_told_and_the_rest_applied() {
         assert!(doctor.contains(part), "{part:?} is not in: {doctor}");
     }
     assert!(clash.contains("one.yaml and in ") && clash.contains("two.json"), "{clash}");
-    assert!(found(&echoctl, "both").is_err() && found(&echoctl, "wrong").is_err());
+    assert!(["both", "wrong", "many"].iter().all(|name| found(&echoctl, name).is_err()));
     let logged = cluster.control.log();
     assert!(logged.contains("3 mistakes") && logged.contains("two.json"), "{logged}");
 

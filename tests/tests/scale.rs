@@ -122,6 +122,32 @@ fn open(node: &Value) -> TcpStream {
 }
 
 #[test]
+fn a_file_that_asks_for_more_nodes_than_a_host_can_hold_is_refused_at_the_field() {
+    let cluster = Cluster::start(0);
+    let apply = |scaling: &str, flags: &str| {
+        let file = pool_file(0).replace("name: default", "name: edge").replace("replicas: 0", scaling);
+        cluster.echoctl().run(&format!("apply -f {} {flags}", cluster.file("edge.yaml", &file)))
+    };
+    let rule =
+        |least: u32| format!("autoscale: {{minReplicas: {least}, maxReplicas: 300, target: {{connections: 9}}}}");
+    let beyond = "is too large; at most 254 of all pools: the control that leads, ";
+    for (scaling, mistake) in [
+        ("replicas: 255".to_owned(), format!("spec.replicas: 255 {beyond}")),
+        (rule(255), format!("spec.autoscale.minReplicas: 255 {beyond}")),
+    ] {
+        for flags in ["", "--dry-run=server"] {
+            let refused = apply(&scaling, flags);
+            assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{refused:?}");
+            assert!(refused.stderr.starts_with("error: ") && refused.stderr.contains(&mistake), "{refused:?}");
+        }
+    }
+    assert!(cluster.etcd.get_prefix("/echo/v1/default/pools/edge").is_empty(), "nothing was stored");
+    let warned = apply(&rule(1), "--dry-run=server");
+    let told = format!("warning: pool/edge never grows to its maximum: spec.autoscale.maxReplicas: 300 {beyond}");
+    assert!(warned.code == 0 && warned.stderr.starts_with(&told), "{warned:?}");
+}
+
+#[test]
 fn a_watch_tells_what_changes() {
     let cluster = Cluster::start(1);
     let mut command = Command::new(tools::ours("echoctl"));

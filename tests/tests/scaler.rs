@@ -232,6 +232,9 @@ fn a_leader_that_starts_no_nodes_says_so_and_one_that_does_what_its_host_cannot_
     let cause = format!("the control that leads, {} on ", text(&record, "/address"));
     let scaled = echoctl.run("scale default -r 3");
     assert!(scaled.stderr.contains(&cause) && scaled.stderr.contains("runs with --scaler none"), "{scaled:?}");
+    std::fs::write(dir.join("four.yaml"), pool_file(4)).unwrap();
+    let applied = echoctl.run(&format!("apply -f {} --dry-run=server", dir.join("four.yaml").display()));
+    assert!(applied.code == 0 && applied.stderr.contains(&cause), "{applied:?}");
     let says = |line: &str, what: &str| {
         eventually(what, SETTLED, || {
             let told = echoctl.run(line).stdout;

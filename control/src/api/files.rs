@@ -51,6 +51,12 @@ impl Api {
         self.file_findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until the view shows that this control leads, which tells what a file may ask for.
+    pub(crate) async fn leads(&self, leadership: Leadership) {
+        let is_it = |leader: &Stored<v1::LeaderRecord>| leader.create_revision == leadership.create_revision;
+        self.view.until(|state| state.leader.as_ref().is_some_and(is_it)).await;
+    }
+
     /// Applies a pool of the file `place`, unless that was done already or is held.
     pub(crate) async fn apply_file(
         &self,
@@ -63,7 +69,7 @@ impl Api {
         let asked = asked(&source.owner, place, false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = stored.map(|stored| &stored.value);
-            Ok(owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
+            self.possible(stored, owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
         };
         let written = self.change_pool(name, fenced(leadership), plan).await?;
         Ok(match owned::due(written.before.as_ref(), source) {

@@ -75,10 +75,11 @@ impl Api {
             let (stored, now) = (stored.map(|stored| &stored.value), SystemTime::now());
             let keeping = request.keep_nodes.then(|| change::keeping(&pool, stored, beside));
             let pool = keeping.as_ref().unwrap_or(&pool);
-            Ok(match stored {
+            let changed = match stored {
                 None => Some(change::create(&name, pool, beside.there, &asked, now)),
                 Some(stored) => change::apply(&name, stored, beside, pool, &asked, now),
-            })
+            };
+            self.possible(stored, changed)
         })
         .await
     }

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use echo_proto::codec::{FieldError, FieldErrors};
 use echo_proto::ids::PoolName;
-use echo_proto::v1::LeaderRecord;
+use echo_proto::v1::{LeaderRecord, PoolRecord, PoolSpec};
 
 use super::super::Api;
 use super::super::error::ApiError;
+use crate::plan::change::{Changed, bounds};
 use crate::plan::scale::MAX_PER_HOST;
 use crate::scaler::{self, NONE, PROCESS};
 
@@ -25,16 +27,55 @@ impl Api {
         }
     }
 
+    /// A change of a pool's file, unless it asks for such a number.
+    pub(in crate::api) fn possible(
+        &self,
+        stored: Option<&PoolRecord>,
+        changed: Option<Changed>,
+    ) -> Result<Option<Changed>, ApiError> {
+        let asked = changed.as_ref().and_then(|changed| changed.record.spec.as_ref());
+        let before = stored.and_then(|stored| stored.spec.as_ref());
+        match self.leader().zip(asked).and_then(|(leader, asked)| unreachable(&leader, before, asked)) {
+            Some(mistake) => Err(FieldErrors(vec![mistake]).into()),
+            None => Ok(changed),
+        }
+    }
+
     /// What keeps a pool from having as many nodes, in words.
     pub(super) fn number_warnings(&self, name: &PoolName, replicas: u32) -> Option<String> {
         let leader = self.leader()?;
-        self.view.read(|state| {
+        let told = self.view.read(|state| {
             let there = state.pools.get(name).map_or(0, |pool| pool.fleet.staying(&BTreeSet::new()));
             let others = state.pools.iter().filter(|(other, _)| *other != name);
             let others: u32 = others.filter_map(|(_, pool)| pool.desired()).fold(0, u32::saturating_add);
             warning(&leader, replicas, there, others)
-        })
+        });
+        told.map(|told| format!("pool/{name}: {told}"))
     }
+
+    /// The same of what a pool's file asks for anew.
+    pub(super) fn spec_warnings(&self, name: &PoolName, before: Option<&PoolSpec>, after: &PoolSpec) -> Option<String> {
+        let most = |spec: &PoolSpec| spec.autoscale.as_ref().map(|rule| bounds(rule).1);
+        if before.is_some_and(|before| (before.replicas, most(before)) == (after.replicas, most(after))) {
+            return None;
+        }
+        match most(after) {
+            Some(most) => beyond_host(&self.leader()?, most)
+                .map(|cause| format!("pool/{name} never grows to its maximum: spec.autoscale.maxReplicas: {cause}")),
+            None => self.number_warnings(name, after.replicas?),
+        }
+    }
+}
+
+/// The field of a pool that asks for more nodes at the least than one host can hold. What is stored already is not asked
+/// for: its template must not wait for another leader.
+fn unreachable(leader: &LeaderRecord, before: Option<&PoolSpec>, asked: &PoolSpec) -> Option<FieldError> {
+    let least = |spec: &PoolSpec| match &spec.autoscale {
+        Some(rule) => Some(("spec.autoscale.minReplicas", bounds(rule).0)),
+        None => Some(("spec.replicas", spec.replicas?)),
+    };
+    let (field, number) = least(asked).filter(|asked| before.and_then(least) != Some(*asked))?;
+    beyond_host(leader, number).map(|cause| FieldError::new(field, cause))
 }
 
 /// That one host can't hold so many, in words.
@@ -67,6 +108,8 @@ fn warning(leader: &LeaderRecord, replicas: u32, there: usize, others: u32) -> O
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use echo_proto::v1::Autoscale;
+
     use super::*;
 
     fn leader(scaler: &str) -> LeaderRecord {
@@ -80,6 +123,23 @@ mod tests {
         assert_eq!(beyond_host(&leader(PROCESS), 254), None);
         assert_eq!(beyond_host(&leader(NONE), 10_000), None);
         assert_eq!(beyond_host(&leader(""), 10_000), None, "an older leader does not tell");
+    }
+
+    #[test]
+    fn a_file_that_asks_for_more_than_one_host_holds_is_refused_at_the_field() {
+        let spec = |replicas: u32| PoolSpec { replicas: Some(replicas), ..Default::default() };
+        let told = |before: Option<&PoolSpec>, asked: &PoolSpec| {
+            unreachable(&leader(PROCESS), before, asked).map(|mistake| mistake.path)
+        };
+        assert_eq!(told(None, &spec(255)).as_deref(), Some("spec.replicas"));
+        assert_eq!(told(Some(&spec(254)), &spec(255)).as_deref(), Some("spec.replicas"));
+        assert_eq!(told(Some(&spec(255)), &spec(255)), None, "it is so already");
+        assert_eq!(told(None, &spec(254)), None);
+        assert_eq!(unreachable(&leader(NONE), None, &spec(255)), None);
+        let rule = |least: u32| Autoscale { min_replicas: Some(least), max_replicas: 300, ..Default::default() };
+        let scaled = |least: u32| PoolSpec { autoscale: Some(rule(least)), ..Default::default() };
+        assert_eq!(told(Some(&spec(255)), &scaled(255)).as_deref(), Some("spec.autoscale.minReplicas"));
+        assert_eq!(told(None, &scaled(254)), None, "it may be that no more are ever needed");
     }
 
     #[test]

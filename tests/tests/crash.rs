@@ -1,13 +1,17 @@
-//! A node that dies soon after it took a config, and what its next start makes of that.
+//! A node that dies: soon after it took a config, and what its next start makes of that; again and again, and what is
+//! told of it.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use echo_tests::cluster::{SETTLED, text};
 use echo_tests::node::{SOON, assign, revision, start, wait_log};
 use echo_tests::ports::{free_port, own_loopback_address};
+use echo_tests::process::{alive, kill_pid};
 use echo_tests::wait::ensure;
-use echo_tests::{Etcd, Process, client, eventually, tools};
+use echo_tests::{Cluster, Etcd, Process, client, eventually, tools};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -15,6 +19,8 @@ const RECORD: &str = "/echo/v1/default/nodes/default/lonely";
 /// No config of a test becomes good by itself.
 const NEVER: &str = "1h";
 const AT_ONCE: &str = "10ms";
+/// A node that the scaler started stays, for all that is told, once it has run for so long.
+const STAYS: Duration = Duration::from_secs(30);
 
 /// One node over its lives, and the etcd that it goes by.
 struct Home {
@@ -143,4 +149,38 @@ fn a_stable_that_its_node_died_with_is_tried_again() {
     wait_log(&back, "serving the config of the state directory meanwhile");
     let record = home.wait_serves(2, two);
     assert!(record["status"]["rejection"].is_null(), "{record}");
+}
+
+/// Whether a pool's condition, its description and `doctor` tell that node-1 does not stay; an error where only some do.
+fn told(cluster: &Cluster) -> Result<bool, String> {
+    let cause = "node-1: no start lasts, so that each waits longer; see `echoctl get events --for node/node-1`";
+    let pool = cluster.echoctl().items("get pools")?.remove(0);
+    let conditions = pool["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| text(condition, "/reason") == "BackOff");
+    let is_told =
+        found.is_some_and(|found| text(found, "/type") == "ScalerFailed" && text(found, "/message").contains(cause));
+    let (sheet, doctor) =
+        (cluster.echoctl().run("describe pool/default").stdout, cluster.echoctl().run("doctor").stdout);
+    let others = [sheet.contains("BackOff") && sheet.contains(cause), doctor.contains(cause)];
+    ensure(others == [is_told; 2], || format!("{pool}\n{sheet}\n{doctor}")).map(|()| is_told)
+}
+
+#[test]
+fn a_node_that_does_not_stay_is_told_of_until_it_does() {
+    let cluster = Cluster::start(2);
+    assert_eq!(told(&cluster), Ok(false));
+    let mut pid = cluster.node_pid("node-1");
+    // The first start in its place is at once, and counts for nothing.
+    for _ in 0..2 {
+        kill_pid(pid, Signal::SIGKILL);
+        pid = eventually("another process of it runs", SETTLED, || {
+            cluster.known_pid("node-1").filter(|now| *now != pid && alive(*now)).ok_or("not yet")
+        });
+    }
+    eventually("it is told", SETTLED, || ensure(told(&cluster)?, || "not yet".into()));
+    let events = cluster.echoctl().ok("get events --for node/node-1");
+    assert!(events.contains("BackOff") && events.contains("it ends again and again soon after its start"), "{events}");
+    cluster.wait_nodes(2);
+    eventually("it is not told any more", STAYS + SETTLED, || ensure(!told(&cluster)?, || "still".into()));
+    assert_eq!(cluster.node_pid("node-1"), pid, "it has run since");
 }

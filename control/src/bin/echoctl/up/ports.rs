@@ -4,6 +4,7 @@
 //! on the command line leaves the port open.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -11,8 +12,11 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::files::write_whole;
 
-/// The kernel may name a port that another part of the cluster has chosen; so often it is asked again.
-const TRIES: usize = 16;
+/// Below those that the kernel hands out by itself (32768 to 60999), to whoever connects or leaves the port open: between
+/// the choice and the start of the program that binds it, which may be seconds, it would be anybody's.
+const RANGE: Range<u16> = 20_000..32_000;
+/// So many of them are tried; each is free but for chance.
+const TRIES: usize = 64;
 
 /// Ports by name, as `ports.json` keeps them.
 #[derive(Debug, Default)]
@@ -31,10 +35,11 @@ impl Ports {
     /// No port is free.
     pub(super) fn choose(&mut self, name: &str) -> Result<u16, Failure> {
         let kept = self.0.get(name).and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-        // The port is free again at once: who takes it before our program does ends that program, which is told.
+        // The port is free again at once: whoever takes it all the same, before our program does, is told when that ends.
         let free = |port: u16| bind((Ipv4Addr::LOCALHOST, port).into()).ok();
         let others: Vec<_> = self.0.iter().filter(|(other, _)| *other != name).map(|(_, port)| port.clone()).collect();
-        let mut any = (0..TRIES).filter_map(|_| free(0)).filter(|port| !others.contains(&Value::from(*port)));
+        let any = std::iter::repeat_with(|| fastrand::u16(RANGE)).take(TRIES).filter_map(free);
+        let mut any = any.filter(|port| !others.contains(&Value::from(*port)));
         let port = kept.filter(|port| *port != 0).and_then(free).or_else(|| any.next());
         let port = port.ok_or_else(|| Failure::Up("no free port on 127.0.0.1".to_owned()))?;
         self.0.insert(name.to_owned(), port.into());
@@ -64,6 +69,7 @@ mod tests {
     fn a_port_is_kept_while_it_is_free() {
         let mut ports = Ports::default();
         let first = ports.choose("etcd").unwrap();
+        assert!(RANGE.contains(&first), "{first}");
         assert_eq!(ports.choose("etcd").unwrap(), first);
         let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
         assert_ne!(ports.choose("etcd").unwrap(), first);

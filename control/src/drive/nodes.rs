@@ -7,7 +7,7 @@
 mod told;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName};
@@ -37,7 +37,7 @@ type Name = (PoolName, NodeId);
 /// What was told of all nodes.
 #[derive(Debug)]
 pub(super) struct Nodes {
-    told: BTreeMap<Name, Told>,
+    told: BTreeMap<PoolName, BTreeMap<NodeId, Told>>,
     /// etcd's revision of the oldest event that is kept: of who was there before, nothing may have been kept.
     since: i64,
     /// When to look next.
@@ -60,7 +60,7 @@ impl Nodes {
             let Ok(pool) = event.pool.parse::<PoolName>() else { continue };
             let names = event.object.strip_prefix("node/").into_iter().chain(event.nodes.iter().map(String::as_str));
             for node in names.filter_map(|name| name.parse::<NodeId>().ok()) {
-                nodes.told.entry((pool.clone(), node)).or_default().recall(event, *mod_revision);
+                nodes.told(&pool).entry(node).or_default().recall(event, *mod_revision);
             }
         }
         nodes
@@ -75,44 +75,52 @@ impl Nodes {
         if !self.tell(items, journal).await? {
             return Ok(Pass::Again);
         }
-        self.told.retain(|_, told| !told.is_over());
+        self.forget();
         self.due = now + LOOK_EVERY;
         Ok(Pass::Done(None))
     }
 
+    /// What was told of a pool's nodes.
+    fn told(&mut self, pool: &PoolName) -> &mut BTreeMap<NodeId, Told> {
+        self.told.entry(pool.clone()).or_default()
+    }
+
     /// All that is to tell, each node's events in their order.
     fn items(&mut self, state: &State) -> Vec<Item> {
-        let mut items = Vec::new();
-        let mut present = BTreeSet::new();
+        let (mut items, since) = (Vec::new(), self.since);
         for (pool, known) in &state.pools {
+            let told = self.told(pool);
             for node in known.fleet.iter() {
-                let name = (pool.clone(), node.id.clone());
-                items.extend(self.steps(&name, node).into_iter().map(|step| Item { name: name.clone(), step }));
-                present.insert(name);
+                let name = || (pool.clone(), node.id.clone());
+                items.extend(steps(told, node, since).into_iter().map(|step| Item { name: name(), step }));
             }
         }
-        self.told.retain(|name, told| {
-            if present.contains(name) {
-                return true;
-            }
-            let left = state.pools.get(&name.0).and_then(|pool| pool.fleet.left(&name.1));
-            let step = left.map_or_else(|| told.missing(), |node| told.left(node));
-            items.extend(step.map(|step| Item { name: name.clone(), step }));
-            items.last().is_some_and(|item| item.name == *name)
-        });
+        for (pool, told) in &mut self.told {
+            let fleet = state.pools.get(pool).map(|pool| &pool.fleet);
+            told.retain(|node, told| {
+                if fleet.is_some_and(|fleet| fleet.get(node).is_some()) {
+                    return true;
+                }
+                let left = fleet.and_then(|fleet| fleet.left(node));
+                let step = left.map_or_else(|| told.missing(), |node| told.left(node));
+                let is_told = step.is_none();
+                items.extend(step.map(|step| Item { name: (pool.clone(), node.clone()), step }));
+                !is_told
+            });
+        }
         items
     }
 
-    fn steps(&mut self, name: &Name, node: &Node) -> Vec<Step> {
-        if !self.told.contains_key(name) && node.record.create_revision < self.since {
-            self.told.insert(name.clone(), Told::of(node));
-        }
-        let before = self.told.get(name).cloned().unwrap_or_default();
-        let (steps, told) = before.steps(node);
-        if steps.is_empty() && told != before {
-            self.told.insert(name.clone(), told);
-        }
-        steps
+    fn note(&mut self, (pool, node): Name, told: Told) {
+        self.told(&pool).insert(node, told);
+    }
+
+    /// Forgets those of whom nothing will be told any more.
+    fn forget(&mut self) {
+        self.told.retain(|_, pool| {
+            pool.retain(|_, told| !told.is_over());
+            !pool.is_empty()
+        });
     }
 
     /// Stores them; `false` if not all are stored. What is stored is noted.
@@ -124,10 +132,23 @@ impl Nodes {
                     return Ok(false);
                 }
             }
-            self.told.insert(item.name, item.step.after);
+            self.note(item.name, item.step.after);
         }
         Ok(true)
     }
+}
+
+/// What is to tell of a node, of which so much was `told`.
+fn steps(told: &mut BTreeMap<NodeId, Told>, node: &Node, since: i64) -> Vec<Step> {
+    if !told.contains_key(&node.id) && node.record.create_revision < since {
+        told.insert(node.id.clone(), Told::of(node));
+    }
+    let before = told.get(&node.id).cloned().unwrap_or_default();
+    let (steps, after) = before.steps(node);
+    if steps.is_empty() && after != before {
+        told.insert(node.id.clone(), after);
+    }
+    steps
 }
 
 /// Each step with the event that tells it; without one, where that of another node stands for it.

@@ -61,13 +61,13 @@ impl Scene {
         let items = self.view.read(|state| self.nodes.items(state));
         let mut told = Vec::new();
         for (Item { name, step }, event) in events(items) {
-            self.nodes.told.insert(name, step.after);
+            self.nodes.note(name, step.after);
             let Some(value) = event else { continue };
             told.push(value.clone());
             self.revision += 1;
             self.events.push(Stored { value, mod_revision: self.revision, create_revision: self.revision });
         }
-        self.nodes.told.retain(|_, told| !told.is_over());
+        self.nodes.forget();
         told
     }
 

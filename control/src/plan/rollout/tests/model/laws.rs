@@ -1,4 +1,4 @@
-//! The laws of rollouts, each checked by itself, from what is written and what nodes say: not by what the planner thinks.
+//! The laws of rollouts, each checked by itself, from what is written and what nodes say, not by what the planner thinks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,27 @@ use echo_proto::ids::{NodeId, runs_next};
 use tokio::time::Instant;
 
 use self::causes::Causes;
+use self::passing::Passing;
 use super::super::*;
 use crate::plan::sync::is_asked;
 
 mod causes;
 mod giving;
+mod passing;
+
+/// How long the record of a node outlives it.
+const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// What was seen of a pool's life.
 pub(super) struct Watcher {
     /// Revisions that were taken back: none of them may come again.
     taken_back: BTreeSet<u32>,
-    /// Since when each node serves a revision without a break, as the same process.
+    /// Since when each node serves a revision without a break, as the same process or one that came after it in order.
     serves: BTreeMap<NodeId, (u32, String, Instant)>,
-    /// The processes that were there when the rollout began, and were seen ever since.
-    whole: BTreeMap<NodeId, String>,
     /// Orders that were carried out.
     order: u64,
     causes: Causes,
+    passing: Passing,
 }
 
 fn next_of(assignment: &v1::Assignment) -> Option<u32> {
@@ -42,9 +46,9 @@ impl Watcher {
         let mut watcher = Self {
             taken_back: BTreeSet::new(),
             serves: BTreeMap::new(),
-            whole: BTreeMap::new(),
             order: 0,
             causes: Causes::new(world.now),
+            passing: Passing::new(world),
         };
         watcher.look(world);
         watcher
@@ -53,19 +57,18 @@ impl Watcher {
     /// Notes who serves what.
     pub(super) fn look(&mut self, world: &World) {
         self.serves.retain(|id, _| world.nodes.contains_key(id));
-        self.whole.retain(|id, process| world.nodes.get(id).is_some_and(|status| status.incarnation == *process));
         for (id, status) in &world.nodes {
             let now = (serves(world, id, status), status.incarnation.clone(), world.now);
             let known = self.serves.entry(id.clone()).or_insert(now.clone());
+            if world.left.get(id) == Some(&known.1) {
+                known.1.clone_from(&now.1);
+            }
             if (known.0, &known.1) != (now.0, &now.1) {
                 *known = now;
             }
         }
         self.causes.look(world);
-    }
-
-    pub(super) fn time_passes(&mut self, world: &World) {
-        self.look(world);
+        self.passing.look(world);
     }
 
     /// How long a node serves this revision.
@@ -79,7 +82,7 @@ impl Watcher {
         let phase = world.rollout().phase();
         let must_end = matches!(phase, Phase::Progressing | Phase::Reverting);
         assert!(
-            !must_end || wait.is_some() || !world.doubtful.is_empty(),
+            !must_end || wait.is_some() || !world.doubtful.is_empty() || !world.late.is_empty(),
             "it waits for nothing: {:?} {:?}",
             world.rollout,
             world.nodes
@@ -103,14 +106,12 @@ impl Watcher {
         Self::order_of_phases(was, is, after);
         giving::judge(world, was, is, before, after);
         Self::orders_are_carried_out_once(was, is, world);
-        self.only_canaries_run_it_before_they_passed(world, was, is, after);
-        self.stable_is_what_was_tried(world, was, is, before, after);
+        Self::only_canaries_run_it_before_they_passed(world, was, is, after);
+        Self::stable_is_what_was_tried(world, was, is, before, after);
+        self.nobody_is_passed_over(world, was, is, before, after);
         Self::losses_are_judged_late(world, was, is);
         self.what_was_taken_back_stays_away(before, after, is);
         self.causes.judge(world, was, is);
-        if is.id != was.id {
-            self.whole = world.nodes.iter().map(|(id, status)| (id.clone(), status.incarnation.clone())).collect();
-        }
         assert!(is.order >= self.order, "an order came back");
         self.order = is.order;
     }
@@ -135,7 +136,6 @@ impl Watcher {
     }
 
     fn only_canaries_run_it_before_they_passed(
-        &self,
         world: &World,
         was: &v1::Rollout,
         is: &v1::Rollout,
@@ -151,26 +151,11 @@ impl Watcher {
             let others: Vec<_> = runs.filter(|id| !is.canaries.contains(&id.to_string())).collect();
             assert!(others.is_empty() && after.cut == 0, "{others:?} run it before the canaries passed");
         }
-        if is.id == was.id && was.step == 0 && is.step > 0 {
-            self.was_healthy(world, is);
-            self.canaries_were_healthy(world, is);
-        }
         for name in is.canaries.iter().filter(|id| is.id != was.id || !was.canaries.contains(id)) {
             let id = name.parse().unwrap();
             assert!(is_asked(&world.nodes[&id]), "{id} drains, and is to be a canary");
             assert!(!world.doubtful.contains(&id), "{id} may be dead, and is to be a canary");
             assert!(!after.pins.iter().any(|pin| pin.node == *name), "{id} is pinned, and is to be a canary");
-        }
-    }
-
-    /// Each canary that was there all the time served the revision for long enough.
-    fn canaries_were_healthy(&self, world: &World, rollout: &v1::Rollout) {
-        let (to, enough) = (rollout.to.as_ref().unwrap().n, world_policy(rollout).min_healthy);
-        for id in rollout.canaries.iter().filter_map(|id| id.parse::<NodeId>().ok()) {
-            let asked =
-                world.nodes.get(&id).is_some_and(is_asked) && !is_pinned(world, &id) && self.whole.contains_key(&id);
-            let served = self.serves_for(world, &id, to);
-            assert!(!asked || served.is_some_and(|served| served >= enough), "{id} was not healthy: {served:?}");
         }
     }
 
@@ -183,8 +168,33 @@ impl Watcher {
         assert_eq!(refusal(world, rollout), None, "it went on over a refusal");
     }
 
-    fn stable_is_what_was_tried(
+    /// Neither when more are given the revision nor when a step is done.
+    fn nobody_is_passed_over(
         &self,
+        world: &World,
+        was: &v1::Rollout,
+        is: &v1::Rollout,
+        before: &v1::Assignment,
+        after: &v1::Assignment,
+    ) {
+        let goes_on = is.id == was.id && was.phase() == Phase::Progressing;
+        let nobody_was_asked = world.replicas == 0 && before.picked.is_empty() && before.cut == 0;
+        let completes = is.phase() == Phase::Completed && !nobody_was_asked;
+        if goes_on && (is.step > was.step || completes) {
+            self.was_healthy(world, is);
+            self.passing.all_are_well(world, self, was);
+        }
+        let is_canary = !was.now && was.step == 0 && !was.canaries.is_empty();
+        if goes_on
+            && !is_canary
+            && next_of(after).is_some()
+            && (&before.picked, before.cut) != (&after.picked, after.cut)
+        {
+            self.passing.nobody_is_behind(world, self, was);
+        }
+    }
+
+    fn stable_is_what_was_tried(
         world: &World,
         was: &v1::Rollout,
         is: &v1::Rollout,
@@ -195,10 +205,6 @@ impl Watcher {
         assert_eq!(completes, stable_of(before) != stable_of(after), "stable is not what was completed");
         if completes {
             assert_eq!(Some(stable_of(after)), next_of(before));
-            let nobody_was_asked = world.replicas == 0 && before.picked.is_empty() && before.cut == 0;
-            if !nobody_was_asked {
-                self.was_healthy(world, is);
-            }
             let mut about = world.nodes.keys().filter(|id| is_about(world, id));
             assert!(about.all(|id| runs_next(before, id)), "it completes over the heads of those who were not asked");
         }

@@ -12,6 +12,7 @@ pub(super) fn judge(
 ) {
     nothing_is_taken_from_a_node_alone(before, after);
     a_pause_changes_nothing(was, is, before, after);
+    nobody_is_given_it_in_a_mass_loss(world, before, after);
     let picked: BTreeSet<&String> = after.picked.iter().collect();
     assert_eq!(picked.len(), after.picked.len(), "picked twice: {:?}", after.picked);
     if next_of(after).is_some() {
@@ -38,6 +39,12 @@ fn a_pause_changes_nothing(was: &v1::Rollout, is: &v1::Rollout, before: &v1::Ass
         assert_eq!((&before.picked, before.cut), (&after.picked, after.cut), "given or taken in a pause");
     }
     assert!(!resumes || is.order > was.order, "resumed without an order");
+}
+
+fn nobody_is_given_it_in_a_mass_loss(world: &World, before: &v1::Assignment, after: &v1::Assignment) {
+    let is_given = |id: &NodeId| runs_next(after, id) && !runs_next(before, id);
+    let given: Vec<_> = world.nodes.keys().filter(|id| is_given(id)).collect();
+    assert!(world.mass_loss.is_none() || given.is_empty(), "{given:?} are given it in a mass loss");
 }
 
 fn no_more_than_may_be(world: &World, is: &v1::Rollout, before: &v1::Assignment, after: &v1::Assignment) {

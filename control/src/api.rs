@@ -32,7 +32,7 @@ use v1::pools_server::PoolsServer;
 
 use self::diagnose::Doctor;
 pub(crate) use self::error::ApiError;
-pub(crate) use self::files::FileApplied;
+pub(crate) use self::files::{Complaint, FileApplied, FilesApplied};
 use self::watch::Watchers;
 use crate::agents::Agents;
 use crate::scaler::Scaler;
@@ -58,7 +58,7 @@ pub struct Api {
     stop: Stop,
     about: Arc<About>,
     /// What is wrong with the pool files, as far as this control applies them.
-    file_findings: Arc<Mutex<Vec<v1::Finding>>>,
+    file_complaints: Arc<Mutex<Vec<Complaint>>>,
 }
 
 /// What this process tells about itself, and does beside.
@@ -80,8 +80,8 @@ impl Api {
     /// The services over this store and view; streams end at `stop`.
     pub fn new(store: Store, view: View, leadership: Receiver<Option<Leadership>>, stop: Stop, about: About) -> Self {
         let (agents, doctor, watchers) = (Agents::default(), Doctor::default(), Watchers::default());
-        let (about, file_findings) = (Arc::new(about), Arc::default());
-        Self { store, view, agents, doctor, leadership, watchers, stop, about, file_findings }
+        let (about, file_complaints) = (Arc::new(about), Arc::default());
+        Self { store, view, agents, doctor, leadership, watchers, stop, about, file_complaints }
     }
 
     /// All services, for a tonic server.

@@ -1,18 +1,19 @@
 //! The pool files of `--pools-from`: the leader applies them when it begins to lead, and when they change.
 //!
-//! Run by the app. The folder is looked at again and again, and not watched: a mounted ConfigMap is switched by links in
+//! Run by the app, in every control: who follows the folder before it leads knows what of it is new. The folder is looked at again and again, and not watched: a mounted ConfigMap is switched by links in
 //! a folder that may itself be replaced, and network file systems tell nobody of a change; a look costs a few reads.
 //! It must apply nothing that is half written: a change counts once two looks in a row found the same. Nor may it bring
 //! back what the leader before it has seen replaced: what may be of yesterday is held, and looked at again later. And a
 //! folder that is empty for a while is no wish.
 
+mod complaints;
 mod folder;
 mod looker;
 mod looks;
-mod term;
+mod sight;
 mod wanted;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use echo_proto::backoff::Backoff;
@@ -21,12 +22,13 @@ use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
+use self::complaints::Told;
 use self::folder::Texts;
 use self::looker::Looker;
 use self::looks::Looks;
-use self::term::Term;
-use self::wanted::{MAX_MISTAKES, Wanted};
-use crate::api::{Api, ApiError, FileApplied};
+use self::sight::Sight;
+use self::wanted::Wanted;
+use crate::api::{Api, ApiError, Complaint, FileApplied};
 use crate::event;
 use crate::plan::owned::Source;
 use crate::settings::PoolsFrom;
@@ -37,11 +39,13 @@ use crate::words;
 /// Waits while etcd is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Of the folder, which can't be read.
+const UNREADABLE: &str = "PoolFilesUnreadable";
+/// Of a file.
+const HELD: &str = " is not what was applied last, and this folder may be behind that: it waits until it changes";
+
 /// What a look found.
 type Found = Result<Texts, String>;
-
-/// What is wrong: a reason, what it is about, and words.
-type Complaint = (&'static str, String, String);
 
 /// The task.
 pub(crate) struct PoolFiles {
@@ -49,217 +53,219 @@ pub(crate) struct PoolFiles {
     folder: PathBuf,
     /// `files:/etc/echo/pools`
     owner: String,
-    /// How far another control's folder may be behind this one, or this one behind it.
-    behind: Duration,
     leadership: Receiver<Option<Leadership>>,
-    /// Of all terms: one look that hangs is enough.
     looker: Looker,
+    looks: Looks,
+    sight: Sight,
+    /// This control's term, as far as the files know of it.
+    term: Option<Leadership>,
+    /// In this term.
+    told: Told,
 }
 
 impl PoolFiles {
     /// The task for a folder, by its absolute path.
     pub(crate) fn new(api: Api, from: PoolsFrom, leadership: Receiver<Option<Leadership>>) -> Self {
         let PoolsFrom { folder, behind } = from;
-        let owner = format!("files:{}", folder.display());
-        Self { api, owner, folder, behind, leadership, looker: Looker::default() }
+        Self {
+            api,
+            owner: format!("files:{}", folder.display()),
+            folder,
+            leadership,
+            looker: Looker::default(),
+            looks: Looks::default(),
+            sight: Sight::new(behind),
+            term: None,
+            told: Told::default(),
+        }
     }
 
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, mut stop: Stop) {
         tokio::select! {
-            () = self.lead() => {}
+            () = self.follow() => {}
             () = stop.wait() => {}
         }
     }
 
-    async fn lead(&mut self) {
+    /// Follows the folder, whoever leads.
+    async fn follow(&mut self) {
         let mut leadership = self.leadership.clone();
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
-            let term = *leadership.borrow_and_update();
-            let changed = async {
-                if leadership.changed().await.is_err() {
-                    // The election has ended, and so will the process.
-                    std::future::pending::<()>().await;
+            let found = self.looker.look(&self.folder, folder::read).await;
+            let leads = *leadership.borrow_and_update();
+            let wait = match self.take(leads, &found).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.looks.rest()
+                }
+                Err(error) => {
+                    // Before it took over, it waits for the view.
+                    if leads.is_some() && leads == self.term {
+                        tracing::warn!(%error, "the pool files are not all applied yet");
+                    }
+                    backoff.next_wait()
                 }
             };
-            match term {
-                None => changed.await,
-                Some(term) => tokio::select! {
-                    never = self.follow(term) => never,
-                    () = changed => {}
-                },
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = elected(&mut leadership) => {}
             }
         }
     }
 
-    /// Follows the folder for one term.
-    async fn follow(&mut self, term: Leadership) {
-        self.api.leads(term).await;
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let (mut seen, mut looks) = (Term::new(Instant::now(), self.behind), Looks::default());
-        loop {
-            let found = self.looker.look(&self.folder, folder::read).await;
-            let act = looks.take(&found, Instant::now());
-            let mut wait = looks.rest();
-            if act {
-                let span = info_span!("pool files", echo.folder = %self.folder.display());
-                match self.carry_out(term, &mut seen, &found).instrument(span).await {
-                    Ok(again) => {
-                        backoff.reset();
-                        looks.acted(again);
-                        wait = looks.rest();
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the pool files are not all applied yet");
-                        wait = backoff.next_wait();
-                    }
-                }
-            }
-            tokio::time::sleep(wait).await;
+    /// Takes in what a look found, and carries it out where this control leads; an error is worth another try.
+    async fn take(&mut self, leads: Option<Leadership>, found: &Found) -> Result<(), ApiError> {
+        self.take_over(leads, Instant::now())?;
+        if !self.looks.take(found, Instant::now()) {
+            return Ok(());
         }
+        let again = match leads {
+            Some(term) => {
+                let span = info_span!("pool files", echo.folder = %self.folder.display());
+                self.carry_out(term, found).instrument(span).await?
+            }
+            None => {
+                if let Ok(texts) = found {
+                    let wanted = Wanted::of(texts);
+                    self.sight.see(&wanted, Instant::now());
+                    tracing::info!(pools = wanted.pools.len(), "the pool files are read; who leads applies them");
+                }
+                None
+            }
+        };
+        self.looks.acted(again);
+        Ok(())
+    }
+
+    /// Takes in what was applied, and whether this control leads.
+    fn take_over(&mut self, leads: Option<Leadership>, now: Instant) -> Result<(), ApiError> {
+        let applied = self.api.files_applied(leads)?;
+        if leads == self.term {
+            self.sight.applied(applied, now);
+            return Ok(());
+        }
+        // What others applied counts before the new term does.
+        self.sight.follow(now);
+        self.sight.applied(applied, now);
+        if leads.is_some() {
+            self.sight.lead(now);
+            self.looks.anew();
+            self.told = Told::default();
+            self.api.complain_of_files(Vec::new());
+        }
+        self.term = leads;
+        Ok(())
     }
 
     /// Does what the files say, and tells when what is held of it is looked at again; an error is worth another try,
     /// anything else was told.
-    async fn carry_out(&self, term: Leadership, seen: &mut Term, found: &Found) -> Result<Option<Instant>, ApiError> {
-        // Whom the files own is told by the view.
-        self.api.current()?;
+    async fn carry_out(&mut self, term: Leadership, found: &Found) -> Result<Option<Instant>, ApiError> {
         let texts = match found {
             Ok(texts) => texts,
             Err(cause) => {
-                let told = format!("{}: {cause}; the pools stay as they are", self.folder.display());
-                self.complain(term, vec![("PoolFilesUnreadable", self.api.object(), told)]).await?;
+                let text = format!(": {cause}; the pools stay as they are");
+                let unread = self.of_folder(UNREADABLE, text);
+                // What was wrong with the files was not mended by that.
+                let others = self.told.all().iter().filter(|told| told.reason != UNREADABLE);
+                let complaints = others.cloned().chain([unread]).collect();
+                self.complain(term, complaints).await?;
                 return Ok(None);
             }
         };
         let wanted = Wanted::of(texts);
-        seen.see(&wanted, self.api.knows_files(), Instant::now());
-        let (held, mut complaints) = self.apply(term, seen, &wanted).await?;
-        let held = held | self.disown(term, seen, &wanted).await?;
-        complaints.extend(self.complaints(&wanted));
+        self.sight.see(&wanted, Instant::now());
+        let mut complaints = self.apply(term, &wanted).await?;
+        let (late, missing) = self.disown(term, &wanted).await?;
+        let held = late || complaints.iter().any(|complaint| complaint.until.is_some());
+        complaints.extend(missing);
+        complaints.extend(complaints::of(&wanted, &self.folder, &self.api.object()));
         self.complain(term, complaints).await?;
-        Ok(held.then(|| seen.settles()))
+        Ok(self.sight.settles().filter(|_| held))
     }
 
-    /// Applies the pools that the files want; tells whether one is held, and what is refused.
-    async fn apply(
-        &self,
-        term: Leadership,
-        seen: &mut Term,
-        wanted: &Wanted,
-    ) -> Result<(bool, Vec<Complaint>), ApiError> {
-        let (mut held, mut refused) = (false, Vec::new());
+    /// Applies the pools that the files want; tells which are held or refused.
+    async fn apply(&mut self, term: Leadership, wanted: &Wanted) -> Result<Vec<Complaint>, ApiError> {
+        let mut complaints = Vec::new();
         for (name, pool) in &wanted.pools {
-            let settled = seen.is_settled(name, Instant::now());
+            let settled = self.sight.is_settled(name, Instant::now());
             let source = Source { owner: self.owner.clone(), digest: pool.digest.clone(), settled };
+            let complaint = |reason, text| {
+                let file = self.folder.join(&pool.place).display().to_string();
+                Complaint::new(reason, event::of_pool(name), file, text)
+            };
             match self.api.apply_file(term, name, &pool.pool, &source, &pool.place).await {
                 Ok(FileApplied::Now) => {
-                    seen.confirm(name);
+                    self.sight.confirm(name);
                     tracing::info!(pool = %name, file = pool.place, "taken from its file");
                 }
-                Ok(FileApplied::Before) => seen.confirm(name),
+                Ok(FileApplied::Before) => self.sight.confirm(name),
                 Ok(FileApplied::Held) => {
-                    held = true;
-                    let told = format!(
-                        "{} is not what was applied last, and this folder may be behind that: it is applied when it \
-                         changes, or stays so for {}s",
-                        self.file(&pool.place),
-                        self.behind.as_secs()
-                    );
-                    self.warn(term, "PoolFileHeld", event::of_pool(name), told).await?;
+                    let held = complaint("PoolFileHeld", HELD.to_owned());
+                    complaints.push(Complaint { until: self.sight.settles(), ..held });
                 }
                 Err(error) if error.may_pass() => return Err(error),
-                Err(error) => {
-                    let told = format!("{} is not applied: {error}", self.file(&pool.place));
-                    refused.push(("PoolFileRefused", event::of_pool(name), told));
-                }
+                Err(error) => complaints.push(complaint("PoolFileRefused", format!(" is not applied: {error}"))),
             }
         }
-        Ok((held, refused))
+        Ok(complaints)
     }
 
-    /// Notes whose files are gone; tells whether one may only not be there yet.
-    async fn disown(&self, term: Leadership, seen: &Term, wanted: &Wanted) -> Result<bool, ApiError> {
+    /// Notes whose files are gone; tells whether one may only not be there yet, and that none is there.
+    async fn disown(&self, term: Leadership, wanted: &Wanted) -> Result<(bool, Option<Complaint>), ApiError> {
         let missing = self.api.owned_by(&self.owner).into_iter().filter(|name| !wanted.may_hold(name));
-        let (gone, late): (Vec<_>, Vec<_>) = missing.partition(|name| seen.is_gone(name, Instant::now()));
+        let (gone, late): (Vec<_>, Vec<_>) = missing.partition(|name| self.sight.is_gone(name, Instant::now()));
         for name in gone {
             tracing::info!(pool = %name, "its file is gone; the pool stays");
             self.api.disown(term, &name, &self.owner).await?;
         }
         if wanted.is_empty() && !late.is_empty() {
-            let (pools, left) = (words::count(late.len(), "pool"), term::EMPTY.as_secs());
-            let told = format!(
-                "{} has no pool file any more, and owns {pools}: they stay as they are, and nobody's once it was empty \
-                 for {left}s",
-                self.folder.display()
+            let (pools, left) = (words::count(late.len(), "pool"), sight::EMPTY.as_secs());
+            let text = format!(
+                " has no pool file any more, and owns {pools}: they stay as they are, and nobody's once it was empty for \
+                 {left}s"
             );
-            self.warn(term, "PoolFilesMissing", self.api.object(), told).await?;
-        } else {
-            for name in &late {
-                tracing::info!(pool = %name, "its file is not there; this folder may be behind, so it is looked at later");
-            }
+            return Ok((true, Some(self.of_folder("PoolFilesMissing", text))));
         }
-        Ok(!late.is_empty())
+        for name in &late {
+            tracing::info!(pool = %name, "its file is not there; this folder may be behind, so it is looked at later");
+        }
+        Ok((!late.is_empty(), None))
     }
 
-    /// What of the files is not applied.
-    fn complaints(&self, wanted: &Wanted) -> Vec<Complaint> {
-        let clashes = wanted.clashes.iter();
-        let clashes =
-            clashes.map(|(name, places)| ("PoolFilesClash", event::of_pool(name), clash(&self.folder, places)));
-        let mistakes = wanted.mistakes.iter().map(|(file, mistakes)| {
-            let told = format!("{}: {mistakes}; a pool with a mistake is not applied", self.file(file));
-            ("PoolFileInvalid", self.api.object(), told)
-        });
-        clashes.chain(mistakes).collect()
+    fn of_folder(&self, reason: &'static str, text: String) -> Complaint {
+        Complaint::new(reason, self.api.object(), self.folder.display().to_string(), text)
     }
 
-    /// Tells it, and keeps it for a diagnosis.
-    async fn complain(&self, term: Leadership, complaints: Vec<Complaint>) -> Result<(), ApiError> {
-        self.api.complain_of_files(&complaints);
-        for (reason, object, told) in complaints {
-            self.warn(term, reason, object, told).await?;
+    /// Tells what is news of it, and keeps it all for a diagnosis.
+    async fn complain(&mut self, term: Leadership, complaints: Vec<Complaint>) -> Result<(), ApiError> {
+        self.api.complain_of_files(complaints.clone());
+        for over in self.told.over(&complaints) {
+            let about = if over.about.is_empty() { &over.object } else { &over.about };
+            let told = format!("{about}: what was wrong is no longer so ({})", over.reason);
+            tracing::info!(over.object, "{told}");
+            self.tell(term, event::normal("PoolFileMended", over.object, told)).await?;
+        }
+        self.told.keep(&complaints);
+        for complaint in self.told.news(&complaints) {
+            let told = complaint.told(Instant::now());
+            tracing::warn!(complaint.object, "{told}");
+            self.tell(term, event::warning(complaint.reason, complaint.object.clone(), told)).await?;
+            self.told.tell(complaint);
         }
         Ok(())
     }
 
-    /// A line in the log and an event.
-    async fn warn(&self, term: Leadership, reason: &str, object: String, told: String) -> Result<(), ApiError> {
-        tracing::warn!(object, "{told}");
-        let event = event::warning(reason, object, told);
+    async fn tell(&self, term: Leadership, event: v1::Event) -> Result<(), ApiError> {
         self.api.tell(term, v1::Event { actor: self.owner.clone(), ..event }).await
     }
-
-    fn file(&self, place: &str) -> String {
-        self.folder.join(place).display().to_string()
-    }
 }
 
-/// Where a pool stands; not all of it, where that is in many places.
-fn clash(folder: &Path, places: &[String]) -> String {
-    let named = places.iter().take(MAX_MISTAKES).map(|place| folder.join(place).display().to_string());
-    let named = named.collect::<Vec<_>>().join(" and in ");
-    let more = match places.len().saturating_sub(MAX_MISTAKES) {
-        0 => String::new(),
-        more => format!(", and in {more} more places"),
-    };
-    format!("stands in {named}{more}; none of them is applied: give it once")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pool_that_stands_in_many_places_is_told_of_in_few_words() {
-        let told = |count: usize| {
-            let places: Vec<String> = (0..count).map(|n| format!("a.yaml document {n}")).collect();
-            clash(Path::new("/pools"), &places)
-        };
-        assert_eq!(
-            told(2),
-            "stands in /pools/a.yaml document 0 and in /pools/a.yaml document 1; none of them is applied: give it once"
-        );
-        assert!(told(100_000).len() < 2_000 && told(100_000).contains("document 31, and in 99968 more places; none"));
+/// Ends when this control begins to lead, or ends to.
+async fn elected(leadership: &mut Receiver<Option<Leadership>>) {
+    if leadership.changed().await.is_err() {
+        // The election has ended, and so will the process.
+        std::future::pending::<()>().await;
     }
 }

@@ -38,7 +38,12 @@ pub struct Replicas {
     /// Its etcd.
     pub etcd: Etcd,
     dir: Scratch,
+    /// Of each control.
+    env: Vec<Env>,
 }
+
+/// Variables of a process' environment.
+pub type Env = Vec<(&'static str, String)>;
 
 /// One control.
 #[derive(Debug)]
@@ -54,12 +59,20 @@ impl Replicas {
     /// # Panics
     /// When they do not.
     pub fn start(pool: &str, controls: usize, nodes: usize) -> Self {
+        Self::start_each(pool, vec![Env::new(); controls], nodes)
+    }
+
+    /// The same, of one control with each of these variables.
+    ///
+    /// # Panics
+    /// When the nodes do not serve.
+    pub fn start_each(pool: &str, env: Vec<Env>, nodes: usize) -> Self {
         let dir = Scratch::new("replicas");
         std::fs::write(dir.join("bootstrap.yaml"), pool).expect("can write a pool file");
         let etcd = Etcd::start(&dir);
         let ip = own_loopback_address();
-        let addresses = std::iter::repeat_with(|| SocketAddr::from((ip, free_port(ip)))).take(controls);
-        let mut replicas = Self { nodes: Vec::new(), controls: Vec::new(), etcd, dir };
+        let addresses = std::iter::repeat_with(|| SocketAddr::from((ip, free_port(ip)))).take(env.len());
+        let mut replicas = Self { nodes: Vec::new(), controls: Vec::new(), etcd, dir, env };
         replicas.controls = addresses
             .enumerate()
             .map(|(index, address)| Control { process: replicas.spawn(index, address), address })
@@ -86,6 +99,7 @@ impl Replicas {
             self.etcd.url(),
             "--lifeline",
         ]);
+        command.envs(self.env[index].iter().cloned());
         command.args(["--leader-ttl", LEADER_TTL]).arg("--bootstrap-pool").arg(self.dir.join("bootstrap.yaml"));
         Process::start(&format!("control-{index}"), &self.dir, command)
     }

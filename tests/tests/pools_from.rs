@@ -1,97 +1,17 @@
 //! Files that own their pools: applied at the start and when a mounted folder is switched, never over a later request,
-//! with every mistake told.
+//! with every mistake told; also when the control that leads dies.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+#[path = "pools_from/mount.rs"]
+mod mount;
+#[path = "pools_from/replicas.rs"]
+mod replicas;
 
-use echo_tests::cluster::{SETTLED, pool_file, text};
+use echo_tests::cluster::{SETTLED, text};
 use echo_tests::wait::ensure;
-use echo_tests::{Cluster, Echoctl, eventually, tools};
-use serde_json::Value;
+use echo_tests::{eventually, tools};
 
-/// A folder as the kubelet mounts a ConfigMap: each file is a link through `..data`, a link that is switched whole.
-struct Mount {
-    folder: PathBuf,
-    versions: u32,
-}
-
-impl Mount {
-    fn of(files: &[(&str, &str)]) -> Self {
-        let mut mount = Self { folder: tools::scratch("pools-from"), versions: 0 };
-        mount.switch(files);
-        mount
-    }
-
-    /// Has exactly these files from now on.
-    fn switch(&mut self, files: &[(&str, &str)]) {
-        self.versions += 1;
-        let version = format!("..{}", self.versions);
-        fs::create_dir(self.folder.join(&version)).unwrap();
-        for (name, text) in files {
-            fs::write(self.folder.join(&version).join(name), text).unwrap();
-        }
-        symlink(&version, self.folder.join("..data_tmp")).unwrap();
-        fs::rename(self.folder.join("..data_tmp"), self.folder.join("..data")).unwrap();
-        for (name, _) in files.iter().filter(|(name, _)| !self.folder.join(name).is_symlink()) {
-            symlink(Path::new("..data").join(name), self.folder.join(name)).unwrap();
-        }
-        let links = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
-        for link in links.filter(|path| !path.exists()) {
-            fs::remove_file(link).unwrap();
-        }
-    }
-
-    fn cluster(&self) -> Cluster {
-        self.cluster_behind("3m")
-    }
-
-    fn cluster_behind(&self, behind: &str) -> Cluster {
-        let env = [("ECHO_POOLS_FROM", &*self.folder.display().to_string()), ("ECHO_POOLS_BEHIND", behind)];
-        Cluster::start_with(&pool_file(0), &env)
-    }
-
-    fn owner(&self) -> String {
-        format!("files:{}", self.folder.display())
-    }
-}
-
-/// A pool file that starts no node; another limit is another revision.
-fn pool(name: &str, limit: u32, more: &str) -> String {
-    format!(
-        "apiVersion: echo/v1\nkind: Pool\nmetadata: {{name: {name}}}\nspec:\n  {more}\n  template:\n    \
-         limits: {{maxConnections: {limit}}}\n    listeners:\n    \
-         - {{name: echo-tcp, protocol: TCP, port: 7007, service: {{echo: {{}}}}}}\n"
-    )
-}
-
-fn found(echoctl: &Echoctl, name: &str) -> Result<Value, String> {
-    Ok(echoctl.items(&format!("get pool/{name}"))?.remove(0))
-}
-
-/// Waits until the pool has this limit.
-#[track_caller]
-fn wait_limit(echoctl: &Echoctl, name: &str, limit: u64) -> Value {
-    eventually(&format!("pool/{name} has the limit {limit}"), SETTLED, || {
-        let pool = found(echoctl, name)?;
-        let now = pool.pointer("/spec/template/limits/maxConnections").and_then(Value::as_u64);
-        ensure(now == Some(limit), || format!("{pool}"))?;
-        Ok::<_, String>(pool)
-    })
-}
-
-/// The messages of the events with this reason.
-fn events(echoctl: &Echoctl, reason: &str) -> Result<Vec<String>, String> {
-    let events = echoctl.items("get events")?.into_iter().filter(|event| text(event, "/reason") == reason);
-    Ok(events.map(|event| text(&event, "/message")).collect())
-}
-
-/// Waits for an event with this reason, and returns its message.
-#[track_caller]
-fn wait_event(echoctl: &Echoctl, reason: &str) -> String {
-    eventually(reason, SETTLED, || events(echoctl, reason)?.pop().ok_or_else(|| format!("no {reason}")))
-}
+use self::mount::{Mount, events, found, pool, wait_event, wait_limit};
 
 #[test]
 fn files_are_applied_at_the_start_and_when_their_folder_is_switched() {
@@ -227,6 +147,14 @@ fn what_is_wrong_is_told_and_the_rest_applied() {
     assert!(gone.contains("the pool stays"), "{gone}");
     let good = wait_limit(&echoctl, "good", 1);
     assert_eq!(text(&good, "/metadata/owner"), "");
+    // It was told once, however often other files changed, and that it is over.
+    eventually("the mended file is told", SETTLED, || {
+        let told = events(&echoctl, "PoolFileMended")?;
+        ensure(told.iter().any(|told| told.contains("wrong.yaml")), || format!("{told:?}"))
+    });
+    let told = echoctl.items("get events").unwrap();
+    let told: Vec<_> = told.iter().filter(|event| text(event, "/reason") == "PoolFileInvalid").collect();
+    assert!(told.len() == 1 && told[0]["count"] == 1, "{told:?}");
     assert!(cluster.control.is_running());
 }
 

@@ -3,11 +3,13 @@
 //! Called by the pool files' task. Every write is fenced by the leader's key, so that a leader that was paused can't
 //! bring the files of yesterday back.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use echo_proto::ids::PoolName;
 use echo_proto::v1;
+use tokio::time::Instant;
 
 use super::Api;
 use super::diagnose::finding;
@@ -19,7 +21,6 @@ use crate::plan::change::Beside;
 use crate::plan::owned::{self, Due, Source};
 use crate::store::election::Leadership;
 use crate::store::{Change, Stored};
-use crate::view::PoolState;
 
 /// Most complaints about pool files that a diagnosis tells.
 pub(super) const MAX_FILE_FINDINGS: usize = 20;
@@ -35,26 +36,65 @@ pub(crate) enum FileApplied {
     Held,
 }
 
+/// What was applied of pool files.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FilesApplied {
+    /// Whether any pool is there that a file made or changed.
+    pub(crate) any: bool,
+    /// The digest of what was applied last, of each pool that files own.
+    pub(crate) owned: BTreeMap<PoolName, String>,
+}
+
+/// Something that is wrong with the pool files, or that they wait for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Complaint {
+    /// `PoolFileInvalid`
+    pub(crate) reason: &'static str,
+    /// `pool/edge`, or the cluster.
+    pub(crate) object: String,
+    /// The file or folder that it is about; empty: the object.
+    pub(crate) about: String,
+    /// What follows on that, but for how long it goes on.
+    pub(crate) text: String,
+    /// When a file that may be behind is applied.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Complaint {
+    /// One that goes on until a file changes.
+    pub(crate) fn new(reason: &'static str, object: String, about: String, text: String) -> Self {
+        Self { reason, object, about, text, until: None }
+    }
+
+    /// In words, as they are at `now`.
+    pub(crate) fn told(&self, now: Instant) -> String {
+        let wait = self.until.map_or_else(String::new, |until| {
+            let left = until.saturating_duration_since(now).as_secs();
+            format!(", or for {left}s more (--pools-behind; 0s where all controls read the same files)")
+        });
+        [self.about.as_str(), &self.text, &wait].concat()
+    }
+
+    fn finding(&self, now: Instant) -> v1::Finding {
+        let hint = match self.until {
+            Some(_) => "wait, or change the file once more: what is seen to change is applied at once",
+            None => "mend the file: it is read again when it changes",
+        };
+        finding::warning(self.reason, self.object.as_str(), self.told(now), hint)
+    }
+}
+
 impl Api {
     /// What is wrong with the pool files by now; nobody forgets it before the next look.
-    pub(crate) fn complain_of_files(&self, told: &[(&str, String, String)]) {
-        let hint = "mend the file: it is read again when it changes";
-        let findings = told.iter().take(MAX_FILE_FINDINGS);
-        let findings = findings
-            .map(|(check, object, text)| finding::warning(check, object.as_str(), text.as_str(), hint))
-            .collect();
-        *self.file_findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+    pub(crate) fn complain_of_files(&self, complaints: Vec<Complaint>) {
+        *self.file_complaints.lock().unwrap_or_else(PoisonError::into_inner) = complaints;
     }
 
     /// The same, for a diagnosis.
     pub(super) fn file_findings(&self) -> Vec<v1::Finding> {
-        self.file_findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Waits until the view shows that this control leads, which tells what a file may ask for.
-    pub(crate) async fn leads(&self, leadership: Leadership) {
-        let is_it = |leader: &Stored<v1::LeaderRecord>| leader.create_revision == leadership.create_revision;
-        self.view.until(|state| state.leader.as_ref().is_some_and(is_it)).await;
+        let now = Instant::now();
+        let complaints = self.file_complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.iter().take(MAX_FILE_FINDINGS).map(|complaint| complaint.finding(now)).collect()
     }
 
     /// Applies a pool of the file `place`, unless that was done already or is held.
@@ -97,10 +137,26 @@ impl Api {
         })
     }
 
-    /// Whether pools are there that files made or changed, as the view has them.
-    pub(crate) fn knows_files(&self) -> bool {
-        let applied = |pool: &PoolState| pool.pool.valid().is_some_and(|s| !s.value.record.file_digest.is_empty());
-        self.view.read(|state| state.pools.values().any(applied))
+    /// What files were applied, as the view has it. For who leads, once the view shows that: then it has all that those
+    /// before it applied, and tells what a file may ask for.
+    pub(crate) fn files_applied(&self, leads: Option<Leadership>) -> Result<FilesApplied, ApiError> {
+        self.current()?;
+        self.view.read(|state| {
+            let shown = state.leader.as_ref().map(|leader| leader.create_revision);
+            if leads.is_some_and(|term| shown != Some(term.create_revision)) {
+                return Err(ApiError::Starting);
+            }
+            let mut applied = FilesApplied::default();
+            for (name, pool) in &state.pools {
+                let Some(stored) = pool.pool.valid() else { continue };
+                let record = &stored.value.record;
+                applied.any |= !record.file_digest.is_empty();
+                if !owned::owner(record).is_empty() {
+                    applied.owned.insert(name.clone(), record.file_digest.clone());
+                }
+            }
+            Ok(applied)
+        })
     }
 
     /// The cluster, for events that are about none of its objects.

@@ -1,7 +1,7 @@
 //! A look at the folder that does not wait for ever: a network file system may never answer.
 //!
-//! Used by the pool files' task. There is one look at a time, however many terms begin meanwhile; one that hangs is waited
-//! for again, and has a thread of its own, so that it keeps nothing else from ending.
+//! Used by the pool files' task. There is one look at a time; one that hangs is waited for again, and has a thread of its
+//! own, so that it keeps nothing else from ending.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(super) struct Looker {
 }
 
 impl Looker {
-    /// What `read` finds in the folder; may be dropped while it waits, as at the end of a term.
+    /// What `read` finds in the folder; may be dropped while it waits.
     pub(super) async fn look(&mut self, folder: &Path, read: fn(&Path) -> Found) -> Found {
         let running = match &mut self.running {
             Some(running) => running,
@@ -74,7 +74,7 @@ mod tests {
             let told = looker.look(Path::new("/pools"), hanging).await.unwrap_err();
             assert_eq!(told, "did not answer within 10s");
         }
-        // A term ends while it waits.
+        // Nor by another once it was dropped while it waits.
         let short = DEADLINE / 2;
         assert!(tokio::time::timeout(short, looker.look(Path::new("/pools"), hanging)).await.is_err());
         drop(held);

@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between a look that found a change and the next one: longer than a file takes to be written.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// The looks of one term.
+/// All looks of this control.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     /// What the last look found.
@@ -40,6 +40,11 @@ impl Looks {
     pub(super) fn acted(&mut self, again: Option<Instant>) {
         self.done.clone_from(&self.last);
         self.again = again;
+    }
+
+    /// What was found is to be acted on anew.
+    pub(super) fn anew(&mut self) {
+        self.done = None;
     }
 
     /// How long until the next look.
@@ -82,5 +87,7 @@ mod tests {
         assert!(!looks.take(&found("one"), now) && looks.take(&found("one"), time));
         looks.acted(None);
         assert!(!looks.take(&found("one"), time));
+        looks.anew();
+        assert!(looks.take(&found("one"), time), "this control leads from now on");
     }
 }

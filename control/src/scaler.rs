@@ -15,8 +15,10 @@ use echo_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use crate::fleet::natural_order;
 use crate::plan::scale::Usage;
 use crate::view::View;
+use crate::words::count;
 
 /// What the pools want.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(crate) const NONE: &str = "none";
 pub(crate) const FAILED: &str = "ScalerFailed";
 /// Reason of the event of a node that was no longer wanted, and is gone.
 pub(crate) const RETIRED: &str = "NodeRetired";
+/// Nodes that one message names.
+const MAX_NAMED: usize = 8;
 /// Events that wait for the drive to store them; beyond, they are only logged.
 const MAX_NOTICES: usize = 256;
 
@@ -97,6 +101,24 @@ pub(crate) fn idle(leader: &v1::LeaderRecord) -> String {
     format!(
         "the control that leads, {} on {}, runs with --scaler none: it starts and ends no nodes",
         leader.address, leader.host
+    )
+}
+
+/// That so many are too many of those that the leader can't end, who they are, by name and host, and who ends them.
+pub(crate) fn elsewhere<'a>(many: u32, nodes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut told: Vec<_> = nodes.collect();
+    told.sort_by(|(a, _), (b, _)| natural_order(a, b));
+    let named: Vec<_> = told.iter().take(MAX_NAMED).map(|(name, host)| format!("{name} on {host}")).collect();
+    let more = match told.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let end = told.last().map_or("NAME", |(name, _)| *name);
+    format!(
+        "{} too many, which the control that leads did not start and does not stop: {}{more}; \
+         `echoctl delete node/{end}` ends one",
+        count(many, "node"),
+        named.join(", ")
     )
 }
 

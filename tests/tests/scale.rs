@@ -148,6 +148,26 @@ fn a_file_that_asks_for_more_nodes_than_a_host_can_hold_is_refused_at_the_field(
 }
 
 #[test]
+fn a_pool_made_smaller_than_what_runs_on_other_hosts_names_who_stays_and_how_to_end_it() {
+    let cluster = Cluster::start(1);
+    let record = |node: &str| format!("/echo/v1/default/nodes/default/{node}");
+    let (_, own) = cluster.etcd.get_prefix(&record("node-1")).remove(0);
+    let mut other: Value = serde_json::from_str(&own).unwrap();
+    other["status"]["host"] = "far".into();
+    cluster.etcd.put(&record("node-9"), &other.to_string());
+    eventually("that is one too many, and ours goes", SETTLED, || {
+        let left: Vec<String> = cluster.nodes()?.iter().map(name).collect();
+        ensure(left == ["node-9"], || format!("{left:?}"))
+    });
+    let told = "warning: pool/default: 1 node too many, which the control that leads did not start and does not stop: \
+                node-9 on far; `echoctl delete node/node-9` ends one\n";
+    for line in ["scale default -r 0", &format!("apply -f {}", cluster.file("none.yaml", &pool_file(0)))] {
+        assert_eq!(cluster.echoctl().run(&format!("{line} --dry-run=server")).stderr, told, "{line}");
+    }
+    assert_eq!(cluster.echoctl().run("scale default -r 1 --dry-run=server").stderr, "");
+}
+
+#[test]
 fn a_watch_tells_what_changes() {
     let cluster = Cluster::start(1);
     let mut command = Command::new(tools::ours("echoctl"));

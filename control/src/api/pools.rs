@@ -59,7 +59,7 @@ impl Pools for Api {
         warnings.extend(change::in_vain(&written.name, written.before.as_ref(), &written.record, request.now));
         let before = written.before.as_ref().and_then(|before| before.spec.as_ref());
         let spec = written.record.spec.as_ref();
-        warnings.extend(spec.and_then(|spec| self.spec_warnings(&written.name, before, spec)));
+        warnings.extend(spec.into_iter().flat_map(|spec| self.spec_warnings(&written.name, before, spec)));
         if request.keep_nodes {
             let asked = request.pool.as_ref().and_then(|pool| pool.spec.as_ref());
             warnings.extend(change::kept(&written.name, asked, written.record.spec.as_ref()));

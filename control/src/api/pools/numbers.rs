@@ -3,6 +3,7 @@
 //! Part of the Pools service. What can never be is refused at once; what nobody does, or not all of it, is a warning.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use echo_proto::codec::{FieldError, FieldErrors};
 use echo_proto::ids::PoolName;
@@ -10,8 +11,9 @@ use echo_proto::v1::{LeaderRecord, PoolRecord, PoolSpec};
 
 use super::super::Api;
 use super::super::error::ApiError;
+use crate::fleet::{Node, Presence};
 use crate::plan::change::{Changed, bounds};
-use crate::plan::scale::MAX_PER_HOST;
+use crate::plan::scale::{MAX_PER_HOST, index};
 use crate::scaler::{self, NONE, PROCESS};
 
 impl Api {
@@ -42,27 +44,33 @@ impl Api {
     }
 
     /// What keeps a pool from having as many nodes, in words.
-    pub(super) fn number_warnings(&self, name: &PoolName, replicas: u32) -> Option<String> {
-        let leader = self.leader()?;
+    pub(super) fn number_warnings(&self, name: &PoolName, replicas: u32) -> Vec<String> {
+        let Some(leader) = self.leader() else { return Vec::new() };
         let told = self.view.read(|state| {
-            let there = state.pools.get(name).map_or(0, |pool| pool.fleet.staying(&BTreeSet::new()));
+            let pool = state.pools.get(name);
+            let there = pool.map_or(0, |pool| pool.fleet.staying(&BTreeSet::new()));
             let others = state.pools.iter().filter(|(other, _)| *other != name);
             let others: u32 = others.filter_map(|(_, pool)| pool.desired()).fold(0, u32::saturating_add);
-            warning(&leader, replicas, there, others)
+            let alive = pool.into_iter().flat_map(|pool| pool.fleet.live());
+            [warning(&leader, replicas, there, others), left_over(&leader, replicas, alive)]
         });
-        told.map(|told| format!("pool/{name}: {told}"))
+        told.into_iter().flatten().map(|told| format!("pool/{name}: {told}")).collect()
     }
 
     /// The same of what a pool's file asks for anew.
-    pub(super) fn spec_warnings(&self, name: &PoolName, before: Option<&PoolSpec>, after: &PoolSpec) -> Option<String> {
+    pub(super) fn spec_warnings(&self, name: &PoolName, before: Option<&PoolSpec>, after: &PoolSpec) -> Vec<String> {
         let most = |spec: &PoolSpec| spec.autoscale.as_ref().map(|rule| bounds(rule).1);
         if before.is_some_and(|before| (before.replicas, most(before)) == (after.replicas, most(after))) {
-            return None;
+            return Vec::new();
         }
-        match most(after) {
-            Some(most) => beyond_host(&self.leader()?, most)
-                .map(|cause| format!("pool/{name} never grows to its maximum: spec.autoscale.maxReplicas: {cause}")),
-            None => self.number_warnings(name, after.replicas?),
+        match (most(after), after.replicas) {
+            (Some(most), _) => {
+                let cause = self.leader().and_then(|leader| beyond_host(&leader, most));
+                let never = "never grows to its maximum: spec.autoscale.maxReplicas";
+                cause.map(|cause| format!("pool/{name} {never}: {cause}")).into_iter().collect()
+            }
+            (None, Some(replicas)) => self.number_warnings(name, replicas),
+            (None, None) => Vec::new(),
         }
     }
 }
@@ -103,6 +111,16 @@ fn warning(leader: &LeaderRecord, replicas: u32, there: usize, others: u32) -> O
         )),
         _ => None,
     }
+}
+
+/// That nodes on other hosts are more than the pool is to have, in words: the leader ends processes of its own host only.
+/// Of those that another control started on the same host nobody knows before it is tried; a condition tells of them.
+fn left_over<'n>(leader: &LeaderRecord, replicas: u32, alive: impl Iterator<Item = &'n Arc<Node>>) -> Option<String> {
+    let numbered = |node: &&Arc<Node>| index(&node.id).is_some() && node.presence == Presence::Sure && !node.leaves();
+    let away = alive.filter(numbered).filter(|node| node.status.host != leader.host);
+    let away: Vec<_> = away.map(|node| (node.id.as_str(), node.status.host.as_str())).collect();
+    let many = u32::try_from(away.len()).unwrap_or(u32::MAX).saturating_sub(replicas);
+    (leader.scaler == PROCESS && many > 0).then(|| scaler::elsewhere(many, away.into_iter()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use echo_proto::ids::PoolName;
 use echo_proto::v1;
 use tokio::sync::watch;
 
-use super::super::{Failure, Failures, Notices, RETIRED};
+use super::super::{Failure, Failures, MAX_NAMED, Notices, RETIRED, elsewhere};
 use super::child::Ending;
 use super::launch::LaunchError;
 use super::others::Other;
@@ -20,8 +20,6 @@ use crate::words::count;
 
 /// A node that does not stay.
 const BACK_OFF: &str = "BackOff";
-/// Nodes that one message names.
-const MAX_NAMED: usize = 8;
 
 /// A process that has ended.
 #[derive(Debug, Clone)]
@@ -101,8 +99,10 @@ pub(super) fn failures<'a>(
     beyond: BTreeMap<PoolName, u32>,
     others: &[Other],
 ) -> Failures {
-    let elsewhere = |(pool, many): (PoolName, u32)| {
-        let message = runs_elsewhere(many, others.iter().filter(|other| other.pool == pool && !other.node.leaves));
+    let surplus = |(pool, many): (PoolName, u32)| {
+        let nodes = others.iter().filter(|other| other.pool == pool && !other.node.leaves);
+        let nodes: Vec<_> = nodes.map(|other| (format!("node-{}", other.index), other.node.host.as_str())).collect();
+        let message = elsewhere(many, nodes.iter().map(|(name, host)| (name.as_str(), *host)));
         (pool, Failure { reason: "StartedElsewhere", message })
     };
     let no_room = |(pool, missing): (PoolName, u32)| {
@@ -112,7 +112,7 @@ pub(super) fn failures<'a>(
     let mut ends: BTreeMap<PoolName, Vec<u32>> = BTreeMap::new();
     looping.for_each(|(index, pool)| ends.entry(pool.clone()).or_default().push(index));
     let ends = ends.into_iter().map(|(pool, nodes)| (pool, Failure { reason: BACK_OFF, message: loops(&nodes) }));
-    ends.chain(beyond.into_iter().map(elsewhere)).chain(refused.into_iter().map(no_room)).collect()
+    ends.chain(beyond.into_iter().map(surplus)).chain(refused.into_iter().map(no_room)).collect()
 }
 
 /// Who does not stay, and where to see why.
@@ -126,24 +126,6 @@ fn loops(nodes: &[u32]) -> String {
     format!(
         "{named}{more}: no start lasts, so that each waits longer; see `echoctl get events --for node/node-{first}` and \
          its log"
-    )
-}
-
-/// How many are too many, who of them it could be, and who can end them.
-fn runs_elsewhere<'a>(many: u32, others: impl Iterator<Item = &'a Other>) -> String {
-    let mut told: Vec<(u32, &str)> = others.map(|other| (other.index, other.node.host.as_str())).collect();
-    told.sort_unstable();
-    let named = told.iter().take(MAX_NAMED).map(|(index, host)| format!("node-{index} on {host}"));
-    let named = named.collect::<Vec<_>>().join(", ");
-    let more = match told.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let end = told.last().map_or(0, |(index, _)| *index);
-    format!(
-        "{} too many, which the control that leads did not start and does not stop: {named}{more}; \
-         `echoctl delete node/node-{end}` ends one",
-        count(many, "node")
     )
 }
 

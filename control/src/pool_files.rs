@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use self::complaints::Told;
-use self::folder::Texts;
+use self::folder::Folder;
 use self::looker::Looker;
 use self::looks::Looks;
 use self::sight::Sight;
@@ -45,7 +45,7 @@ const UNREADABLE: &str = "PoolFilesUnreadable";
 const HELD: &str = " is not what was applied last, and this folder may be behind that: it waits until it changes";
 
 /// What a look found.
-type Found = Result<Texts, String>;
+type Found = Result<Folder, String>;
 
 /// The task.
 pub(crate) struct PoolFiles {
@@ -127,8 +127,8 @@ impl PoolFiles {
                 self.carry_out(term, found).instrument(span).await?
             }
             None => {
-                if let Ok(texts) = found {
-                    let wanted = Wanted::of(texts);
+                if let Ok(found) = found {
+                    let wanted = Wanted::of(&found.texts);
                     self.sight.see(&wanted, Instant::now());
                     tracing::info!(pools = wanted.pools.len(), "the pool files are read; who leads applies them");
                 }
@@ -162,8 +162,8 @@ impl PoolFiles {
     /// Does what the files say, and tells when what is held of it is looked at again; an error is worth another try,
     /// anything else was told.
     async fn carry_out(&mut self, term: Leadership, found: &Found) -> Result<Option<Instant>, ApiError> {
-        let texts = match found {
-            Ok(texts) => texts,
+        let Folder { identity, texts } = match found {
+            Ok(found) => found,
             Err(cause) => {
                 let text = format!(": {cause}; the pools stay as they are");
                 let unread = self.of_folder(UNREADABLE, text);
@@ -176,8 +176,8 @@ impl PoolFiles {
         };
         let wanted = Wanted::of(texts);
         self.sight.see(&wanted, Instant::now());
-        let mut complaints = self.apply(term, &wanted).await?;
-        let (late, missing) = self.disown(term, &wanted).await?;
+        let mut complaints = self.apply(term, &wanted, identity).await?;
+        let (late, missing) = self.disown(term, &wanted, identity).await?;
         let held = late || complaints.iter().any(|complaint| complaint.until.is_some());
         complaints.extend(missing);
         complaints.extend(complaints::of(&wanted, &self.folder, &self.api.object()));
@@ -186,11 +186,12 @@ impl PoolFiles {
     }
 
     /// Applies the pools that the files want; tells which are held or refused.
-    async fn apply(&mut self, term: Leadership, wanted: &Wanted) -> Result<Vec<Complaint>, ApiError> {
+    async fn apply(&mut self, term: Leadership, wanted: &Wanted, from: &str) -> Result<Vec<Complaint>, ApiError> {
         let mut complaints = Vec::new();
         for (name, pool) in &wanted.pools {
             let settled = self.sight.is_settled(name, Instant::now());
-            let source = Source { owner: self.owner.clone(), digest: pool.digest.clone(), settled };
+            let (owner, digest, folder) = (self.owner.clone(), pool.digest.clone(), from.to_owned());
+            let source = Source { owner, digest, folder, settled };
             let complaint = |reason, text| {
                 let file = self.folder.join(&pool.place).display().to_string();
                 Complaint::new(reason, event::of_pool(name), file, text)
@@ -213,12 +214,21 @@ impl PoolFiles {
     }
 
     /// Notes whose files are gone; tells whether one may only not be there yet, and that none is there.
-    async fn disown(&self, term: Leadership, wanted: &Wanted) -> Result<(bool, Option<Complaint>), ApiError> {
-        let missing = self.api.owned_by(&self.owner).into_iter().filter(|name| !wanted.may_hold(name));
-        let (gone, late): (Vec<_>, Vec<_>) = missing.partition(|name| self.sight.is_gone(name, Instant::now()));
+    async fn disown(
+        &self,
+        term: Leadership,
+        wanted: &Wanted,
+        from: &str,
+    ) -> Result<(bool, Option<Complaint>), ApiError> {
+        let (mut gone, mut late) = (Vec::new(), Vec::new());
+        for (name, here) in self.api.owned_by(&self.owner, from).into_iter().filter(|(name, _)| !wanted.may_hold(name))
+        {
+            let is_gone = self.sight.is_gone(&name, here, Instant::now());
+            if is_gone { gone.push(name) } else { late.push(name) }
+        }
         for name in gone {
             tracing::info!(pool = %name, "its file is gone; the pool stays");
-            self.api.disown(term, &name, &self.owner).await?;
+            self.api.disown(term, &name, &self.owner, from).await?;
         }
         if wanted.is_empty() && !late.is_empty() {
             let (pools, left) = (words::count(late.len(), "pool"), sight::EMPTY.as_secs());

@@ -38,8 +38,8 @@ pub struct Flags {
     #[arg(long, env = "ECHO_POOLS_FROM", value_name = "DIR")]
     pools_from: Option<PathBuf>,
     /// How far this folder may be behind that of the control that led before: for so long a control that begins to lead
-    /// takes nothing from a file that it did not see change, before or since. 0s where all read the same files, as on one
-    /// host
+    /// takes nothing from a file that it did not see change, before or since, but where its pool was applied from the
+    /// same folder of the same host last. 0s where all read the same files
     #[arg(long, env = "ECHO_POOLS_BEHIND", default_value = "3m")]
     pools_behind: String,
     /// Pool file that is applied once, where no pool of its name exists; later changes of the file are not looked at

@@ -90,7 +90,7 @@ fn a_new_leader_whose_mount_is_behind_takes_nothing_back() {
     // looked at all of it is seen by a clash, which is told last.
     cluster.control.kill();
     let both = pool("both", 1, "replicas: 0");
-    mount.switch(&[("edge.yaml", &edge(100)), ("one.yaml", &both), ("two.yaml", &both), ("zone.yaml", &zone)]);
+    mount.renew(&[("edge.yaml", &edge(100)), ("one.yaml", &both), ("two.yaml", &both), ("zone.yaml", &zone)]);
     cluster.replace_control();
     wait_event(&echoctl, "PoolFilesClash");
     let held = events(&echoctl, "PoolFileHeld").unwrap();
@@ -105,6 +105,30 @@ fn a_new_leader_whose_mount_is_behind_takes_nothing_back() {
     wait_limit(&echoctl, "edge", 300);
     mount.switch(&[("core.yaml", &core), ("edge.yaml", &edge(100)), ("zone.yaml", &zone)]);
     wait_limit(&echoctl, "edge", 100);
+}
+
+#[test]
+fn a_control_that_is_started_again_takes_what_changed_in_its_folder_meanwhile() {
+    let (core, zone) = (pool("core", 5, "replicas: 0"), pool("zone", 5, "replicas: 0"));
+    let edge = |limit| pool("edge", limit, "replicas: 0");
+    let mut mount = Mount::of(&[("core.yaml", &core), ("edge.yaml", &edge(100))]);
+    let mut cluster = mount.cluster();
+    let echoctl = cluster.echoctl();
+    wait_limit(&echoctl, "core", 5);
+    wait_limit(&echoctl, "edge", 100);
+
+    cluster.control.kill();
+    mount.switch(&[("edge.yaml", &edge(200)), ("zone.yaml", &zone)]);
+    cluster.replace_control();
+    wait_limit(&echoctl, "edge", 200);
+    wait_event(&echoctl, "PoolDisowned");
+    assert_eq!(text(&found(&echoctl, "core").unwrap(), "/metadata/owner"), "");
+    // What no pool is there for may have been deleted.
+    wait_event(&echoctl, "PoolFileHeld");
+    let held = events(&echoctl, "PoolFileHeld").unwrap();
+    assert!(held.len() == 1 && held[0].contains("zone.yaml is not what was applied last"), "{held:?}");
+    let doctor = echoctl.run("doctor").stdout;
+    assert!(doctor.contains("zone.yaml") && doctor.contains("--pools-behind"), "{doctor}");
 }
 
 #[test]

@@ -119,21 +119,26 @@ impl Api {
         })
     }
 
-    /// Notes that a pool's file is gone.
-    pub(crate) async fn disown(&self, leadership: Leadership, name: &PoolName, owner: &str) -> Result<(), ApiError> {
+    /// Notes that a pool's file is gone from its folder.
+    pub(crate) async fn disown(
+        &self,
+        leadership: Leadership,
+        name: &PoolName,
+        owner: &str,
+        folder: &str,
+    ) -> Result<(), ApiError> {
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, _: Beside<'_>| {
-            Ok(stored.and_then(|stored| owned::disown(name, &stored.value, owner)))
+            Ok(stored.and_then(|stored| owned::disown(name, &stored.value, owner, folder)))
         };
         self.change_pool(name, fenced(leadership), plan).await.map(drop)
     }
 
-    /// The pools that `owner` owns, as the view has them.
-    pub(crate) fn owned_by(&self, owner: &str) -> Vec<PoolName> {
+    /// The pools that `owner` owns, as the view has them, and whether what was applied of them lay in this folder.
+    pub(crate) fn owned_by(&self, owner: &str, folder: &str) -> Vec<(PoolName, bool)> {
         self.view.read(|state| {
-            let owned = state.pools.iter().filter(|(_, pool)| {
-                pool.pool.valid().is_some_and(|stored| owned::owner(&stored.value.record) == owner)
-            });
-            owned.map(|(name, _)| name.clone()).collect()
+            let records = state.pools.iter().filter_map(|(name, pool)| Some((name, &pool.pool.valid()?.value.record)));
+            let owned = records.filter(|(_, record)| owned::owner(record) == owner);
+            owned.map(|(name, record)| (name.clone(), owned::is_from(record, folder))).collect()
         })
     }
 

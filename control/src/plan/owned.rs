@@ -3,7 +3,7 @@
 //!
 //! Called by the API for the pool files of `--pools-from`. What was applied last is not applied again over what came by a
 //! request since, whoever reads it from wherever: only another text is. And that one waits for as long as it may come from
-//! a mount that is behind. Pure.
+//! a mount that is behind; one that lies where the last one lay does not. Pure.
 
 use std::time::SystemTime;
 
@@ -20,6 +20,8 @@ pub struct Source {
     pub owner: String,
     /// Of what it says of the pool, as lower-case hex SHA-256.
     pub digest: String,
+    /// Which folder it lies in, of all hosts'; empty: not known.
+    pub folder: String,
     /// That it can't be the text of yesterday: it was seen to change, or stayed for longer than a mount may be behind.
     pub settled: bool,
 }
@@ -40,11 +42,12 @@ pub enum Due {
 /// What is to be done with the file of a pool that is stored like this, or not at all.
 pub fn due(stored: Option<&v1::PoolRecord>, source: &Source) -> Due {
     let (owner, applied) = stored.map_or(("", ""), |stored| (owner(stored), stored.file_digest.as_str()));
+    let settled = source.settled || stored.is_some_and(|stored| is_from(stored, &source.folder));
     match applied == source.digest {
         true if owner == source.owner => Due::Nothing,
         // One that was removed may still lie in a mount that is behind; one that others own does lie somewhere.
-        true if source.settled || !owner.is_empty() => Due::Ownership,
-        false if source.settled => Due::Text,
+        true if settled || !owner.is_empty() => Due::Ownership,
+        false if settled => Due::Text,
         _ => Due::Later,
     }
 }
@@ -73,8 +76,13 @@ pub fn apply(
     Some(owned(changed, source, stored.map_or("", owner)))
 }
 
-/// A pool whose file is gone: it stays, and nobody owns it.
-pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str) -> Option<Changed> {
+/// Whether what was applied last lay in this folder: no folder is behind itself.
+pub fn is_from(record: &v1::PoolRecord, folder: &str) -> bool {
+    !folder.is_empty() && record.file_folder == folder
+}
+
+/// A pool whose file is gone from its folder: it stays, and nobody owns it.
+pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str, folder: &str) -> Option<Changed> {
     let before = owner(stored);
     if before != source {
         return None;
@@ -82,6 +90,7 @@ pub fn disown(name: &PoolName, stored: &v1::PoolRecord, source: &str) -> Option<
     let mut record = stored.clone();
     // What it said stays noted: the same file does not come back over what came by requests meanwhile.
     record.metadata.get_or_insert_default().owner.clear();
+    folder.clone_into(&mut record.file_folder);
     let message = format!("its file is gone from {before}; the pool stays, and changes by requests alone");
     let event = event::normal("PoolDisowned", event::of_pool(name), message);
     let event = v1::Event { actor: before.to_owned(), from: before.to_owned(), ..event };
@@ -130,6 +139,7 @@ fn only_noted(record: v1::PoolRecord, event: v1::Event) -> Changed {
 fn owned(mut changed: Changed, source: &Source, before: &str) -> Changed {
     changed.record.metadata.get_or_insert_default().owner.clone_from(&source.owner);
     changed.record.file_digest.clone_from(&source.digest);
+    changed.record.file_folder.clone_from(&source.folder);
     if before != source.owner {
         changed.event.message += &format!("; owned by {} from now on", source.owner);
         if !before.is_empty() {
@@ -154,7 +164,7 @@ mod tests {
     }
 
     fn source(owner: &str, digest: &str, settled: bool) -> Source {
-        Source { owner: owner.into(), digest: digest.into(), settled }
+        Source { owner: owner.into(), digest: digest.into(), folder: String::new(), settled }
     }
 
     fn told(stored: Option<&v1::PoolRecord>, port: u32, source: &Source) -> Option<Changed> {
@@ -216,8 +226,8 @@ mod tests {
     #[test]
     fn a_file_that_goes_and_comes_back_takes_nothing_back() {
         let made = by_request(&from(None, 7, "one").unwrap().record, 8, 5);
-        assert_eq!(disown(&name(), &made, "files:/b"), None);
-        let free = disown(&name(), &made, "files:/a").unwrap().record;
+        assert_eq!(disown(&name(), &made, "files:/b", ""), None);
+        let free = disown(&name(), &made, "files:/a", "").unwrap().record;
         assert_eq!((owner(&free), &free.spec), ("", &made.spec));
         let back = from(Some(&free), 7, "one").unwrap();
         assert_eq!((back.revision, owner(&back.record)), (None, "files:/a"));
@@ -239,9 +249,26 @@ mod tests {
             assert_eq!(due(Some(&second), &source("files:/a", digest, true)), Due::Text);
         }
         // One whose file is gone is not taken back by a mount that still has it.
-        let free = disown(&name(), &second, "files:/a").unwrap().record;
+        let free = disown(&name(), &second, "files:/a", "").unwrap().record;
         assert_eq!(due(Some(&free), &unsettled("two")), Due::Later);
         assert_eq!(due(Some(&free), &source("files:/a", "two", true)), Due::Ownership);
+    }
+
+    #[test]
+    fn no_folder_is_behind_itself() {
+        let from = |folder: &str, digest: &str| Source { folder: folder.into(), ..source("files:/a", digest, false) };
+        let first = Source { settled: true, ..from("here", "one") };
+        let made = told(None, 7, &first).unwrap().record;
+        assert_eq!(due(Some(&made), &from("here", "two")), Due::Text);
+        assert_eq!(due(Some(&made), &from("there", "two")), Due::Later);
+        assert_eq!(due(None, &from("here", "one")), Due::Later, "its pool may have been deleted");
+        // What is not known is not the same.
+        let unknown = told(None, 7, &source("files:/a", "one", true)).unwrap().record;
+        assert_eq!(due(Some(&unknown), &from("", "two")), Due::Later);
+        // The one that saw the file go knows when it comes back.
+        let free = disown(&name(), &made, "files:/a", "there").unwrap().record;
+        assert_eq!(due(Some(&free), &from("here", "one")), Due::Later);
+        assert_eq!(due(Some(&free), &from("there", "one")), Due::Ownership);
     }
 
     #[test]

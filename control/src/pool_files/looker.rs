@@ -52,7 +52,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::super::folder::Texts;
+    use super::super::folder::{Folder, Texts};
     use super::*;
 
     /// Held while the folder does not answer.
@@ -62,7 +62,7 @@ mod tests {
     fn hanging(_: &Path) -> Found {
         LOOKS.fetch_add(1, Ordering::SeqCst);
         drop(HANGS.lock().unwrap());
-        Ok(Texts::new())
+        Ok(Folder { identity: String::new(), texts: Texts::new() })
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,11 +55,12 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::folder::Texts;
+    use super::super::folder::{Folder, Texts};
     use super::*;
 
     fn found(text: &str) -> Found {
-        Ok(Texts::from([("edge.yaml".to_owned(), Ok(text.to_owned()))]))
+        let texts = Texts::from([("edge.yaml".to_owned(), Ok(text.to_owned()))]);
+        Ok(Folder { identity: String::new(), texts })
     }
 
     #[test]

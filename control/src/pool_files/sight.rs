@@ -134,11 +134,11 @@ impl Sight {
         self.settled.contains(name) || self.term.as_ref().is_some_and(|term| now >= term.settles)
     }
 
-    /// Whether the file of a pool that has none was removed.
-    pub(super) fn is_gone(&self, name: &PoolName, now: Instant) -> bool {
+    /// Whether the file of a pool that has none was removed; `here`: what was applied lay in this folder.
+    pub(super) fn is_gone(&self, name: &PoolName, here: bool, now: Instant) -> bool {
         match self.empty {
             Some(_) => self.settles().is_some_and(|settles| now >= settles),
-            None => self.is_settled(name, now),
+            None => here || self.is_settled(name, now),
         }
     }
 

@@ -42,6 +42,13 @@ impl Mount {
         }
     }
 
+    /// Is mounted anew, with these files.
+    pub(super) fn renew(&mut self, files: &[(&str, &str)]) {
+        fs::rename(&self.folder, self.folder.with_extension("before")).unwrap();
+        fs::create_dir(&self.folder).unwrap();
+        self.switch(files);
+    }
+
     /// What a control is told that reads it.
     pub(super) fn env(&self) -> Env {
         vec![("ECHO_POOLS_FROM", self.folder.display().to_string())]

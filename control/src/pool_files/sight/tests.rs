@@ -85,7 +85,7 @@ fn what_was_applied_last_and_the_first_files_of_a_cluster_are_settled() {
 fn a_folder_that_is_empty_for_a_while_has_lost_nothing() {
     let began = Instant::now();
     let late = began + BEHIND;
-    let gone = |sight: &Sight, now| sight.is_gone(&"edge".parse().unwrap(), now);
+    let gone = |sight: &Sight, now| sight.is_gone(&"edge".parse().unwrap(), false, now);
     let mut sight = leading(began);
     sight.see(&wanted(&[("edge", 1)]), began);
     for _ in 0..2 {
@@ -101,7 +101,12 @@ fn a_folder_that_is_empty_for_a_while_has_lost_nothing() {
     sight.lead(late + EMPTY);
     sight.see(&wanted(&[]), late + EMPTY);
     assert!(!gone(&sight, late + EMPTY));
-    // One of several files is gone when it is seen to go.
+    // Not even where it had what was applied; of several files one is gone then.
+    let edge = "edge".parse().unwrap();
+    assert!(!sight.is_gone(&edge, true, late + EMPTY));
+    sight.see(&wanted(&[("core", 1)]), late + EMPTY);
+    assert!(sight.is_gone(&edge, true, late + EMPTY));
+    // So it is when it is seen to go.
     let mut sight = following(&[("edge", 1), ("core", 1)], began);
     sight.see(&wanted(&[("core", 1)]), began);
     sight.lead(began);

@@ -109,6 +109,11 @@ impl Swarm {
         self.agents[index].refuse(n);
     }
 
+    /// The agent of this index is gone without a word, for good: its lease runs out.
+    pub fn crash(&self, index: usize) {
+        self.agents[index].crash();
+    }
+
     /// The first `count` agents have something to say at the same moment.
     pub fn stir(&self, count: usize, what: &str) {
         self.agents.iter().take(count).for_each(|agent| agent.stir(what.to_owned()));

@@ -20,7 +20,8 @@ use echo_node::settings::{Args, Settings, Source};
 use echo_proto::v1::agent_server::AgentServer;
 use opentelemetry::metrics::Counter;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::AbortHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -45,6 +46,9 @@ pub(super) struct Agent {
     refused: Arc<AtomicU32>,
     report: watch::Sender<Report>,
     link: watch::Receiver<Link>,
+    tasks: [AbortHandle; 2],
+    /// Ends its service, with the connections to it.
+    gone: Arc<Notify>,
     // Dropped, they would tell the agent to end.
     _leave: watch::Sender<Option<Wish>>,
     _farewell: oneshot::Sender<echo_node::agent::session::Farewell>,
@@ -70,7 +74,9 @@ impl Agent {
 
         let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), shared.data);
         let server = Server::builder().add_service(AgentServer::new(service));
-        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        let gone = Arc::<Notify>::default();
+        let ended = Arc::clone(&gone).notified_owned();
+        tokio::spawn(server.serve_with_incoming_shutdown(TcpIncoming::from(listener), ended));
 
         let refused = Arc::<AtomicU32>::default();
         let own = Own {
@@ -82,15 +88,22 @@ impl Agent {
         };
         let applier = Applier::new(NullPath::new(Arc::clone(&refused)), own, report_cell.clone(), None);
         let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
-        tokio::spawn(applier.run(inbox));
+        let applied = tokio::spawn(applier.run(inbox));
 
         let cells =
             Cells { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, link: link_cell, report };
         let Source::Etcd { reread, .. } = settings.source else { panic!("it has no file") };
         let endpoints = Endpoints::shared(shared.etcd);
         let session = Session::new(identity, endpoints, shared.ttl, reread, None, cells, shared.expired);
-        tokio::spawn(session.run(farewells));
-        Self { refused, report: report_cell, link, _leave: leave, _farewell: farewell }
+        let joined = tokio::spawn(session.run(farewells));
+        let tasks = [applied.abort_handle(), joined.abort_handle()];
+        Self { refused, report: report_cell, link, tasks, gone, _leave: leave, _farewell: farewell }
+    }
+
+    /// Ends it without a word, as a crash of its process would: its lease runs out.
+    pub(super) fn crash(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.gone.notify_one();
     }
 
     /// Refuses the revision of this number from now on.

@@ -158,7 +158,8 @@ impl Causes {
         for problem in is.problems.iter().filter(|problem| !was.problems.contains(problem)) {
             let duty = &self.duties[&problem.node.parse().unwrap()];
             let asked_for = world.now - duty.since.max(world.begun).max(self.phase_since);
-            assert!(duty.asked && duty.revision == revision, "it was not asked: {is:?}");
+            let sure = world.doubtful.iter().all(|id| id.as_str() != problem.node);
+            assert!(sure && duty.asked && duty.revision == revision, "it was not asked: {is:?}");
             assert!(asked_for >= world_policy(was).ack_deadline, "it was asked for {asked_for:?}: {is:?}");
         }
     }

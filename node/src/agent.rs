@@ -55,3 +55,4 @@ pub mod sessions;
 pub mod state_dir;
 pub mod trial;
 pub mod watch;
+pub mod wires;

@@ -20,17 +20,15 @@ use crate::agent::clock;
 use crate::agent::endpoints::Endpoints;
 use crate::agent::identity::Identity;
 use crate::agent::instruments;
-use crate::agent::link::Link;
 use crate::agent::losses::Losses;
 use crate::agent::owner::Owner;
 use crate::agent::refused;
-use crate::agent::report::Report;
 use crate::agent::saved::SavedConfig;
 use crate::agent::service::{AgentService, DataPath};
-use crate::agent::session::{Cells, Session};
+use crate::agent::session::Session;
 use crate::agent::state_dir::StateDir;
 use crate::agent::trial::Trials;
-use crate::agent::watch::Assigned;
+use crate::agent::wires::Wires;
 use crate::drain::Wish;
 use crate::health::Health;
 use crate::lifeline;
@@ -93,13 +91,8 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let mut critical = Critical::default();
     critical.spawn(error::DATA_PATH_TASK, failed(live.failure()));
 
-    let (report_cell, report) = watch::channel(Report::starting());
-    let (link_cell, link) = watch::channel(Link::Joining);
-    let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
-    let (intents_cell, intents) = watch::channel(None);
-    let (ports_cell, fleet_ports) = watch::channel(None);
-    let (leave, left) = watch::channel(None);
-    let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
+    let Wires { cells, inbox, report: report_cell, leave } = Wires::new();
+    let (report, link) = (cells.report.clone(), inbox.link.clone());
     let meter = metrics.meter();
     critical.spawn("clock", clock::watch(report_cell.clone(), clock_error, settings.clock_error));
     critical.spawn("refused sources", refused::watch(report_cell.clone(), counters.clone()));
@@ -111,15 +104,13 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
     let (load, cores) = (Load::sample(counters.clone()), settings.shards.min(usable_cores()).get());
     let data = DataPath { counters, sessions: live.sessions(), losses, load, cores, files: Arc::default() };
     let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), data);
-    let health = Health { report: report.clone(), link, metrics };
+    let health = Health { report, link, metrics };
     // Who serves from a file must not fall back on what etcd once told.
     let saved = state_dir.clone().filter(|_| file.is_none()).map(SavedConfig::new);
-    let mut applier = Applier::new(live, own(&settings, &identity), report_cell, saved);
+    let mut applier = Applier::new(live, Own::of(&settings, &identity), report_cell, saved);
     if let Some(file) = file {
         applier.serve(&file.plan, file.revision).await?;
     }
-    let cells =
-        Cells { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, link: link_cell, report };
     let session = match settings.source {
         Source::File(_) => None,
         Source::Etcd { endpoints, lease_ttl, reread } => {
@@ -140,16 +131,6 @@ pub async fn build(settings: Settings, file: Option<PoolFile>, metrics: Metrics)
         leave,
         state_dir,
     })
-}
-
-fn own(settings: &Settings, identity: &Identity) -> Own {
-    Own {
-        node: settings.id.clone(),
-        pool: settings.pool.clone(),
-        incarnation: identity.incarnation.clone(),
-        drain_deadline: settings.drain_deadline,
-        good_after: settings.good_after,
-    }
 }
 
 fn who(settings: &Settings) -> Who {

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::assignment::{Assignment, cut};
 use super::decide::{Decision, Held, Role};
+use super::identity::Identity;
 use super::link::Link;
 use super::ports::FleetPorts;
 use super::report::{ASSIGNED, CONFIG_READABLE, Report};
@@ -27,6 +28,7 @@ use super::saved::SavedConfig;
 use super::watch::Assigned;
 use crate::drain::Wish;
 use crate::live::{ApplyError, Doorway, Live};
+use crate::settings::Settings;
 use echo_proto::backoff::Backoff;
 use fallback::Fallback;
 use leave::Doors;
@@ -47,6 +49,19 @@ pub struct Own {
     pub drain_deadline: Option<Duration>,
     /// How long a config serves before it counts as good.
     pub good_after: Duration,
+}
+
+impl Own {
+    /// The node of these settings, in the life that `identity` tells of.
+    pub fn of(settings: &Settings, identity: &Identity) -> Self {
+        Self {
+            node: settings.id.clone(),
+            pool: settings.pool.clone(),
+            incarnation: identity.incarnation.clone(),
+            drain_deadline: settings.drain_deadline,
+            good_after: settings.good_after,
+        }
+    }
 }
 
 /// The cells that an applier follows.

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
-use echo_node::agent::applier::{Applier, Inbox, Own};
+use echo_node::agent::applier::{Applier, Own};
 use echo_node::agent::endpoints::Endpoints;
 use echo_node::agent::etcd::Etcd;
 use echo_node::agent::identity::Identity;
 use echo_node::agent::link::Link;
 use echo_node::agent::report::Report;
 use echo_node::agent::service::{AgentService, DataPath};
-use echo_node::agent::session::{Cells, Session};
-use echo_node::agent::watch::Assigned;
+use echo_node::agent::session::Session;
+use echo_node::agent::wires::Wires;
 use echo_node::drain::Wish;
 use echo_node::settings::{Args, Settings, Source};
 use echo_proto::v1::agent_server::AgentServer;
@@ -64,40 +64,27 @@ impl Agent {
         let address = listener.local_addr().expect("a bound socket has an address");
         let settings = settings(id, zone, shared.ttl);
         let identity = Arc::new(Identity::new(&settings, address, SocketAddr::from(([127, 0, 0, 1], 0))));
-        let (report_cell, report) = watch::channel(Report::starting());
-        let (link_cell, link) = watch::channel(Link::Joining);
-        let (assigned_cell, assigned) = watch::channel(Assigned::Unknown);
-        let (intents_cell, intents) = watch::channel(None);
-        let (ports_cell, fleet_ports) = watch::channel(None);
-        let (leave, left) = watch::channel(None);
+        let Wires { cells, inbox, report, leave } = Wires::new();
+        let link = inbox.link.clone();
         let (farewell, farewells) = oneshot::channel();
 
-        let service = AgentService::new(Arc::clone(&identity), report.clone(), link.clone(), shared.data);
+        let service = AgentService::new(Arc::clone(&identity), cells.report.clone(), link.clone(), shared.data);
         let server = Server::builder().add_service(AgentServer::new(service));
         let gone = Arc::<Notify>::default();
         let ended = Arc::clone(&gone).notified_owned();
         tokio::spawn(server.serve_with_incoming_shutdown(TcpIncoming::from(listener), ended));
 
         let refused = Arc::<AtomicU32>::default();
-        let own = Own {
-            node: settings.id.clone(),
-            pool: settings.pool.clone(),
-            incarnation: identity.incarnation.clone(),
-            drain_deadline: None,
-            good_after: settings.good_after,
-        };
-        let applier = Applier::new(NullPath::new(Arc::clone(&refused)), own, report_cell.clone(), None);
-        let inbox = Inbox { assigned, intents, fleet_ports, leave: left, link: link.clone() };
+        let path = NullPath::new(Arc::clone(&refused));
+        let applier = Applier::new(path, Own::of(&settings, &identity), report.clone(), None);
         let applied = tokio::spawn(applier.run(inbox));
 
-        let cells =
-            Cells { assigned: assigned_cell, intents: intents_cell, fleet_ports: ports_cell, link: link_cell, report };
         let Source::Etcd { reread, .. } = settings.source else { panic!("it has no file") };
         let endpoints = Endpoints::shared(shared.etcd);
         let session = Session::new(identity, endpoints, shared.ttl, reread, None, cells, shared.expired);
         let joined = tokio::spawn(session.run(farewells));
         let tasks = [applied.abort_handle(), joined.abort_handle()];
-        Self { refused, report: report_cell, link, tasks, gone, _leave: leave, _farewell: farewell }
+        Self { refused, report, link, tasks, gone, _leave: leave, _farewell: farewell }
     }
 
     /// Ends it without a word, as a crash of its process would: its lease runs out.

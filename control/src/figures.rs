@@ -92,7 +92,7 @@ struct Shared {
 #[derive(Default)]
 struct Known {
     wishes: BTreeMap<(PoolName, User), Wish>,
-    samples: BTreeMap<PoolName, HashMap<NodeId, Arc<Sample>>>,
+    heard: BTreeMap<PoolName, HashMap<NodeId, Heard>>,
     /// Counts wishes.
     made: u64,
 }
@@ -102,13 +102,46 @@ struct Wish {
     /// Tells it from those before it: a round over other nodes is none of its own.
     id: u64,
     whom: Whom,
-    /// When its last finished round began, and when the one before that did.
+    /// When its last finished round began.
     asked: Option<Instant>,
-    asked_before: Option<Instant>,
     /// Who did not answer in that.
     silent: usize,
     /// When its next round begins; `None`: one is under way.
     due: Option<Instant>,
+}
+
+/// What came of the questions to one node.
+struct Heard {
+    /// When the newest one that is over was asked.
+    asked: Instant,
+    /// How many in a row had no answer.
+    missed: u32,
+    /// The process that answered last.
+    last: Option<String>,
+    /// Its answer, while that is not too old.
+    sample: Option<Arc<Sample>>,
+}
+
+impl Heard {
+    /// Asked, but not heard yet.
+    fn of(asked: Instant) -> Self {
+        Self { asked, missed: 0, last: None, sample: None }
+    }
+
+    /// A question is over. One that was overtaken by a newer one says nothing any more.
+    fn note(&mut self, asked: Instant, sample: Option<Sample>, counts: bool) {
+        if asked < self.asked {
+            return;
+        }
+        self.asked = asked;
+        match sample {
+            Some(sample) => {
+                (self.missed, self.last) = (0, Some(sample.incarnation.clone()));
+                self.sample = Some(Arc::new(sample));
+            }
+            None => self.missed = self.missed.saturating_add(counts.into()),
+        }
+    }
 }
 
 impl Figures {
@@ -120,14 +153,7 @@ impl Figures {
             Some(whom) if known.wishes.get(&key).is_some_and(|wish| wish.whom == whom) => return,
             Some(whom) => {
                 known.made += 1;
-                let wish = Wish {
-                    id: known.made,
-                    whom,
-                    asked: None,
-                    asked_before: None,
-                    silent: 0,
-                    due: Some(Instant::now()),
-                };
+                let wish = Wish { id: known.made, whom, asked: None, silent: 0, due: Some(Instant::now()) };
                 known.wishes.insert(key, wish);
             }
             None => known.forget(&key),
@@ -151,19 +177,24 @@ impl Figures {
         self.known().wishes.get(&(pool.clone(), user))?.asked
     }
 
-    /// As [`Self::asked`], of the finished round before that.
-    pub fn asked_before(&self, user: User, pool: &PoolName) -> Option<Instant> {
-        self.known().wishes.get(&(pool.clone(), user))?.asked_before
-    }
-
-    /// How many did not answer in the last finished round.
+    /// How many did not answer in that round.
     pub fn silent(&self, user: User, pool: &PoolName) -> usize {
         self.known().wishes.get(&(pool.clone(), user)).map_or(0, |wish| wish.silent)
     }
 
     /// What a node said last, if that is not long ago and somebody wants figures of its pool.
     pub fn sample(&self, pool: &PoolName, node: &NodeId) -> Option<Arc<Sample>> {
-        self.known().samples.get(pool)?.get(node).cloned()
+        self.known().heard.get(pool)?.get(node)?.sample.clone()
+    }
+
+    /// How many questions in a row the process `incarnation` of a node has left without an answer, of those that were
+    /// asked of some nodes, and not of a whole pool.
+    pub fn missed(&self, pool: &PoolName, node: &NodeId, incarnation: &str) -> u32 {
+        let known = self.known();
+        let heard = known.heard.get(pool).and_then(|nodes| nodes.get(node));
+        heard
+            .filter(|heard| heard.last.as_deref().is_none_or(|last| last == incarnation))
+            .map_or(0, |heard| heard.missed)
     }
 
     /// Tells of every finished round.
@@ -180,7 +211,7 @@ impl Known {
     fn forget(&mut self, key: &(PoolName, User)) {
         self.wishes.remove(key);
         if !self.wishes.keys().any(|(pool, _)| *pool == key.0) {
-            self.samples.remove(&key.0);
+            self.heard.remove(&key.0);
         }
     }
 }

@@ -18,8 +18,8 @@ use super::guard::is_news;
 use crate::figures::{Figures, User, Whom};
 use crate::fleet::{Node, Presence};
 use crate::plan::rollout::{
-    Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, Sizes, decide, lease_ttl,
-    mass_loss, needed,
+    Absent, Counted, Decision, Facts, Hearing, MassLoss, Memory, Next, NodeFacts, SETTLE, Since, Sizes, decide,
+    lease_ttl, mass_loss, needed,
 };
 use crate::plan::sync::is_asked;
 use crate::store::election::Leadership;
@@ -87,6 +87,7 @@ impl Pools {
         let settled = followed.and_then(|followed| self.find_mass_loss(&known, followed));
         let names: HashSet<&PoolName> = known.iter().map(|pool| &pool.name).collect();
         self.memories.retain(|name, _| names.contains(name));
+        self.judged.retain(|name, _| names.contains(name));
         self.figures.keep(User::Health, |pool| self.judged.contains_key(pool) && self.memories.contains_key(pool));
         let (mut due, mut again) = (settled, false);
         for pool in known.iter().filter(|pool| !self.written.contains_key(&pool.name)).collect::<Vec<_>>() {
@@ -171,17 +172,18 @@ impl Pools {
         }
     }
 
-    /// What nodes count, of those whose figures are asked for, and who of them did not say so when it was asked last.
-    fn count(&self, pool: &PoolName, nodes: &mut [NodeFacts<'_>]) {
-        let asked = [self.figures.asked(User::Health, pool), self.figures.asked_before(User::Health, pool)];
+    /// What nodes count, of those whose figures are asked for, and whether they say so.
+    fn count(&self, pool: &PoolName, nodes: &mut [NodeFacts<'_>], now: Instant) {
         for id in self.judged.get(pool).into_iter().flatten() {
             // They are in the order of their ids.
             let place = nodes.binary_search_by(|node| node.id.cmp(id));
             let Some(node) = place.ok().and_then(|place| nodes.get_mut(place)) else { continue };
-            let sample = self.figures.sample(pool, id).filter(|sample| sample.incarnation == node.status.incarnation);
-            let is_late = |asked: &&Instant| sample.as_ref().is_none_or(|sample| sample.at < **asked);
-            node.missed =
-                asked.first().copied().flatten().map(|_| asked.iter().flatten().filter(is_late).map(|_| 1).sum());
+            let incarnation = &node.status.incarnation;
+            let sample = self.figures.sample(pool, id).filter(|sample| sample.incarnation == *incarnation);
+            node.hearing = Some(Hearing {
+                missed: self.figures.missed(pool, id, incarnation),
+                ago: sample.as_ref().map(|sample| now.saturating_duration_since(sample.at)),
+            });
             node.counted = sample.map(|sample| Counted::of(&sample.live));
         }
     }
@@ -219,7 +221,7 @@ impl Pools {
             sizes: Sizes::default(),
             now: SystemTime::now(),
         };
-        self.count(&known.name, &mut facts.nodes);
+        self.count(&known.name, &mut facts.nodes, now);
         let watched_for = self.watching.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let memory = self.memories.entry(known.name.clone()).or_insert_with(|| Memory::new(now));
         memory.look(&mut facts, Absent { left: &known.left, serving: &known.serving, watched_for }, now);

@@ -10,7 +10,7 @@ use echo_proto::ids::{NodeId, PoolName};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Figures, KEEP_FOR, Sample, User, Whom};
+use super::{Figures, Heard, KEEP_FOR, Known, Sample, User, Whom};
 use crate::agents::{Agents, IN_FLIGHT, MAX_CHANNELS};
 use crate::fleet::Node;
 use crate::stop::Stop;
@@ -21,7 +21,7 @@ use crate::view::View;
 const PACE: Duration = Duration::from_millis(5);
 
 /// One look at all nodes of a wish.
-struct Round {
+pub(super) struct Round {
     /// The wish.
     id: u64,
     pool: PoolName,
@@ -53,6 +53,9 @@ struct Question {
 struct Answer {
     pool: PoolName,
     node: NodeId,
+    at: Instant,
+    /// Whether many were asked.
+    many: bool,
     sample: Option<Sample>,
 }
 
@@ -62,6 +65,7 @@ impl Figures {
         // Not those of the API: neither must keep the other waiting.
         let (agents, mut rounds, mut asked) = (Agents::default(), VecDeque::new(), JoinSet::new());
         loop {
+            rounds.retain(|round| self.is_wanted(round));
             rounds.extend(self.begin(&view, Instant::now()));
             while asked.len() < IN_FLIGHT
                 && let Some(question) = next(&mut rounds, Instant::now())
@@ -84,12 +88,13 @@ impl Figures {
     }
 
     /// Those rounds that are due.
-    fn begin(&self, view: &View, now: Instant) -> Vec<Round> {
+    pub(super) fn begin(&self, view: &View, now: Instant) -> Vec<Round> {
         let mut known = self.known();
-        let due = known.wishes.iter_mut().filter(|(_, wish)| wish.due.is_some_and(|due| due <= now));
+        let Known { wishes, heard, .. } = &mut *known;
+        let due = wishes.iter_mut().filter(|(_, wish)| wish.due.is_some_and(|due| due <= now));
         let begun = due.map(|((pool, user), wish)| {
             wish.due = None;
-            let left: VecDeque<_> = view.read(|state| {
+            let mut left: VecDeque<_> = view.read(|state| {
                 let fleet = state.pools.get(pool).map(|pool| &pool.fleet);
                 match &wish.whom {
                     Whom::Pool => fleet.into_iter().flat_map(|fleet| fleet.live()).map(address).collect(),
@@ -99,6 +104,8 @@ impl Figures {
                     }
                 }
             });
+            // Who was asked long ago comes first, or one wish after the other would ask the same nodes.
+            left.make_contiguous().sort_by_key(|(node, _)| Some(heard.get(pool)?.get(node)?.asked));
             let (many, paced) = (wish.whom == Whom::Pool, (left.len() > MAX_CHANNELS).then_some(now));
             Round {
                 id: wish.id,
@@ -121,14 +128,18 @@ impl Figures {
         let wish = known.wishes.get_mut(&(round.pool.clone(), round.user)).filter(|wish| wish.id == round.id);
         // What nobody wants any more ends without a word.
         let Some(wish) = wish else { return false };
-        wish.asked_before = wish.asked.replace(round.began);
+        wish.asked = Some(round.began);
         wish.silent = round.silent;
         let lasted = now.saturating_duration_since(round.began);
         // One that was paced has paused all along.
         let pause = if round.paced.is_some() { Duration::ZERO } else { wish.whom.pause(lasted) };
         wish.due = Some((round.began + wish.whom.every()).max(now + pause));
-        if let Some(samples) = known.samples.get_mut(&round.pool) {
-            samples.retain(|_, sample| now.saturating_duration_since(sample.at) < KEEP_FOR.max(lasted * 2));
+        if let Some(heard) = known.heard.get_mut(&round.pool) {
+            let keep = KEEP_FOR.max(lasted * 2);
+            heard.retain(|_, heard| {
+                heard.sample.take_if(|sample| now.saturating_duration_since(sample.at) >= keep);
+                now.saturating_duration_since(heard.asked) < keep
+            });
         }
         drop(known);
         self.shared.rounds.send_modify(|rounds| *rounds += 1);
@@ -136,11 +147,18 @@ impl Figures {
     }
 
     fn put(&self, answer: Answer) {
-        let (mut known, Answer { pool, node, sample }) = (self.known(), answer);
-        let is_wanted = known.wishes.keys().any(|(wanted, _)| *wanted == pool);
-        if let Some(sample) = sample.filter(|_| is_wanted) {
-            known.samples.entry(pool).or_default().insert(node, Arc::new(sample));
+        let (mut known, Answer { pool, node, at, many, sample }) = (self.known(), answer);
+        if known.wishes.keys().any(|(wanted, _)| *wanted == pool) {
+            let nodes = known.heard.entry(pool).or_default();
+            // Who asks many passes over those that were late just before.
+            nodes.entry(node).or_insert_with(|| Heard::of(at)).note(at, sample, !many);
         }
+    }
+
+    /// Whether its wish still stands; what was asked for another one ends by itself.
+    pub(super) fn is_wanted(&self, round: &Round) -> bool {
+        let known = self.known();
+        known.wishes.get(&(round.pool.clone(), round.user)).is_some_and(|wish| wish.id == round.id)
     }
 
     /// When the next round begins.
@@ -203,7 +221,7 @@ async fn ask(agents: Agents, question: Question) -> Answer {
     let answer = if many { agents.ask_again(address).await } else { agents.ask(&address).await };
     let status = answer.and_then(|answer| answer.node?.status);
     let sample = status.and_then(|status| Some(Sample { at, incarnation: status.incarnation, live: status.live? }));
-    Answer { pool, node, sample }
+    Answer { pool, node, at, many, sample }
 }
 
 #[cfg(test)]

@@ -112,7 +112,53 @@ async fn a_large_pool_that_does_not_answer_keeps_nobody_waiting() {
     assert_eq!(figures.asked(User::Autoscaler, &large), None, "its round takes long");
     assert_eq!(figures.silent(User::Health, &small), 1);
     asked(&figures, User::Autoscaler, &large, begun).await;
-    assert!(figures.sample(&large, &"n1".parse().unwrap()).is_none());
+    let (one, n) = ("n1".parse().unwrap(), "n".parse().unwrap());
+    assert!(figures.sample(&large, &one).is_none());
+    assert!(figures.missed(&small, &n, "life") > 1, "it is asked again and again");
+    assert_eq!(figures.missed(&large, &one, "life"), 0, "who asks many passes over who was late");
+}
+
+#[test]
+fn what_is_missing_counts_until_the_same_process_answers_and_no_answer_overtakes_a_newer_one() {
+    let begun = Instant::now();
+    let at = |seconds| begun + Duration::from_secs(seconds);
+    let sample = |seconds, connections| {
+        let live = v1::LiveFigures { connections, ..Default::default() };
+        Some(Sample { at: at(seconds), incarnation: "life".to_owned(), live })
+    };
+    let (edge, node) = (pool("edge"), "n".parse::<NodeId>().unwrap());
+    let figures = Figures::default();
+    let note = |asked, sample, counts| {
+        let mut known = figures.known();
+        let nodes = known.heard.entry(edge.clone()).or_default();
+        nodes.entry(node.clone()).or_insert_with(|| Heard::of(asked)).note(asked, sample, counts);
+    };
+    let missed = |incarnation| figures.missed(&edge, &node, incarnation);
+    note(at(1), None, true);
+    assert_eq!(missed("any"), 1, "it is not known who does not answer");
+    note(at(3), sample(3, 7), true);
+    note(at(2), sample(2, 5), true);
+    note(at(2), None, true);
+    assert_eq!(figures.sample(&edge, &node).unwrap().live.connections, 7);
+    note(at(4), None, true);
+    note(at(5), None, false);
+    note(at(6), None, true);
+    assert_eq!((missed("life"), missed("another life")), (2, 0));
+    note(at(7), sample(7, 8), false);
+    assert_eq!(missed("life"), 0);
+}
+
+#[tokio::test]
+async fn a_round_ends_with_its_wish() {
+    let (figures, edge) = (Figures::default(), pool("edge"));
+    let view = view(vec![node("edge", "a", "127.0.0.1:1".parse().unwrap())]);
+    let want = |name: &str| figures.want(User::Health, &edge, Some(Whom::Nodes([name.parse().unwrap()].into())));
+    want("a");
+    let round = figures.begin(&view, Instant::now()).pop().unwrap();
+    want("a");
+    assert!(figures.is_wanted(&round), "the same wish again");
+    want("b");
+    assert!(!figures.is_wanted(&round));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use echo_proto::v1;
 
 use super::health::Counted;
 use super::judge::ONE_LOSS_IN;
+use super::memory::Hearing;
 use super::pick::Sizes;
 use super::{MAX_CAUSE_CHARS, MAX_PROBLEMS};
 use crate::plan::sync;
@@ -67,9 +68,8 @@ pub struct NodeFacts<'a> {
     pub lost: bool,
     /// What this process of it counted until now, if its Agent said so lately.
     pub counted: Option<Counted>,
-    /// How many of the last two questions its Agent has not answered, of which one may be late where a machine is busy;
-    /// `None`: it was not asked lately.
-    pub missed: Option<u8>,
+    /// Whether its Agent answers; `None`: it is not asked.
+    pub hearing: Option<Hearing>,
 }
 
 /// So many nodes of a pool vanished at once that it is not their config's doing.
@@ -110,12 +110,16 @@ pub struct Since {
     pub absent: usize,
     /// Until more can be said.
     pub decided_in: Option<Duration>,
-    /// Nodes given `next` whose Agents answered before, and do not any more.
+    /// Nodes given `next` that are there and asked, and whose Agents have answered; those of them that do not any more.
+    pub heard: usize,
+    /// See `heard`.
     pub hanging: Vec<String>,
     /// How long some do.
     pub hung: Duration,
-    /// Nodes given `next` whose Agents did not answer the last time, also those: whether they do is not known yet.
+    /// Those of `heard` that have not answered since all are healthy.
     pub unheard: usize,
+    /// Nodes without `next` that are asked, and have not said yet what they do.
+    pub uncounted: usize,
     /// Nodes without `next` that went without a word so short ago that more may be about to.
     pub vanished: usize,
     /// Until none of them counts any more.
@@ -132,14 +136,14 @@ pub struct Tally {
 }
 
 impl Since {
-    /// Whether more of those that were given `next` hang than a large pool has at any time.
+    /// Whether more of those that were given `next` hang than of a large pool do at any time.
     pub(super) fn hangs(&self) -> bool {
-        self.hanging.len().saturating_mul(ONE_LOSS_IN) > self.next.of
+        self.hanging.len().saturating_mul(ONE_LOSS_IN) > self.heard
     }
 
-    /// Whether more of them did not answer the last time than a large pool has at any time.
+    /// Whether it is too early to say that they don't.
     pub(super) fn is_unheard(&self) -> bool {
-        self.unheard.saturating_mul(ONE_LOSS_IN) > self.next.of
+        self.unheard.saturating_mul(ONE_LOSS_IN) > self.heard
     }
 
     /// Whether so few of those that were given `next` are missing that a large pool need not wait to know more.
@@ -161,7 +165,7 @@ impl<'a> NodeFacts<'a> {
             restarted: false,
             lost: false,
             counted: None,
-            missed: None,
+            hearing: None,
         }
     }
 

@@ -12,11 +12,12 @@ use v1::RolloutPhase as Phase;
 
 use super::facts::{Facts, NodeFacts};
 use super::pick;
+use super::steps::Steps;
 
 /// Fewer messages say nothing.
 const MIN_JUDGED: u64 = 1_000;
 /// Most nodes that are asked what they do, beside canaries.
-const MAX_SAMPLED: usize = 256;
+pub(super) const MAX_SAMPLED: usize = 256;
 /// Drops that a peer causes by whom it is, and a node rightly makes.
 const PEERS_DROPS: [&str; 2] = ["acl", "loop_guard"];
 /// A connection that its peer gave up before it was accepted.
@@ -76,7 +77,8 @@ impl Counted {
 pub(super) fn watched(facts: &Facts<'_>, sample: &BTreeSet<NodeId>) -> Option<BTreeSet<NodeId>> {
     let rollout = facts.rollout.filter(|r| r.phase() == Phase::Progressing && !r.now)?;
     let is_small = facts.nodes.len() <= MAX_SAMPLED;
-    let alone = pick::waiting(facts, rollout).next().is_some();
+    let steps = Steps::of(&facts.policy_of(rollout), rollout.now);
+    let alone = steps.is_canary(steps.at(rollout)) && pick::waiting(facts, rollout).next().is_some();
     let tries = |node: &NodeFacts<'_>| rollout.canaries.iter().any(|canary| node.is(canary));
     let nodes = facts.staying().filter(|node| is_small || (!alone && sample.contains(node.id)) || tries(node));
     Some(nodes.map(|node| node.id.clone()).collect())
@@ -85,7 +87,7 @@ pub(super) fn watched(facts: &Facts<'_>, sample: &BTreeSet<NodeId>) -> Option<BT
 /// Those of a large pool that a rollout is judged by beside its canaries: the first by its hash, which are also the first
 /// that are given `next` after these. What so many do tells what all do, and asking ten thousand would take seconds.
 pub(super) fn sample(facts: &Facts<'_>) -> BTreeSet<NodeId> {
-    let Some(rollout) = facts.rollout.filter(|_| facts.nodes.len() > MAX_SAMPLED) else { return BTreeSet::new() };
+    let Some(rollout) = facts.rollout else { return BTreeSet::new() };
     let uid = PoolUid::from(facts.uid().to_owned());
     let mut nodes: Vec<_> = facts.staying().map(|node| (rollout_hash(&uid, rollout.id, node.id), node.id)).collect();
     nodes.sort_unstable();

@@ -3,6 +3,7 @@
 //! Kept by the drive for each pool, brought up to date before each decision; time is passed in. Another leader begins
 //! anew with every timer, since no two machines' clocks are compared. It decides nothing.
 
+mod hearing;
 mod life;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,6 +20,7 @@ use super::mass::SETTLE;
 use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
 use crate::plan::sync::{is_asked, reference};
+pub use hearing::Hearing;
 use life::{GONE, Life, RESTARTED, Stage, held};
 
 /// How long the record of a node outlives it, where that does not say so.
@@ -104,12 +106,14 @@ impl Memory {
             self.expect(rollout, |id| absent.left.contains_key(id) || pinned.contains(id.as_str()), now);
         }
         self.miss(absent, now);
-        if self.sample.0 != self.stage.rollout {
+        let grows = facts.nodes.len() > health::MAX_SAMPLED && self.sample.1.len() < health::MAX_SAMPLED;
+        if self.sample.0 != self.stage.rollout || grows {
             self.sample = (self.stage.rollout, health::sample(facts));
         }
         facts.since = self.tell(until_decided, now);
         let (healthy, deserted) = on_next(facts);
         facts.since.healthy = held(&mut self.healthy, healthy, now);
+        facts.since.unheard = facts.since.healthy.map_or(0, |healthy| hearing::unheard(self.lives.values(), healthy));
         let hung = facts.since.hangs();
         facts.since.hung = held(&mut self.hung, hung, now).unwrap_or_default();
         facts.since.deserted = held(&mut self.deserted, deserted, now).unwrap_or_default();
@@ -189,10 +193,14 @@ impl Memory {
     /// could be compared with, but for what it did until an operator resumed the rollout, who knows of that.
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
         let Some(life) = self.lives.get_mut(node.id) else { return };
-        life.missed = node.missed.unwrap_or(life.missed);
+        life.hearing = node.hearing;
+        let before = rollout.filter(|_| node.hearing.is_some()).into_iter().flat_map(|rollout| &rollout.before);
+        let before = before.clone().find(|before| node.is(&before.node));
+        // An earlier leader has heard a canary; who resumes knows that it hangs.
+        let is_it = |before: &v1::FiguresBefore| before.incarnation == node.status.incarnation;
+        let was_heard = before.is_some_and(is_it) && !self.resumed;
+        life.heard |= !node.restarted && (was_heard || node.counted.is_some());
         let Some(counted) = node.counted else { return };
-        life.heard = true;
-        let before = rollout.into_iter().flat_map(|r| &r.before).find(|before| node.is(&before.node));
         let begun = match (before, node.restarted) {
             _ if !life.given => Some(counted),
             (_, true) => Some(Counted::default()),
@@ -265,9 +273,7 @@ impl Memory {
         let fresh = fresh.filter_map(|life| (life.gone? + self.lease_ttl + SETTLE).checked_duration_since(now));
         let fresh: Vec<Duration> = fresh.filter(|left| !left.is_zero()).collect();
         (since.vanished, since.settled_in) = (fresh.len(), fresh.into_iter().max());
-        since.unheard = self.lives.values().filter(|life| life.is_unheard()).count();
-        since.hanging = self.lives.iter().filter(|(_, life)| life.hangs()).map(|(id, _)| id.to_string()).collect();
-        since.hanging.sort_unstable_by(|a, b| natural_order(a, b));
+        hearing::tell(self.lives.iter(), &mut since);
         since
     }
 }

@@ -18,8 +18,11 @@ use crate::plan::sync::reference;
 /// Type of the condition, and what the reason begins with.
 pub(super) const MASS_LOSS: &str = "MassLoss";
 
-/// A canary that does not say in time what it does without the revision is given that all the same.
+/// Who does not say in time what it does without the revision is given that all the same.
 const FIGURES_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What the health of a rollout begins with while nodes hang.
+const NOT_HEALTHY: &str = "not healthy: ";
 
 /// Nodes were given `next`.
 pub(super) fn underway(facts: &Facts<'_>, assignment: &v1::Assignment, rollout: &v1::Rollout) -> Decision {
@@ -117,10 +120,17 @@ impl<'f> Step<'f> {
         if self.facts.since.hangs() {
             return self.hung(wait);
         }
+        if self.rollout.health.starts_with(NOT_HEALTHY) {
+            return write(self.facts, None, v1::Rollout { health: String::new(), ..self.rollout.clone() });
+        }
+        // The others are asked once canaries have `next`: what they do without it is to be known before they are given it.
+        let to_count = canary && self.facts.since.uncounted > 0;
+        let to_count = FIGURES_DEADLINE.checked_sub(self.facts.since.staged).filter(|left| to_count && !left.is_zero());
         match self.facts.since.healthy.map(|healthy| self.min_healthy.saturating_sub(healthy)) {
-            Some(Duration::ZERO) if !self.facts.since.is_unheard() => self.pass(),
-            // They are asked again at once, and each answer is looked at.
-            Some(Duration::ZERO) | None => Decision::Wait(wait),
+            Some(Duration::ZERO) if to_count.is_none() && !self.facts.since.is_unheard() => self.pass(),
+            // Each answer is looked at, and who gives none hangs.
+            Some(Duration::ZERO) => Decision::Wait(wait.into_iter().chain(to_count).min()),
+            None => Decision::Wait(wait),
             Some(left) => Decision::Wait(wait.into_iter().chain([left]).min()),
         }
     }
@@ -134,7 +144,7 @@ impl<'f> Step<'f> {
         let Some(left) = deadline.checked_sub(self.facts.since.hung).filter(|left| !left.is_zero()) else {
             return pause(self.facts, self.rollout, Vec::new(), format!("{silent} for {}", seconds(deadline)));
         };
-        let health = format!("not healthy: {silent}");
+        let health = format!("{NOT_HEALTHY}{silent}");
         if self.rollout.health == health {
             return Decision::Wait([wait, Some(left)].into_iter().flatten().min());
         }

@@ -10,13 +10,12 @@ use v1::RolloutPhase as Phase;
 
 use super::super::facts::Facts;
 use super::super::health::Counted;
+use super::hearing::Hearing;
 
 /// Why a node counts as lost.
 pub(super) const RESTARTED: &str = "lost: another process came up in its place";
 pub(super) const GONE: &str = "lost: its record is gone";
 pub(super) const FLAPS: &str = "lost: its record went away again and again";
-/// One answer is late where a machine is busy; after so many in a row a node hangs.
-const HANGS_AFTER: u8 = 2;
 /// So often a node's record may go away for less than its time to live.
 const MAX_GAPS: u32 = 2;
 
@@ -51,9 +50,9 @@ pub(super) struct Life {
     pub(super) gaps: u32,
     /// What it had counted until it was given `next`, and what it counted until now.
     pub(super) counted: Option<(Counted, Counted)>,
-    /// This process has said what it does, when it was asked; and how often it did not, of the last two times.
+    /// Whether the process that was given what it is to run has said what it does, and whether it does now.
     pub(super) heard: bool,
-    pub(super) missed: u8,
+    pub(super) hearing: Option<Hearing>,
     pub(super) look: u64,
 }
 
@@ -94,23 +93,13 @@ impl Life {
             gaps: 0,
             counted: None,
             heard: false,
-            missed: 0,
+            hearing: None,
             look: 0,
         }
     }
 
     pub(super) fn is_met(&self) -> bool {
         self.stage > 0
-    }
-
-    /// It runs `next`, and did not say what it does when it was asked last, though it did before.
-    pub(super) fn is_unheard(&self) -> bool {
-        self.given && self.asked && self.heard && self.missed > 0 && self.gone.is_none()
-    }
-
-    /// It has stopped to say so: its record tells nothing of that before its time to live is over.
-    pub(super) fn hangs(&self) -> bool {
-        self.is_unheard() && self.missed >= HANGS_AFTER
     }
 
     /// It is not there, or has no record though it `serves`; whether it counts as lost for that from now on.

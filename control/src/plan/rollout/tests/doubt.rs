@@ -88,6 +88,8 @@ fn a_canary_that_stops_to_answer_is_not_healthy_and_that_is_told() {
     world.pass(MIN_HEALTHY);
     assert_eq!(world.waits(), Some(ACK_DEADLINE - MIN_HEALTHY * 2), "its record goes when it is dead");
     world.silent.clear();
+    world.writes();
+    assert_eq!(world.rollout().health, "", "it answers again");
     assert_eq!(world.waits(), Some(MIN_HEALTHY));
     world.pass(MIN_HEALTHY);
     world.writes();
@@ -95,18 +97,66 @@ fn a_canary_that_stops_to_answer_is_not_healthy_and_that_is_told() {
 }
 
 #[test]
-fn one_answer_that_is_late_holds_a_step_up_and_begins_nothing_anew() {
+fn one_answer_that_is_late_begins_nothing_anew() {
     let mut world = World::staged(10);
     world.begin(2);
     world.ack(1, 2);
+    world.decide();
     world.pass(MIN_HEALTHY / 2);
     world.late.insert(id(1));
     assert_eq!(world.waits(), Some(MIN_HEALTHY / 2), "the machine may be busy");
+    world.pass(MIN_HEALTHY / 2);
+    world.writes();
+    assert_eq!(world.rollout().step, 1, "it has answered since it is healthy");
+}
+
+#[test]
+fn a_step_waits_for_an_answer_of_each_since_it_is_healthy() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.decide();
+    world.late.insert(id(1));
+    world.pass(Duration::from_secs(1));
+    world.ack(1, 2);
+    assert_eq!(world.waits(), Some(MIN_HEALTHY));
     world.pass(MIN_HEALTHY);
-    assert_eq!(world.waits(), None, "it may hang: the next answer tells");
+    assert_eq!(world.waits(), None, "it may hang: the next answer tells, or that it is missing");
     world.late.clear();
     world.writes();
-    assert_eq!(world.rollout().step, 1, "it was healthy all the time");
+    assert_eq!(world.rollout().step, 1);
+}
+
+#[test]
+fn a_canary_that_an_earlier_leader_heard_and_this_one_does_not_hangs() {
+    let mut world = World::staged(10);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world.silent.insert(id(1));
+    world.counted.remove(&id(1));
+    world.elect();
+    world.pass(MIN_HEALTHY * 2);
+    assert_eq!(world.writes(), Phase::Progressing);
+    assert_eq!(world.rollout().health, "not healthy: the Agent of node-1 does not answer");
+}
+
+#[test]
+fn of_a_large_pool_those_that_are_asked_are_compared_with_each_other() {
+    let mut world = World::staged(10_000);
+    world.sizes.unacknowledged = 10_000;
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    let asked: Vec<_> = world.watched().unwrap().into_iter().filter(|node| *node != id(1)).collect();
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    world.ack_given(2);
+    world.decide();
+    world.silent.extend(asked.iter().take(2).cloned());
+    assert_eq!(world.waits(), Some(MIN_HEALTHY), "so few hang at any time");
+    world.silent.extend(asked.iter().take(3).cloned());
+    world.writes();
+    assert!(world.rollout().health.starts_with("not healthy: the Agent of "), "{:?}", world.rollout());
 }
 
 #[test]
@@ -123,6 +173,8 @@ fn an_agent_that_is_silent_while_its_node_lives_pauses_until_somebody_has_looked
     world.order(v1::RolloutOrderKind::Resume);
     world.counted.clear();
     world.writes();
+    world.writes();
+    assert_eq!(world.rollout().health, "");
     world.pass(MIN_HEALTHY);
     world.writes();
     assert_eq!((world.rollout().phase(), world.rollout().step), (Phase::Progressing, 1), "who resumes knows of it");

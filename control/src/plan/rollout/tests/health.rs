@@ -172,3 +172,58 @@ fn of_a_large_pool_a_sample_is_asked_once_canaries_have_it_and_the_same_by_any_l
     small.begin(2);
     assert_eq!(small.watched().unwrap().len(), 10, "of a small one all");
 }
+
+#[test]
+fn a_pool_that_grows_is_judged_by_a_sample_and_who_is_not_asked_any_more_holds_nothing_up() {
+    let mut world = World::staged(250);
+    world.begin(2);
+    world.ack(1, 2);
+    world.decide();
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    world.ack_given(2);
+    let first = *world.given().iter().find(|i| **i != 1).unwrap();
+    world.late.insert(id(first));
+    (251..=600).for_each(|i| world.join(i));
+    let watched = world.watched().unwrap();
+    assert!((256..=257).contains(&watched.len()), "{}", watched.len());
+    let unasked = (1..=250).find(|i| !watched.contains(&id(*i))).unwrap();
+    world.late = [id(unasked)].into();
+    world.pass(MIN_HEALTHY * 2);
+    world.writes();
+    assert_eq!(world.rollout().health, "not judged: 0 messages of 1000");
+}
+
+#[test]
+fn a_canary_that_comes_back_in_a_wave_leaves_the_others_asked() {
+    let mut world = World::staged(300);
+    world.counted.clear();
+    world.apply(2);
+    world.writes();
+    world.node(1).set_phase(Drained);
+    world.pass(Duration::from_secs(2));
+    world.writes();
+    world.pass(Duration::from_secs(1));
+    world.writes();
+    let canary = world.given()[0];
+    assert_ne!(canary, 1);
+    world.ack(canary, 2);
+    world.decide();
+    world.pass(MIN_HEALTHY);
+    world.writes();
+    world.node(1).set_phase(Ready);
+    assert!(world.watched().unwrap().len() >= 256, "it is no canary's step any more");
+}
+
+#[test]
+fn a_large_pool_is_not_given_a_revision_before_it_said_what_it_does_without_it() {
+    let mut world = World::staged(300);
+    world.govern(v1::RolloutPolicy { min_healthy: Some(Duration::ZERO.try_into().unwrap()), ..Default::default() });
+    world.begin(2);
+    world.ack(1, 2);
+    world.counted.retain(|node, _| *node == id(1));
+    assert_eq!(world.waits(), Some(Duration::from_secs(1)), "they are asked");
+    world.pass(Duration::from_secs(1));
+    world.writes();
+    assert_eq!(world.rollout().step, 1, "but not waited for long");
+}

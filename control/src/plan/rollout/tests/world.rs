@@ -1,8 +1,10 @@
 //! A pool with its nodes and its leader, for the tests: what is decided is taken over at once, and time passes when it is
 //! told to.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use echo_proto::ids::{NodeId, PoolName, runs_next};
 use echo_proto::spec::RolloutPlan;
@@ -11,7 +13,7 @@ use tokio::time::Instant;
 use v1::NodePhase::{Draining, Ready};
 use v1::RolloutPhase as Phase;
 
-use super::super::{Absent, Counted, Decision, Facts, MassLoss, Memory, Next, NodeFacts, Since, Sizes, decide, needed};
+use super::super::{Counted, Decision, MassLoss, Memory, Next, Sizes};
 
 /// A pool with its nodes; what `decide` writes becomes its state.
 pub(super) struct World {
@@ -34,6 +36,9 @@ pub(super) struct World {
     pub(super) silent: HashSet<NodeId>,
     /// Who did not the last time.
     pub(super) late: HashSet<NodeId>,
+    /// Who is asked, and when who of them answered last.
+    pub(super) asked: BTreeSet<NodeId>,
+    pub(super) heard: HashMap<NodeId, Instant>,
     /// What Agents say; of others they say nothing.
     pub(super) counted: BTreeMap<NodeId, Counted>,
     pub(super) memory: Memory,
@@ -80,6 +85,8 @@ impl World {
             doubtful: HashSet::new(),
             silent: HashSet::new(),
             late: HashSet::new(),
+            asked: BTreeSet::new(),
+            heard: HashMap::new(),
             counted: BTreeMap::new(),
             memory: Memory::new(now),
             begun: now,
@@ -198,52 +205,6 @@ impl World {
     pub(super) fn elect(&mut self) {
         self.memory = Memory::new(self.now);
         self.begun = self.now;
-    }
-
-    pub(super) fn decide(&mut self) -> Decision {
-        decide(&self.facts())
-    }
-
-    /// Whose figures are asked for.
-    pub(super) fn watched(&mut self) -> Option<BTreeSet<NodeId>> {
-        // What is asked for goes by what was seen.
-        self.decide();
-        let mut memory = std::mem::replace(&mut self.memory, Memory::new(self.now));
-        let watched = memory.watched(&self.facts());
-        std::mem::swap(&mut self.memory, &mut memory);
-        watched
-    }
-
-    /// The stored revisions that it asks for.
-    pub(super) fn needs(&mut self) -> Vec<u32> {
-        needed(&self.facts())
-    }
-
-    fn facts(&mut self) -> Facts<'_> {
-        let (counted, doubtful, silent, late) = (&self.counted, &self.doubtful, &self.silent, &self.late);
-        let node = |id, status| NodeFacts {
-            counted: counted.get(id).copied(),
-            doubtful: doubtful.contains(id),
-            missed: Some(if silent.contains(id) { 2 } else { late.contains(id).into() }),
-            ..NodeFacts::new(id, status)
-        };
-        let mut facts = Facts {
-            name: &self.name,
-            pool: &self.pool,
-            replicas: self.replicas,
-            policy: &self.policy,
-            assignment: self.assignment.as_ref(),
-            rollout: self.rollout.as_ref(),
-            nodes: self.nodes.iter().map(|(id, status)| node(id, status)).collect(),
-            recalled: self.recalled.clone(),
-            mass_loss: self.mass_loss.clone(),
-            since: Since::default(),
-            sizes: self.sizes,
-            now: SystemTime::UNIX_EPOCH,
-        };
-        let absent = Absent { left: &self.left, serving: &self.serving, watched_for: self.now - self.begun };
-        self.memory.look(&mut facts, absent, self.now);
-        facts
     }
 
     /// Decides, which must write, and takes the write over.

@@ -10,7 +10,7 @@ use super::World;
 
 impl World {
     pub(in crate::plan::rollout::tests) fn decide(&mut self) -> Decision {
-        decide(&self.facts())
+        self.find(decide)
     }
 
     /// Whose figures are asked for.
@@ -21,13 +21,18 @@ impl World {
 
     /// The stored revisions that it asks for.
     pub(in crate::plan::rollout::tests) fn needs(&mut self) -> Vec<u32> {
-        needed(&self.facts())
+        self.find(needed)
     }
 
     /// Who is asked from now on has answered before anything is decided.
-    fn facts(&mut self) -> Facts<'_> {
-        self.asked = self.look().1;
-        self.look().0
+    fn find<T>(&mut self, found: impl Fn(&Facts<'_>) -> T) -> T {
+        let (facts, watched) = self.look();
+        let first = found(&facts);
+        if watched == self.asked {
+            return first;
+        }
+        self.asked = watched;
+        found(&self.look().0)
     }
 
     fn look(&mut self) -> (Facts<'_>, BTreeSet<NodeId>) {

@@ -109,7 +109,8 @@ impl Api {
         let asked = asked(&source.owner, place, false)?;
         let plan = |stored: Option<&Stored<v1::PoolRecord>>, beside: Beside<'_>| {
             let stored = stored.map(|stored| &stored.value);
-            self.possible(stored, owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now()))
+            let changed = owned::apply(name, stored, beside, pool, source, &asked, SystemTime::now());
+            self.possible(pool.spec.as_ref(), stored, changed)
         };
         let written = self.change_pool(name, fenced(leadership), plan).await?;
         Ok(match owned::due(written.before.as_ref(), source) {

@@ -74,12 +74,12 @@ impl Api {
         self.change_pool(&name, terms, |stored, beside| {
             let (stored, now) = (stored.map(|stored| &stored.value), SystemTime::now());
             let keeping = request.keep_nodes.then(|| change::keeping(&pool, stored, beside));
-            let pool = keeping.as_ref().unwrap_or(&pool);
+            let kept = keeping.as_ref().unwrap_or(&pool);
             let changed = match stored {
-                None => Some(change::create(&name, pool, beside.there, &asked, now)),
-                Some(stored) => change::apply(&name, stored, beside, pool, &asked, now),
+                None => Some(change::create(&name, kept, beside.there, &asked, now)),
+                Some(stored) => change::apply(&name, stored, beside, kept, &asked, now),
             };
-            self.possible(stored, changed)
+            self.possible(pool.spec.as_ref(), stored, changed)
         })
         .await
     }

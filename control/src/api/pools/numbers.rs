@@ -29,13 +29,15 @@ impl Api {
         }
     }
 
-    /// A change of a pool's file, unless it asks for such a number.
+    /// A change of a pool by a file that says `asked`, unless that names such a number. One that control found or keeps is
+    /// nobody's wish, and nothing that a writer of files could mend.
     pub(in crate::api) fn possible(
         &self,
+        asked: Option<&PoolSpec>,
         stored: Option<&PoolRecord>,
         changed: Option<Changed>,
     ) -> Result<Option<Changed>, ApiError> {
-        let asked = changed.as_ref().and_then(|changed| changed.record.spec.as_ref());
+        let asked = asked.filter(|_| changed.is_some());
         let before = stored.and_then(|stored| stored.spec.as_ref());
         match self.leader().zip(asked).and_then(|(leader, asked)| unreachable(&leader, before, asked)) {
             Some(mistake) => Err(FieldErrors(vec![mistake]).into()),

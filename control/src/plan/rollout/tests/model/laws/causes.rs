@@ -85,6 +85,8 @@ impl Causes {
         let (begun, without) = match known {
             Some(duty) if duty.revision == revision && another => Default::default(),
             Some(duty) if duty.revision == revision => (duty.begun, duty.without),
+            // What it did while the rollout was not about it was not asked for, and may be taken for either.
+            Some(duty) if !duty.asked && !another => (duty.begun, world.counted[id]),
             _ => (world.counted[id], world.counted[id]),
         };
         let since = world.now;

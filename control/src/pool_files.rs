@@ -128,9 +128,7 @@ impl PoolFiles {
             }
             None => {
                 if let Ok(found) = found {
-                    let wanted = Wanted::of(&found.texts);
-                    self.sight.see(&wanted, Instant::now());
-                    tracing::info!(pools = wanted.pools.len(), "the pool files are read; who leads applies them");
+                    self.see(&Wanted::of(&found.texts));
                 }
                 None
             }
@@ -159,6 +157,11 @@ impl PoolFiles {
         Ok(())
     }
 
+    fn see(&mut self, wanted: &Wanted) {
+        self.sight.see(wanted, Instant::now());
+        tracing::info!(pools = wanted.pools.len(), leads = self.term.is_some(), "the pool files are read");
+    }
+
     /// Does what the files say, and tells when what is held of it is looked at again; an error is worth another try,
     /// anything else was told.
     async fn carry_out(&mut self, term: Leadership, found: &Found) -> Result<Option<Instant>, ApiError> {
@@ -175,7 +178,7 @@ impl PoolFiles {
             }
         };
         let wanted = Wanted::of(texts);
-        self.sight.see(&wanted, Instant::now());
+        self.see(&wanted);
         let mut complaints = self.apply(term, &wanted, identity).await?;
         let (late, missing) = self.disown(term, &wanted, identity).await?;
         let held = late || complaints.iter().any(|complaint| complaint.until.is_some());

@@ -99,8 +99,8 @@ impl Replicas {
             self.etcd.url(),
             "--lifeline",
         ]);
-        command.envs(self.env[index].iter().cloned());
-        command.args(["--leader-ttl", LEADER_TTL]).arg("--bootstrap-pool").arg(self.dir.join("bootstrap.yaml"));
+        command.env("ECHO_LEADER_TTL", LEADER_TTL).envs(self.env[index].iter().cloned());
+        command.arg("--bootstrap-pool").arg(self.dir.join("bootstrap.yaml"));
         Process::start(&format!("control-{index}"), &self.dir, command)
     }
 

@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use echo_tests::cluster::{SETTLED, pool_file, text};
-use echo_tests::replicas::Env;
 use echo_tests::wait::ensure;
 use echo_tests::{Cluster, Echoctl, eventually, tools};
 use serde_json::Value;
@@ -49,9 +48,9 @@ impl Mount {
         self.switch(files);
     }
 
-    /// What a control is told that reads it.
-    pub(super) fn env(&self) -> Env {
-        vec![("ECHO_POOLS_FROM", self.folder.display().to_string())]
+    /// Where it is.
+    pub(super) fn path(&self) -> String {
+        self.folder.display().to_string()
     }
 
     pub(super) fn cluster(&self) -> Cluster {
@@ -59,12 +58,12 @@ impl Mount {
     }
 
     pub(super) fn cluster_behind(&self, behind: &str) -> Cluster {
-        let env = [("ECHO_POOLS_FROM", &*self.folder.display().to_string()), ("ECHO_POOLS_BEHIND", behind)];
+        let env = [("ECHO_POOLS_FROM", &*self.path()), ("ECHO_POOLS_BEHIND", behind)];
         Cluster::start_with(&pool_file(0), &env)
     }
 
     pub(super) fn owner(&self) -> String {
-        format!("files:{}", self.folder.display())
+        format!("files:{}", self.path())
     }
 }
 

@@ -8,6 +8,15 @@ use nix::sys::signal::Signal;
 
 use super::mount::{Mount, events, found, pool, wait_limit};
 
+/// Of each leader's lease: long enough that a busy machine changes no leader.
+const LEADER_TTL: &str = "3s";
+
+/// Controls each of which follows one of these.
+fn following<'a>(mounts: impl IntoIterator<Item = &'a Mount>) -> Replicas {
+    let env = |mount: &Mount| vec![("ECHO_POOLS_FROM", mount.path()), ("ECHO_LEADER_TTL", LEADER_TTL.to_owned())];
+    Replicas::start_each(&pool_file(0), mounts.into_iter().map(env).collect(), 0)
+}
+
 /// Waits until a control has read its folder so often, of which each time was another.
 #[track_caller]
 fn wait_read(replicas: &Replicas, control: usize, times: usize) {
@@ -27,7 +36,7 @@ fn a_change_just_before_the_leader_dies_is_applied_by_the_next_that_saw_it() {
     let edge = |limit| pool("edge", limit, "replicas: 0");
     // As on three hosts, each with a mount of its own.
     let mut mounts: Vec<Mount> = (0..3).map(|_| Mount::of(&[("edge.yaml", &edge(100))])).collect();
-    let mut replicas = Replicas::start_each(&pool_file(0), mounts.iter().map(Mount::env).collect(), 0);
+    let mut replicas = following(&mounts);
     let leader = replicas.leader();
     let followers: Vec<usize> = (0..3).filter(|control| *control != leader).collect();
     let echoctl = replicas.echoctl(followers[0]);
@@ -59,7 +68,7 @@ fn two_controls_on_one_folder_make_one_revision_of_a_change() {
     let edge = |limit| pool("edge", limit, "replicas: 0");
     let seen = |limit| pool("seen", limit, "replicas: 0");
     let mut mount = Mount::of(&[("edge.yaml", &edge(100))]);
-    let mut replicas = Replicas::start_each(&pool_file(0), vec![mount.env(); 2], 0);
+    let mut replicas = following([&mount; 2]);
     let leader = replicas.leader();
     let echoctl = replicas.echoctl(1 - leader);
     wait_limit(&echoctl, "edge", 100);
@@ -84,7 +93,7 @@ fn a_follower_whose_folder_is_behind_takes_nothing_back_when_it_leads() {
     let core = pool("core", 5, "replicas: 0");
     let mut mounts: Vec<Mount> =
         (0..2).map(|_| Mount::of(&[("core.yaml", &core), ("edge.yaml", &edge(100))])).collect();
-    let mut replicas = Replicas::start_each(&pool_file(0), mounts.iter().map(Mount::env).collect(), 0);
+    let mut replicas = following(&mounts);
     let leader = replicas.leader();
     let late = 1 - leader;
     let echoctl = replicas.echoctl(late);
@@ -117,8 +126,11 @@ fn a_follower_whose_folder_is_behind_takes_nothing_back_when_it_leads() {
     wait_limit(&echoctl, "edge", 300);
     assert!(found(&echoctl, "core").is_err(), "it was deleted");
 
-    mounts[late].switch(&[("edge.yaml", &edge(300))]);
-    mounts[late].switch(&[("edge.yaml", &edge(400))]);
+    // It comes after the others, and further.
+    let seen = pool("seen", 1, "replicas: 0");
+    mounts[late].switch(&[("edge.yaml", &edge(300)), ("seen.yaml", &seen)]);
+    wait_limit(&echoctl, "seen", 1);
+    mounts[late].switch(&[("edge.yaml", &edge(400)), ("seen.yaml", &seen)]);
     wait_limit(&echoctl, "edge", 400);
     let history = echoctl.ok("rollout history pool/edge");
     assert_eq!(revisions(&echoctl, "edge"), 4, "{history}");

@@ -16,8 +16,6 @@ const SIZE: usize = 1_000;
 const TTL: Duration = Duration::from_secs(10);
 /// Of those whose losses are waited for: control judges none before it has watched for twice as long.
 const SHORT_TTL: Duration = Duration::from_secs(6);
-/// So often a record goes, of which control may miss one: two times are no loss yet.
-const FLAPS: usize = 4;
 /// Until any one change has reached all of them; some seconds on an idle machine.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -75,15 +73,12 @@ impl Fleet {
     /// The record of the first agent goes and comes back, again and again; returns the rollout once the agent counts
     /// as lost for that.
     fn flap_until_lost(&self) -> String {
-        let mut flaps = 0;
+        let (size, mut flaps) = (self.swarm.size(), 0);
         eventually("the agent is lost", SETTLED, || {
-            if flaps < FLAPS {
-                flaps += 1;
-                self.expire(0);
-                self.swarm.stir(1, &format!("flap {flaps}"));
-                let size = self.swarm.size();
-                eventually("it is back", SETTLED, || ensure(self.swarm.told() == size, || self.swarm.troubles()));
-            }
+            flaps += 1;
+            self.expire(0);
+            self.swarm.stir(1, &format!("flap {flaps}"));
+            eventually("it is back", SETTLED, || ensure(self.swarm.told() == size, || self.swarm.troubles()));
             let rollout = self.etcd.get_prefix("/echo/v1/default/rollouts/default").remove(0).1;
             let lost = rollout.contains("lost: its record went away again and again");
             if lost { Ok(rollout) } else { Err(rollout) }

@@ -29,8 +29,8 @@ use v1::RolloutPhase as Phase;
 
 pub use self::facts::{Facts, MassLoss, NodeFacts, Since, Tally};
 pub use self::health::Counted;
-pub use self::mass::{SETTLE, mass_loss};
-pub use self::memory::{Absent, Hearing, Memory, lease_ttl};
+pub use self::mass::{SETTLE, lease_ttl, mass_loss};
+pub use self::memory::{Absent, Hearing, Memory};
 pub use self::pick::Sizes;
 
 /// Most nodes named in a rollout's problems.

@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use echo_proto::v1;
 use tokio::time::Instant;
 
+/// How long the record of a node outlives it, where that does not say so.
+pub(super) const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 /// So many nodes are at least a mass.
 const AT_LEAST: usize = 3;
 /// And more than one in so many.
@@ -30,6 +33,12 @@ pub fn mass_loss(
     let lost = vanished.filter(new).count();
     let all = live.saturating_add(lost);
     (lost >= AT_LEAST && lost.saturating_mul(ONE_IN) > all).then_some((lost, all))
+}
+
+/// The longest time that the record of one of these nodes outlives it; `None` where there are no nodes.
+pub fn lease_ttl<'a>(nodes: impl Iterator<Item = &'a v1::NodeStatus>) -> Option<Duration> {
+    let told = |status: &v1::NodeStatus| status.lease_ttl.and_then(|ttl| Duration::try_from(ttl).ok());
+    nodes.map(|status| told(status).unwrap_or(DEFAULT_LEASE_TTL)).max()
 }
 
 #[cfg(test)]

@@ -16,15 +16,13 @@ use v1::RolloutPhase as Phase;
 
 use super::facts::{Facts, NodeFacts, Since, Tally};
 use super::health::Counted;
-use super::mass::SETTLE;
+use super::mass::{DEFAULT_LEASE_TTL, SETTLE, lease_ttl};
 use super::{MAX_PROBLEMS, health};
 use crate::fleet::natural_order;
 use crate::plan::sync::{is_asked, reference};
 pub use hearing::Hearing;
 use life::{GONE, Life, RESTARTED, Stage, held};
 
-/// How long the record of a node outlives it, where that does not say so.
-const DEFAULT_LEASE_TTL: Duration = Duration::from_secs(10);
 /// Most nodes that are remembered though they are gone.
 const MAX_GONE: usize = 10_000;
 
@@ -162,7 +160,10 @@ impl Memory {
         // One that drained and came back between two looks was not seen to drain.
         let excused = !asked || left.get(node.id) == Some(&life.incarnation);
         if !life.is_met() || (life.given, life.asked) != (given, asked) || (another && excused) {
-            let (counted, heard) = (life.counted.filter(|_| !another), life.heard && !another);
+            // What it did while nobody asked is not known, and a process that came up just now is not healthy for long.
+            let counted = life.counted.filter(|_| !another && life.asked == asked);
+            self.healthy = self.healthy.filter(|_| !(another && given));
+            let heard = life.heard && !another;
             *life = Life { given, asked, incarnation: status.incarnation.clone(), counted, heard, ..Life::new(now) };
         } else if entered || life.gone.is_some_and(|gone| now.saturating_duration_since(gone) >= self.lease_ttl) {
             // Who was away for so long, and is not lost, could not hear of it.
@@ -276,12 +277,6 @@ impl Memory {
         hearing::tell(self.lives.iter(), &mut since);
         since
     }
-}
-
-/// The longest time that the record of one of these nodes outlives it; `None` where there are no nodes.
-pub fn lease_ttl<'a>(nodes: impl Iterator<Item = &'a v1::NodeStatus>) -> Option<Duration> {
-    let told = |status: &v1::NodeStatus| status.lease_ttl.and_then(|ttl| Duration::try_from(ttl).ok());
-    nodes.map(|status| told(status).unwrap_or(DEFAULT_LEASE_TTL)).max()
 }
 
 /// Those that are pinned, and those that are to be by what is written next.

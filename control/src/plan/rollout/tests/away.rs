@@ -268,3 +268,13 @@ fn a_canary_that_serves_without_etcd_takes_the_revision_back() {
     world.pass(TTL);
     assert_eq!(world.writes(), Phase::Reverting, "that is what a canary is for");
 }
+
+#[test]
+fn who_restarts_in_order_between_two_looks_is_healthy_from_then_on() {
+    let mut world = tried(1);
+    assert_eq!(world.waits(), Some(MINUTE));
+    world.pass(MINUTE - Duration::from_secs(1));
+    let left = world.terminate(1);
+    world.start_again(1, &left);
+    assert_eq!(world.waits(), Some(MINUTE), "this process has served for no time");
+}

@@ -78,3 +78,31 @@ fn a_pruned_revision_is_told_once_and_not_asked_for_again() {
     assert!(world.rollout().conditions.is_empty());
     assert_eq!(world.waits(), None);
 }
+
+#[test]
+fn what_a_node_does_while_it_is_pinned_is_not_put_down_to_what_it_tries_then() {
+    let mut world = World::staged(3);
+    for i in 1..=3 {
+        world.counted.insert(id(i), Counted { messages: 10_000, failures: 0 });
+    }
+    world.begin(2);
+    while world.given().len() < 3 {
+        world.ack_given(2);
+        world.decide();
+        world.pass(MIN_HEALTHY);
+        world.writes();
+    }
+    world.ack_given(2);
+    world.decide();
+    pin(&mut world, 2, 1);
+    world.writes();
+    world.ack(2, 1);
+    world.decide();
+    world.counted.insert(id(2), Counted { messages: 20_000, failures: 5_000 });
+    world.pool.pins.clear();
+    world.writes();
+    world.ack(2, 2);
+    world.decide();
+    world.pass(MIN_HEALTHY);
+    assert_eq!(world.writes(), Phase::Completed, "{}", world.rollout().reason);
+}

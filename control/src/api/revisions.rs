@@ -40,8 +40,8 @@ impl Kept {
     }
 
     /// What the nodes ran before the newest, or the last one before that which differs from the newest. Those after it
-    /// were taken back, or never tried: `rollout` tells, also where that of the newest is still to come. Where it does
-    /// not, the last one before the newest that differs from it.
+    /// were taken back, or never tried: `rollout` tells, also where that of the newest is still to come, and of those
+    /// before it as far as it knows. Where it does not, the last one before the newest that differs from it.
     pub(super) fn before(
         &self,
         name: &PoolName,
@@ -53,7 +53,12 @@ impl Kept {
         let undone = pool.revision.as_ref().map(|r| r.digest.as_str());
         let differs = |r: &&v1::Revision| r.revision.as_ref().map(|r| r.digest.as_str()) != undone;
         let last = ran_before(pool, rollout).map_or(newest.saturating_sub(1), |ran| ran.n);
-        self.of(pool).filter(|r| n(r) <= last).filter(differs).last().ok_or_else(|| {
+        let uid = pool.metadata.as_ref().map(|m| m.uid.as_str());
+        let rollout = rollout.filter(|rollout| rollout.to.as_ref().map(|to| to.uid.as_str()) == uid);
+        let ends = rollout.map_or(&[][..], |rollout| &rollout.outcomes);
+        let ended = |r: &v1::Revision| ends.iter().find(|end| end.n == n(r)).map(v1::RevisionOutcome::end);
+        let was_good = |r: &&v1::Revision| ended(r).is_none_or(|end| end == v1::RevisionEnd::Completed);
+        self.of(pool).filter(|r| n(r) <= last).filter(differs).filter(was_good).last().ok_or_else(|| {
             let kept = self.numbers(pool);
             let text = format!(
                 "pool/{name} has no revision that its nodes ran before its newest and that differs from it, so there is \
@@ -143,6 +148,20 @@ mod tests {
         assert_eq!(before(earlier), Ok(4), "of an earlier life");
         let lost = before(rollout((2, "x"), (5, "c"), Completed)).unwrap_err();
         assert!(lost.to_string().contains("nothing to go back to"), "3 and 4 never were what the nodes ran: {lost}");
+    }
+
+    #[test]
+    fn an_undo_of_an_undo_passes_over_what_was_taken_back() {
+        let kept = kept(&[(9, "b"), (10, "c"), (11, "d"), (12, "e"), (13, "d")]);
+        let outcome = |n, end: v1::RevisionEnd| v1::RevisionOutcome { n, end: end.into(), ..Default::default() };
+        let mut rollout = rollout((11, "d"), (12, "e"), v1::RolloutPhase::Superseded);
+        let before =
+            |rollout: &v1::Rollout| kept.before(&"edge".parse().unwrap(), &pool(13, "d"), Some(rollout)).map(n).ok();
+        assert_eq!(before(&rollout), Some(10), "nothing is known of it");
+        for end in [v1::RevisionEnd::Reverted, v1::RevisionEnd::Aborted, v1::RevisionEnd::Skipped] {
+            rollout.outcomes = vec![outcome(9, v1::RevisionEnd::Completed), outcome(10, end)];
+            assert_eq!(before(&rollout), Some(9), "{end:?}");
+        }
     }
 
     #[test]

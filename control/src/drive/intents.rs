@@ -84,8 +84,9 @@ fn ends(state: &State, absences: &mut Absences, now: Instant) -> Vec<End> {
 /// Why an intent ends; `None`: it holds. `away`: since when its node has had no record.
 fn end(pool: &PoolState, id: &NodeId, intent: &v1::Intent, away: Duration) -> Option<&'static str> {
     let idle = |phase: v1::NodePhase| matches!(phase, v1::NodePhase::NoPool | v1::NodePhase::Draining);
-    // A key that is missing may be a restored backup: then the nodes still serve.
-    if matches!(pool.pool, Slot::Absent) && pool.fleet.live().all(|node| idle(node.status.phase())) {
+    // A key that is missing may be a restored backup: then the nodes still serve. Who is to go has yet to go.
+    let goes = intent.kind() == IntentKind::Retire && pool.fleet.live().any(|node| node.id == *id);
+    if matches!(pool.pool, Slot::Absent) && !goes && pool.fleet.live().all(|node| idle(node.status.phase())) {
         return Some("its pool is deleted");
     }
     if away >= AWAY_FOR {

@@ -60,7 +60,8 @@ pub fn order(
         )),
         (_, State::Ended) => Err(format!(
             "no rollout of pool/{name} is on its way, so there is nothing to {verb}: that of revision {newest} ended as \
-             {}; `echoctl rollout undo pool/{name}` goes back to an older revision",
+             {}; `echoctl rollout history pool/{name}` shows the older revisions, and `echoctl rollout undo pool/{name} \
+             --to-revision N` goes back to one",
             rollout.phase().as_str_name().trim_start_matches("ROLLOUT_PHASE_")
         )),
         (Kind::Unspecified, _) => Err("an order is one of PAUSE, RESUME and ABORT".to_owned()),

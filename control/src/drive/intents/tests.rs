@@ -96,10 +96,13 @@ fn the_wish_that_a_node_serves_ends_once_it_does() {
 
 #[test]
 fn intents_end_with_their_pool_but_not_where_its_nodes_serve_on() {
-    let view = view(false, DRAIN);
-    assert_eq!(at_once(&view), Some("its pool is deleted"));
-    put(&view, r#"{"status":{"phase":"NODE_PHASE_NO_POOL"}}"#);
-    assert_eq!(at_once(&view), Some("its pool is deleted"));
-    put(&view, r#"{"status":{"phase":"NODE_PHASE_READY"}}"#);
-    assert_eq!(at_once(&view), None, "a restored backup may lack the pool");
+    let drained = view(false, DRAIN);
+    assert_eq!(at_once(&drained), Some("its pool is deleted"));
+    put(&drained, r#"{"status":{"phase":"NODE_PHASE_NO_POOL"}}"#);
+    assert_eq!(at_once(&drained), Some("its pool is deleted"));
+    put(&drained, r#"{"status":{"phase":"NODE_PHASE_READY"}}"#);
+    assert_eq!(at_once(&drained), None, "a restored backup may lack the pool");
+    let retired = view(false, RETIRE);
+    put(&retired, r#"{"status":{"incarnation":"i","phase":"NODE_PHASE_NO_POOL"}}"#);
+    assert_eq!(at_once(&retired), None, "who is to go has yet to go");
 }

@@ -46,8 +46,13 @@ pub(super) async fn look(control: &mut Control, pool: &PoolName) -> Result<Stand
 fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
     let stable = pool.status.as_ref().and_then(|status| status.stable.as_ref());
     let (mut running, mut drained, mut pinned, mut others) = (0, Vec::new(), Vec::new(), 0_u32);
+    let (mut lost, mut stale) = (Vec::new(), Vec::new());
     for node in nodes {
-        let Some(status) = node.status.as_ref().filter(|status| !is_gone(status)) else { continue };
+        let Some(status) = node.status.as_ref() else { continue };
+        if is_gone(status) {
+            lost.extend((status.sync() == SyncState::Lost).then(|| node.name()));
+            continue;
+        }
         let runs = status.applied.is_some() && status.applied.as_ref() == stable;
         let rejected = status.rejection.as_ref().is_some_and(|rejection| rejection.revision.as_ref() == stable);
         match status.phase() {
@@ -55,13 +60,22 @@ fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
             // It runs what somebody wants of it, whatever is rolled out.
             NodePhase::Ready if status.pinned_revision > 0 => pinned.push(node.name()),
             NodePhase::Ready if runs => running += 1,
+            // It serves, and can't hear of anything.
+            NodePhase::Ready if status.sync() == SyncState::Stale => stale.push(node.name()),
             _ if rejected => return Stand::Refused(refused(pool, stable, node)),
             _ => others += 1,
         }
     }
-    let here = running + u32::try_from(drained.len() + pinned.len()).unwrap_or(u32::MAX);
+    let here = running + u32::try_from(drained.len() + pinned.len() + stale.len()).unwrap_or(u32::MAX);
     let replicas = replicas(pool).unwrap_or_default();
-    let wanted = if scaled { replicas } else { here.saturating_add(others) };
+    // Those that are lost are in nobody's hand, and may hold their places.
+    let may_be = here.saturating_add(u32::try_from(lost.len()).unwrap_or(u32::MAX));
+    let wanted = match (here..=may_be).contains(&replicas) {
+        _ if !scaled => here.saturating_add(others),
+        true => here,
+        false => replicas,
+    };
+    lost.retain(|_| here < replicas);
     let n = revision(stable);
     if others > 0 || here != wanted {
         let leaving = if here > wanted { format!("; {} to leave", here - wanted) } else { String::new() };
@@ -78,7 +92,9 @@ fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
         [] => String::new(),
         names => format!("; {what}: {}", names.join(", ")),
     };
-    Stand::Settled(text + &apart("drained", &drained) + &apart("pinned", &pinned))
+    let apart = [("drained", drained), ("pinned", pinned), ("without etcd", stale), ("lost", lost)]
+        .map(|(what, names)| apart(what, &names));
+    Stand::Settled(text + &apart.concat())
 }
 
 /// Whether a node is on the list only as one that vanished.
@@ -147,6 +163,20 @@ mod tests {
         let nodes = [node("a", NodePhase::Ready, at(4)), node("b", NodePhase::Drained, None), lost];
         let told = "the one node of pool/edge runs revision 4; drained: b";
         assert_eq!(stand(&pool(2), &nodes, true), Stand::Settled(told.into()));
+        let told = told.to_owned() + "; lost: c";
+        assert_eq!(stand(&pool(3), &nodes, true), Stand::Settled(told.clone()), "it may hold its place for long");
+        let line = "1 of 4 nodes run revision 4".to_owned();
+        assert_eq!(stand(&pool(4), &nodes, true), Stand::Waits { running: 1, wanted: 4, line });
+    }
+
+    #[test]
+    fn who_lost_etcd_is_told_and_not_waited_for() {
+        let mut stale = node("b", NodePhase::Ready, at(3));
+        stale.status.get_or_insert_default().set_sync(SyncState::Stale);
+        let nodes = [node("a", NodePhase::Ready, at(4)), stale];
+        let told = "the one node of pool/edge runs revision 4; without etcd: b";
+        assert_eq!(stand(&pool(2), &nodes, true), Stand::Settled(told.into()));
+        assert_eq!(stand(&pool(2), &nodes, false), Stand::Settled(told.into()));
     }
 
     #[test]

@@ -195,8 +195,8 @@ impl Memory {
     fn count(&mut self, node: &NodeFacts<'_>, rollout: Option<&v1::Rollout>) {
         let Some(life) = self.lives.get_mut(node.id) else { return };
         life.hearing = node.hearing;
-        let before = rollout.filter(|_| node.hearing.is_some()).into_iter().flat_map(|rollout| &rollout.before);
-        let before = before.clone().find(|before| node.is(&before.node));
+        let mut before = rollout.filter(|_| node.hearing.is_some()).into_iter().flat_map(|rollout| &rollout.before);
+        let before = before.find(|before| node.is(&before.node));
         // An earlier leader has heard a canary; who resumes knows that it hangs.
         let is_it = |before: &v1::FiguresBefore| before.incarnation == node.status.incarnation;
         let was_heard = before.is_some_and(is_it) && !self.resumed;

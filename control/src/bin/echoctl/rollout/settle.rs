@@ -68,9 +68,9 @@ fn stand(pool: &v1::Pool, nodes: &[v1::Node], scaled: bool) -> Stand {
     }
     let here = running + u32::try_from(drained.len() + pinned.len() + stale.len()).unwrap_or(u32::MAX);
     let replicas = replicas(pool).unwrap_or_default();
-    // Those that are lost are in nobody's hand, and may hold their places.
+    // Those that are lost are in nobody's hand, and may hold their places; but somebody is to run it.
     let may_be = here.saturating_add(u32::try_from(lost.len()).unwrap_or(u32::MAX));
-    let wanted = match (here..=may_be).contains(&replicas) {
+    let wanted = match running > 0 && (here..=may_be).contains(&replicas) {
         _ if !scaled => here.saturating_add(others),
         true => here,
         false => replicas,
@@ -167,6 +167,8 @@ mod tests {
         assert_eq!(stand(&pool(3), &nodes, true), Stand::Settled(told.clone()), "it may hold its place for long");
         let line = "1 of 4 nodes run revision 4".to_owned();
         assert_eq!(stand(&pool(4), &nodes, true), Stand::Waits { running: 1, wanted: 4, line });
+        let line = "0 of 1 nodes run revision 4".to_owned();
+        assert_eq!(stand(&pool(1), &nodes[2..], true), Stand::Waits { running: 0, wanted: 1, line }, "all are lost");
     }
 
     #[test]
